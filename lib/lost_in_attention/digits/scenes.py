@@ -1,0 +1,196 @@
+"""Scenes: several handwritten digits in colour on a plain or textured ground.
+
+A scene is drawn from a theme, a small group of digits that like to appear
+together.  Themes give the scenes what photographs have and random collages
+lack: some objects are common, and some predict others, so that a model can
+guess from habit and adversarial questions can catch it guessing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from lost_in_attention.digits.glyphs import Glyphs, load_glyphs
+
+IMAGE_SIZE = 96
+DIGIT_NAMES = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+)  # fmt: skip
+COLOURS = {
+    "red": (228, 52, 48),
+    "green": (64, 190, 76),
+    "blue": (70, 120, 245),
+    "yellow": (245, 220, 60),
+    "purple": (170, 80, 215),
+    "orange": (245, 145, 40),
+    "cyan": (70, 215, 225),
+    "white": (245, 245, 245),
+}
+THEMES = ((1, 7, 4, 9), (3, 8, 5, 2), (0, 6, 9, 5), (2, 7, 3, 1), (8, 6, 0, 4))
+THEME_WEIGHTS = (0.30, 0.25, 0.20, 0.15, 0.10)
+THEME_SHARE = 0.8
+GROUNDS = ("plain", "gradient", "stripes", "checks", "grain")
+
+_HEIGHTS = (18, 30)
+_DIGITS_PER_SCENE = (3, 6)
+_LEAST_DISTINCT = 3
+_GAP = 2
+
+
+@dataclass(frozen=True)
+class PlacedDigit:
+    """One digit of a scene. `box` is (x, y, width, height) in pixels, as in COCO;
+    `source` is the image's index in scikit-learn's data."""
+
+    digit: int
+    colour: str
+    box: tuple[int, int, int, int]
+    source: int
+
+    @property
+    def name(self) -> str:
+        return DIGIT_NAMES[self.digit]
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        x, y, width, height = self.box
+        return x + width / 2, y + height / 2
+
+
+@dataclass(frozen=True)
+class Scene:
+    pixels: UInt8[np.ndarray, "96 96 3"]
+    digits: tuple[PlacedDigit, ...]
+    theme: int
+    ground: str
+
+    @property
+    def image(self) -> Image.Image:
+        return Image.fromarray(self.pixels)
+
+
+def make_scenes(
+    count: int, *, split: str, seed: int, first: int = 0, augment: bool = False
+) -> Iterator[Scene]:
+    """Scenes `first` to `first + count - 1` of the endless row that `split` and `seed` name.
+
+    Scene i depends on (split, seed, i) alone.  With `augment`, digits are turned,
+    sheared and stretched a little.  Raises ValueError on an unknown split.
+    """
+    glyphs = load_glyphs(split)
+    for index in range(first, first + count):
+        yield make_scene(glyphs, np.random.default_rng([seed, index]), augment=augment)
+
+
+def make_scene(glyphs: Glyphs, rng: np.random.Generator, *, augment: bool = False) -> Scene:
+    """One scene of 3 to 6 digits, at least 3 of them different, none overlapping."""
+    theme = int(rng.choice(len(THEMES), p=THEME_WEIGHTS))
+    ground = str(rng.choice(GROUNDS))
+    values = _draw_values(theme, rng)
+    stamps, sources = [], []
+    for value in values:
+        glyph = int(rng.choice(glyphs.of_digit(value)))
+        stamps.append(_stamp(glyphs.ink[glyph], int(rng.integers(*_HEIGHTS)), rng, augment))
+        sources.append(int(glyphs.source[glyph]))
+    boxes = _place([stamp.shape for stamp in stamps], rng)
+    canvas = _paint_ground(ground, rng)
+    digits = []
+    for value, stamp, source, box in zip(values, stamps, sources, boxes, strict=True):
+        colour = str(rng.choice(list(COLOURS)))
+        _paint(canvas, stamp, COLOURS[colour], box)
+        digits.append(PlacedDigit(value, colour, box, source))
+    pixels = canvas.round().clip(0, 255).astype(np.uint8)
+    return Scene(pixels, tuple(digits), theme, ground)
+
+
+def _draw_values(theme: int, rng: np.random.Generator) -> list[int]:
+    count = int(rng.integers(_DIGITS_PER_SCENE[0], _DIGITS_PER_SCENE[1] + 1))
+    while True:
+        values = [
+            int(rng.choice(THEMES[theme])) if rng.random() < THEME_SHARE else int(rng.integers(10))
+            for _ in range(count)
+        ]
+        if len(set(values)) >= _LEAST_DISTINCT:
+            return values
+
+
+def _stamp(
+    ink: Float[np.ndarray, "8 8"], height: int, rng: np.random.Generator, augment: bool
+) -> Float[np.ndarray, "height width"]:
+    """The digit's ink, cropped to what is written and scaled to `height` pixels."""
+    picture = Image.fromarray((ink * 255).astype(np.uint8)).resize((32, 32), Image.BICUBIC)
+    padded = Image.new("L", (48, 48))
+    padded.paste(picture, (8, 8))
+    if augment:
+        padded = padded.transform((48, 48), Image.AFFINE, _small_affine(rng), Image.BILINEAR)
+    written = padded.point(lambda value: 255 * (value > 64)).getbbox()
+    cropped = padded.crop(written)
+    width = max(6, round(height * cropped.width / cropped.height))
+    return np.asarray(cropped.resize((width, height), Image.BICUBIC), dtype=np.float64) / 255
+
+
+def _small_affine(rng: np.random.Generator) -> tuple[float, ...]:
+    """A turn of up to 12 degrees, a shear and a stretch, about the centre of 48 x 48."""
+    turn, shear = rng.uniform(-0.21, 0.21), rng.uniform(-0.15, 0.15)
+    stretch = rng.uniform(0.9, 1.1)
+    a, b = stretch * np.cos(turn), -np.sin(turn) + shear
+    d, e = np.sin(turn), np.cos(turn) / stretch
+    return a, b, 24 - 24 * (a + b), d, e, 24 - 24 * (d + e)
+
+
+def _place(
+    shapes: list[tuple[int, int]], rng: np.random.Generator
+) -> list[tuple[int, int, int, int]]:
+    """Free positions for boxes of the given (height, width), by rejection; starts over if stuck."""
+    while True:
+        boxes: list[tuple[int, int, int, int]] = []
+        for height, width in shapes:
+            for _ in range(40):
+                x = int(rng.integers(_GAP, IMAGE_SIZE - width - _GAP + 1))
+                y = int(rng.integers(_GAP, IMAGE_SIZE - height - _GAP + 1))
+                if all(_apart((x, y, width, height), other) for other in boxes):
+                    boxes.append((x, y, width, height))
+                    break
+        if len(boxes) == len(shapes):
+            return boxes
+
+
+def _apart(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+    return (
+        a[0] + a[2] + _GAP <= b[0]
+        or b[0] + b[2] + _GAP <= a[0]
+        or a[1] + a[3] + _GAP <= b[1]
+        or b[1] + b[3] + _GAP <= a[1]
+    )
+
+
+def _paint_ground(kind: str, rng: np.random.Generator) -> Float[np.ndarray, "96 96 3"]:
+    base, other = rng.uniform(10, 60, 3), rng.uniform(10, 60, 3)
+    rows, columns = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
+    angle, period = rng.uniform(0, np.pi), int(rng.integers(8, 24))
+    along = rows * np.sin(angle) + columns * np.cos(angle)
+    if kind == "plain":
+        share = np.zeros((IMAGE_SIZE, IMAGE_SIZE))
+    elif kind == "gradient":
+        share = (along - along.min()) / (along.max() - along.min())
+    elif kind == "stripes":
+        share = (along // (period / 2)) % 2
+    elif kind == "checks":
+        share = (rows // period + columns // period) % 2
+    else:
+        share = np.kron(rng.integers(0, 4, (24, 24)) / 3, np.ones((4, 4)))
+    return base + share[..., None] * (other - base)
+
+
+def _paint(
+    canvas: Float[np.ndarray, "96 96 3"],
+    stamp: Float[np.ndarray, "height width"],
+    colour: tuple[int, int, int],
+    box: tuple[int, int, int, int],
+) -> None:
+    x, y, width, height = box
+    area = canvas[y : y + height, x : x + width]
+    area += stamp[..., None] * (np.array(colour) - area)
