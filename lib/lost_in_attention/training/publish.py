@@ -1,0 +1,163 @@
+"""From a finished training run to a model folder with its card."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
+from lost_in_attention.digits.glyphs import SPLIT_SIZES
+from lost_in_attention.evaluate import evaluate
+from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.plots import use_house_style
+from lost_in_attention.provenance import device as device_name
+from lost_in_attention.provenance import versions
+from lost_in_attention.stats import binomial_interval
+from lost_in_attention.training.recipe import TrainingConfig, train
+
+QUESTIONS = 1500
+EVALUATION_SEED = 0
+
+
+def train_and_publish(config: TrainingConfig, *, runs: Path, output: Path, device: str) -> Path:
+    """Train (or go on), save `output`/name as an ordinary Hugging Face folder, return it.
+
+    The weights of chosen training steps land in `output`/checkpoints/name.  An older
+    folder of the same name is replaced when the new one is complete.
+    """
+    vlm = train(config, runs=runs, device=device)
+    run = Path(runs) / config.name
+    output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=output, prefix=".") as temporary:
+        folder = Path(temporary) / config.name
+        vlm.model.save_pretrained(folder)
+        vlm.processor.save_pretrained(folder)
+        curve = pd.DataFrame(json.loads((run / "curve.json").read_text()))
+        curve.to_csv(folder / "training_curve.csv", index=False)
+        _draw_curve(curve, folder / "training_curve.png")
+        facts = {
+            "command": f"python -m lost_in_attention train --name {config.name} "
+            f"--seed {config.seed} --device {device}",
+            "config": asdict(config),
+            "parameters": sum(p.numel() for p in vlm.model.parameters()),
+            "device": device_name() if device != "cpu" else "cpu",
+            "versions": versions(),
+            "accuracy": accuracies(load(folder, device=device)),
+        }
+        (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
+        (folder / "README.md").write_text(card(facts))
+        _replace(folder, output / config.name)
+        checkpoints = Path(temporary) / "checkpoints"
+        shutil.copytree(run / "checkpoints", checkpoints)
+        _replace(checkpoints, output / "checkpoints" / config.name)
+    return output / config.name
+
+
+def accuracies(vlm: VisionLanguageModel) -> list[dict]:
+    """POPE scores on held-out digits, with the images and with blank ones, by group."""
+    samples = load_benchmark("pope").draw(QUESTIONS, seed=EVALUATION_SEED)
+    rows = []
+    for condition, asked in (("images", samples), ("blank images", samples.blanked())):
+        replies = evaluate(vlm, asked, benchmark="pope")
+        parts = [("all", replies), *replies.groupby("group")]
+        for group, part in parts:
+            interval = binomial_interval(int(part["correct"].sum()), len(part))
+            rows.append(
+                {
+                    "condition": condition,
+                    "group": group,
+                    "questions": len(part),
+                    "low": interval.low,
+                    "high": interval.high,
+                    **BENCHMARKS["pope"].score(part),
+                }
+            )
+    return rows
+
+
+def card(facts: Mapping) -> str:
+    """The model card, every number of it from the run."""
+    config = facts["config"]
+    accuracy = pd.DataFrame(facts["accuracy"])
+    columns = ["condition", "group", "questions", "accuracy", "low", "high", "yes_ratio", "unparsed"]
+    header = "| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns)
+    lines = [
+        "| " + " | ".join(v if isinstance(v, str) else f"{v:.4g}" for v in row) + " |"
+        for row in accuracy[columns].itertuples(index=False)
+    ]
+    return f"""---
+license: mit
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+
+# {config["name"]}
+
+A vision-language model of {facts["parameters"] / 1e6:.1f} million parameters, of the stock
+class `Qwen2_5_VLForConditionalGeneration`. It answers short English questions on scenes of
+handwritten digits, 96 x 96 pixels, which it sees as 8 x 8 visual tokens. It was made to try
+measurements of the residual stream and of attention on a laptop. It is no substitute for a
+published model, and what it shows need not hold for one.
+
+## Data
+
+Scenes drawn by `lost_in_attention.digits` from {SPLIT_SIZES["train"]} of scikit-learn's 1,797
+handwritten digits; {SPLIT_SIZES["heldout"]} others are held out for evaluation. Digits are turned
+and sheared a little in training.
+
+## Recipe
+
+1. Alignment, {config["alignment_steps"]} steps of {config["alignment_batch"]} scenes: the vision
+   tower names digit and colour under every visual token, with the decoder's word embeddings as
+   the classifier.
+2. Decoder, {config["decoder_steps"]} steps of {config["decoder_batch"]} conversations on
+   {config["decoder_scenes"]} scenes, vision tower frozen.
+3. Joint, {config["joint_steps"]} steps of {config["joint_batch"]} conversations, all weights.
+
+Seed {config["seed"]}, device {facts["device"]}. To train it again:
+
+    {facts["command"]}
+
+All settings and versions are in `training.json`, the curve in `training_curve.csv`.
+
+![Loss and accuracy over the steps of the three phases](training_curve.png)
+
+## Accuracy
+
+POPE's existence questions on scenes of held-out digits, {QUESTIONS} questions drawn with seed
+{EVALUATION_SEED}, greedy decoding through processor, chat template, `generate` and parser. `low`
+and `high` bound the 95% Wilson interval of the accuracy. With blank images the same questions are
+asked on a plain grey picture.
+
+{header}
+{chr(10).join(lines)}
+"""
+
+
+def _draw_curve(curve: pd.DataFrame, path: Path) -> None:
+    use_house_style()
+    accuracy = [column for column in curve if column.endswith("accuracy")]
+    phases = curve["phase"].unique()
+    fig, axes = plt.subplots(1, len(phases), figsize=(10, 3.2), layout="constrained")
+    for ax, phase in zip(axes, phases, strict=True):
+        rows = curve[curve["phase"] == phase].set_index("step")
+        for column in ["loss", *accuracy]:
+            if rows[column].notna().any():
+                smooth = rows[column].rolling(5, min_periods=1).mean()
+                ax.plot(smooth, label=column.replace("_", " "))
+        ax.set(title=phase, xlabel="step", ylim=(0, None))
+        ax.legend(frameon=False)
+    fig.savefig(path, dpi=110)
+    plt.close(fig)
+
+
+def _replace(new: Path, old: Path) -> None:
+    if old.exists():
+        shutil.rmtree(old)
+    old.parent.mkdir(parents=True, exist_ok=True)
+    new.rename(old)
