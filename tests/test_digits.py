@@ -69,7 +69,7 @@ def test_boxes_lie_inside_and_apart(scenes):
     for scene in scenes:
         covered = np.zeros((IMAGE_SIZE, IMAGE_SIZE), int)
         for x, y, width, height in (d.box for d in scene.digits):
-            assert 0 <= x and x + width <= IMAGE_SIZE and 0 <= y and y + height <= IMAGE_SIZE
+            assert x >= 0 and x + width <= IMAGE_SIZE and y >= 0 and y + height <= IMAGE_SIZE
             covered[y : y + height, x : x + width] += 1
         assert covered.max() == 1
 

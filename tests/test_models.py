@@ -55,9 +55,7 @@ def test_the_card_and_its_facts_agree():
     for row in facts["accuracy"]:
         assert f"{row['accuracy']:.4g}" in card
     assert facts["command"] in card
-    seen = next(
-        r for r in facts["accuracy"] if r["condition"] == "images" and r["group"] == "all"
-    )
+    seen = next(r for r in facts["accuracy"] if r["condition"] == "images" and r["group"] == "all")
     assert seen["accuracy"] >= 0.85
     assert facts["config"]["seed"] == 0 and facts["versions"]["torch"]
 

@@ -10,7 +10,11 @@ from lost_in_attention.stream import record, visiting
 
 def states_of(vlm, inputs):
     seen = []
-    record(vlm, inputs, lambda state: seen.append((state.layer, state.module, state.hidden.clone())))
+
+    def keep(state):
+        seen.append((state.layer, state.module, state.hidden.clone()))
+
+    record(vlm, inputs, keep)
     return seen
 
 

@@ -1,5 +1,7 @@
 """The recipe: what it teaches is true, and an interruption leaves no trace."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -7,13 +9,13 @@ from safetensors.torch import load_file
 
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
 from lost_in_attention.models import load
-from lost_in_attention.training import TrainingConfig, loop, train
+from lost_in_attention.training import TrainingConfig, loop, publish, train
 from lost_in_attention.training.alignment import token_labels
 from lost_in_attention.training.conversations import (
     GRID,
     INSTRUCTION,
     conversation,
-    look_up,
+    description,
     mixed_questions,
     where,
 )
@@ -32,22 +34,24 @@ def scenes():
     return list(make_scenes(60, split="train", seed=2))
 
 
-def test_look_ups_are_true(scenes):
+def test_descriptions_are_true(scenes):
     rng = np.random.default_rng(0)
     for scene in scenes:
-        turns = look_up(scene, rng)
+        parts = [part.split(maxsplit=1) for part in description(scene, rng)[1].split(", ")]
+        named = [DIGIT_NAMES.index(name) for name, _ in parts]
         present = {d.digit for d in scene.digits}
-        assert len(turns) == len(present) + 1 and turns[-1][1] == "no"
-        for question, answer in turns:
-            value = DIGIT_NAMES.index(question.split()[-1].strip("."))
-            places = [] if answer == "no" else [place.split() for place in answer.split(" and ")]
-            assert len(places) == sum(d.digit == value for d in scene.digits)
-            for colour, column, row in places:
+        assert set(named[:-1]) == present and named[-1] not in present
+        assert len(named) == len(present) + 1 and parts[-1][1] == "no"
+        for value, places in zip(named[:-1], (places for _, places in parts), strict=False):
+            told = [place.split() for place in places.split(" and ")]
+            assert len(told) == sum(d.digit == value for d in scene.digits)
+            for colour, column, row in told:
                 assert any(
                     d.colour == colour
                     and abs(d.centre[0] - (int(column) - 0.5) * 12) <= 6
                     and abs(d.centre[1] - (int(row) - 0.5) * 12) <= 6
                     for d in scene.digits
+                    if d.digit == value
                 )
 
 
@@ -70,7 +74,7 @@ def test_questions_are_true(scenes):
                 assert int(answer) == len(counted)
             else:
                 kinds.add("relation")
-                one, other = ([d for d in scene.digits if d.digit == v][0] for v in named)
+                one, other = (next(d for d in scene.digits if d.digit == v) for v in named)
                 axis = 0 if "of" in words else 1
                 first = "left" in words or "above" in words
                 before = one.centre[axis] < other.centre[axis]
@@ -104,6 +108,8 @@ def test_the_loss_sees_the_answers_alone(scenes):
     ids, answers = encode_conversations(vlm, turns, [64] * 4)
     for row, said, conversation_turns in zip(ids, answers, turns, strict=True):
         expected = "".join(f" {answer}<|im_end|>" for _, answer in conversation_turns)
+        for name in DIGIT_NAMES:
+            expected = expected.replace(f" {name}", "")
         # The space before an answer belongs to its first token.
         assert vlm.processor.tokenizer.decode(row[said]) == expected
         assert int((row == vlm.model.config.image_token_id).sum()) == 64
@@ -175,6 +181,18 @@ def test_checkpoints_are_bf16_and_the_last_is_the_end(uninterrupted):
     for key, value in load_file(files[-1]).items():
         assert value.dtype == torch.bfloat16
         assert torch.equal(value, weights[key].to(torch.bfloat16))
+
+
+def test_publishing_makes_an_ordinary_folder(tmp_path, monkeypatch, uninterrupted):
+    runs, weights = uninterrupted
+    monkeypatch.setattr(publish, "QUESTIONS", 12)
+    folder = publish.train_and_publish(SHORT, runs=runs, output=tmp_path, device="cpu")
+    saved = load(folder).model.state_dict()
+    assert all(torch.equal(saved[key], value) for key, value in weights.items())
+    facts = json.loads((folder / "training.json").read_text())
+    assert [row["questions"] for row in facts["accuracy"] if row["group"] == "all"] == [12, 12]
+    assert facts["command"] in (folder / "README.md").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"short", "checkpoints"}
 
 
 def test_a_folder_of_another_configuration_is_refused(uninterrupted):

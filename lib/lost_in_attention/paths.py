@@ -10,9 +10,7 @@ def data_folder() -> Path:
     Raises FileNotFoundError if it is not there (the library was installed without
     the repository).
     """
-    folder = Path(
-        os.environ.get("LOST_IN_ATTENTION_DATA", Path(__file__).parents[2] / "data")
-    )
+    folder = Path(os.environ.get("LOST_IN_ATTENTION_DATA", Path(__file__).parents[2] / "data"))
     if not folder.is_dir():
         raise FileNotFoundError(
             f"data folder: expected {folder} to exist; "

@@ -39,9 +39,7 @@ def write(output: Path, *, images: int = 500, seed: int = 0) -> list[Path]:
 def _write_parquet(questions, encoded: dict[str, bytes], path: Path) -> None:
     """Questions beside their images; each image is stored once, through the dictionary."""
     table = pa.Table.from_pandas(questions, preserve_index=False)
-    images = [
-        {"bytes": encoded[name], "path": f"{name}.png"} for name in questions["image_source"]
-    ]
+    images = [{"bytes": encoded[name], "path": f"{name}.png"} for name in questions["image_source"]]
     table = table.append_column("image", pa.array(images, _IMAGE))
     pq.write_table(
         table, path, compression="zstd", dictionary_pagesize_limit=1 << 28, row_group_size=1 << 20

@@ -29,7 +29,7 @@ class Aligner(nn.Module):
     def __init__(self, vlm: VisionLanguageModel) -> None:
         super().__init__()
         self.model = vlm.model
-        self.log_scale = nn.Parameter(torch.tensor(3.0))
+        self.log_scale = nn.Parameter(torch.tensor(1.5))
         tokenizer = vlm.processor.tokenizer
         for kind, words in (("digits", DIGIT_NAMES), ("colours", tuple(COLOURS))):
             ids = torch.tensor([word_token(tokenizer, word) for word in (*words, GROUND)])
@@ -68,9 +68,7 @@ def alignment_loss(
 
 def alignment_scenes(step: int, *, batch: int, seed: int) -> list[Scene]:
     """The training scenes of one step: fresh ones, with augmented digits."""
-    return list(
-        make_scenes(batch, split="train", seed=seed, first=step * batch, augment=True)
-    )
+    return list(make_scenes(batch, split="train", seed=seed, first=step * batch, augment=True))
 
 
 def token_labels(scene: Scene) -> tuple[Int[np.ndarray, " tokens"], Int[np.ndarray, " tokens"]]:

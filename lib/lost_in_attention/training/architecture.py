@@ -1,7 +1,11 @@
 """The small models' shapes: stock transformers classes with tiny configurations."""
 
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+)
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
 
@@ -26,6 +30,9 @@ def small_qwen(
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
             "max_position_embeddings": 1024,
+            # The usual 0.02 suits widths of thousands; here it would let the embeddings that
+            # the vision tower was aligned with be overwritten in the decoder's first steps.
+            "initializer_range": 128**-0.5,
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": 10000.0,

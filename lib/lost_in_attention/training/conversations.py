@@ -1,7 +1,9 @@
 """What the small models are taught to talk about: conversations on one scene.
 
-Half of them look digits up ("Find the seven." - "red 3 5"), half ask six mixed
-questions.  A conversation is a list of (question, answer) pairs.
+Half of them describe the scene digit by digit ("seven red 3 5, two blue 1 7, four no"),
+half ask six mixed questions.  In a description the digits are given, in random order, and
+what follows each is learned: so the model must look the digit up, and cannot scan.  A
+conversation is a list of (question, answer) pairs.
 """
 
 from collections.abc import Callable
@@ -16,28 +18,28 @@ Turn = tuple[str, str]
 
 GRID = 8
 QUESTIONS_PER_CONVERSATION = 6
-INSTRUCTION_SHARE = 0.25
+INSTRUCTION_SHARE = 0.1
+DESCRIBE = "Describe the digits."
 _EXISTENCE_SHARE = 0.5
 
 
 def conversation(scene: Scene, rng: np.random.Generator) -> list[Turn]:
-    """A look-up conversation or one of mixed questions, with equal chance."""
-    return look_up(scene, rng) if rng.random() < 0.5 else mixed_questions(scene, rng)
+    """A description or a conversation of mixed questions, with equal chance."""
+    return [description(scene, rng)] if rng.random() < 0.5 else mixed_questions(scene, rng)
 
 
-def look_up(scene: Scene, rng: np.random.Generator) -> list[Turn]:
+def description(scene: Scene, rng: np.random.Generator) -> Turn:
     """Every digit of the scene in random order, then an absent one, which is "no"."""
     values = rng.permutation(sorted({d.digit for d in scene.digits})).tolist()
     values.append(_absent(scene, rng))
-    return [(f"Find the {DIGIT_NAMES[value]}.", where(scene, value)) for value in values]
+    parts = [f"{DIGIT_NAMES[value]} {where(scene, value)}" for value in values]
+    return DESCRIBE, ", ".join(parts)
 
 
 def where(scene: Scene, value: int) -> str:
     """Colour, column and row (1 to 8) of each such digit from left to right, or "no"."""
     found = sorted((d.centre, d.colour) for d in scene.digits if d.digit == value)
-    places = [
-        f"{colour} {_cell(centre[0])} {_cell(centre[1])}" for centre, colour in found
-    ]
+    places = [f"{colour} {_cell(centre[0])} {_cell(centre[1])}" for centre, colour in found]
     return " and ".join(places) if places else "no"
 
 

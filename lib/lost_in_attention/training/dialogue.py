@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from lost_in_attention.digits import Scene, make_scenes
+from lost_in_attention.digits import DIGIT_NAMES, Scene, make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.training.conversations import GRID, Turn, conversation
+from lost_in_attention.training.tokenizer import word_token
 
 
 class SceneStock:
@@ -58,9 +59,10 @@ def dialogue_loss(
 def encode_conversations(
     vlm: VisionLanguageModel, conversations: Sequence[list[Turn]], visual_tokens: Sequence[int]
 ) -> tuple[Int[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"]]:
-    """Token ids, padded on the right, and where the assistant speaks.
+    """Token ids, padded on the right, and which of them are answers to be learned.
 
-    Padding on the right needs no attention mask: a causal decoder never looks there.
+    These are the assistant's words, less the digits that a description is given.  Padding on
+    the right needs no attention mask: a causal decoder never looks there.
     """
     tokenizer = vlm.processor.tokenizer
     chats = [
@@ -76,7 +78,9 @@ def encode_conversations(
         tokenizer_kwargs={"padding_side": "right"},
         return_tensors="pt",
     )
-    return encoded["input_ids"], torch.as_tensor(encoded["assistant_masks"]).bool()
+    given = torch.tensor([word_token(tokenizer, name) for name in DIGIT_NAMES])
+    answers = torch.as_tensor(encoded["assistant_masks"]).bool()
+    return encoded["input_ids"], answers & ~torch.isin(encoded["input_ids"], given)
 
 
 def _decode(

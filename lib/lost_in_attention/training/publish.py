@@ -1,6 +1,7 @@
 """From a finished training run to a model folder with its card."""
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -67,6 +68,7 @@ def accuracies(vlm: VisionLanguageModel) -> list[dict]:
         parts = [("all", replies), *replies.groupby("group")]
         for group, part in parts:
             interval = binomial_interval(int(part["correct"].sum()), len(part))
+            scores = BENCHMARKS["pope"].score(part)
             rows.append(
                 {
                     "condition": condition,
@@ -74,7 +76,8 @@ def accuracies(vlm: VisionLanguageModel) -> list[dict]:
                     "questions": len(part),
                     "low": interval.low,
                     "high": interval.high,
-                    **BENCHMARKS["pope"].score(part),
+                    # JSON knows no nan: a precision without any "yes" is null.
+                    **{key: None if math.isnan(value) else value for key, value in scores.items()},
                 }
             )
     return rows
@@ -84,7 +87,8 @@ def card(facts: Mapping) -> str:
     """The model card, every number of it from the run."""
     config = facts["config"]
     accuracy = pd.DataFrame(facts["accuracy"])
-    columns = ["condition", "group", "questions", "accuracy", "low", "high", "yes_ratio", "unparsed"]
+    columns = ["condition", "group", "questions", "accuracy", "low", "high"]
+    columns += ["yes_ratio", "unparsed"]
     header = "| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns)
     lines = [
         "| " + " | ".join(v if isinstance(v, str) else f"{v:.4g}" for v in row) + " |"

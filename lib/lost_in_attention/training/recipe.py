@@ -32,14 +32,14 @@ class TrainingConfig:
 
     name: str = "small-qwen2.5-vl"
     seed: int = 0
-    alignment_steps: int = 1500
+    alignment_steps: int = 1200
     alignment_batch: int = 32
     alignment_rate: float = 1e-3
-    decoder_steps: int = 1500
+    decoder_steps: int = 900
     decoder_batch: int = 64
     decoder_rate: float = 2e-3
-    decoder_scenes: int = 10000
-    joint_steps: int = 250
+    decoder_scenes: int = 8000
+    joint_steps: int = 200
     joint_batch: int = 32
     joint_rate: float = 2e-4
 
@@ -115,7 +115,7 @@ def _decoder(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
 
     trainable = [p for p in vlm.model.parameters() if p.requires_grad]
     return Phase(
-        "decoder", config.decoder_steps, config.decoder_rate, 200, vlm.model, trainable, loss
+        "decoder", config.decoder_steps, config.decoder_rate, 100, vlm.model, trainable, loss
     )
 
 

@@ -1,0 +1,91 @@
+# `make book` builds the book and names the page to open; `make test` proves it right.
+# A second run does only what is out of date.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+export PYTHONHASHSEED := 0
+
+BIN := .venv/bin
+SOURCES := $(wildcard notebooks/*.py)
+EXECUTED := $(SOURCES:notebooks/%.py=book/notebooks/%.ipynb)
+PAGES := $(filter-out book/scorecard.md,$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*))
+HTML := book/_build/html/index.html
+COMMA := ,
+
+# $(call install,extras): this package and what the extras need, at the pinned versions.
+install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]' | \
+    grep -v '^Requirement already satisfied'
+
+.PHONY: book test test-ready outputs gpu-env FORCE
+
+book: $(HTML)
+	@echo "The book is built. Open file://$(abspath $(HTML))"
+
+test: test-ready
+	@$(BIN)/python -m pytest
+
+# Everything that `make test` does before pytest.
+test-ready: .venv/test-installed
+	@.ci/browser
+
+# Stores the executed notebooks as the ones that the repository holds.
+outputs: $(EXECUTED)
+	cp $(EXECUTED) notebooks/
+
+# For machines with CUDA: adds what published models need.
+gpu-env: .venv/created
+	@echo "== installing what the book and published models need"
+	@$(call install,book$(COMMA)gpu)
+	@$(BIN)/python -c "import torch; print('CUDA available:', torch.cuda.is_available())"
+
+# --- environment: the stamps lie in .venv, so that they go when it goes
+
+.venv/created:
+	@echo "== creating .venv"
+	@.ci/python -m venv .venv
+	@touch $@
+
+.venv/book-installed: .venv/created pyproject.toml constraints.txt
+	@echo "== installing what the book needs"
+	@$(call install,book)
+	@touch $@
+
+.venv/test-installed: .venv/book-installed
+	@echo "== installing what the tests need"
+	@$(call install,test)
+	@touch $@
+
+# --- notebooks
+
+.stamps book/notebooks:
+	@mkdir -p $@
+
+# Checksums of all that a notebook depends on besides its own source, rewritten only when one
+# differs: contents count rather than dates, and a deleted file counts too.
+.stamps/inputs: FORCE | .stamps
+	@find constraints.txt lib data -type f -not -path '*/__pycache__/*' -not -path '*.egg-info/*' \
+	    -not -path 'data/results/figures/*' -print0 | LC_ALL=C sort -z | xargs -0 cksum > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# The .py file is the source; the stored .ipynb lends only its cell ids.
+book/notebooks/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed book/notebooks
+	@echo "== executing $<"
+	@if [ -e notebooks/$*.ipynb ]; then cp notebooks/$*.ipynb .stamps/$*.ipynb; fi
+	@$(BIN)/jupytext --quiet --update --to ipynb --output .stamps/$*.ipynb $<
+	@$(BIN)/papermill --cwd . --kernel python3 .stamps/$*.ipynb .stamps/$*.executed.ipynb
+	@mv .stamps/$*.executed.ipynb $@
+
+# --- book
+
+book/scorecard.md: $(EXECUTED) .stamps/inputs | .venv/book-installed
+	@echo "== writing the scorecard"
+	@$(BIN)/python -m lost_in_attention scorecard --results book/generated --output $@
+
+# From an empty _build: pages that Sphinx holds for fresh would keep their warnings to themselves.
+$(HTML): $(PAGES) book/scorecard.md $(EXECUTED) | .venv/book-installed
+	@echo "== building the pages"
+	@rm -rf book/_build
+	@$(BIN)/jupyter-book build -W -n --keep-going book

@@ -1,0 +1,75 @@
+"""Where a result comes from: how to make it again, with which versions, on what.
+
+Nothing here tells the machine or its user apart: no absolute path, no user or host name.
+"""
+
+import platform
+import shlex
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lost_in_attention
+
+TIERS = ("smoke", "book", "paper")
+Scalar = str | int | float | bool | None
+
+
+def collect(
+    notebook: str, *, tier: str, seed: int, model: str, parameters: dict[str, Scalar]
+) -> dict[str, Any]:
+    """The provenance of a notebook's results, ready for JSON.
+
+    Raises:
+        ValueError: a tier that is not one of `TIERS`, or a parameter that is not a scalar
+            (papermill passes scalars on its command line).
+    """
+    if tier not in TIERS:
+        raise ValueError(f"tier must be one of {', '.join(TIERS)}; got {tier!r}")
+    for name, value in parameters.items():
+        if not isinstance(value, Scalar):
+            raise ValueError(f"parameter {name} must be a scalar, got {type(value).__name__}")
+    model = without_folders(model)
+    parameters = {name: without_folders(value) for name, value in parameters.items()}
+    settings = {"tier": tier, "seed": seed, "model": model, **parameters}
+    return {
+        "notebook": notebook,
+        "command": papermill_command(notebook, settings),
+        "tier": tier,
+        "seed": seed,
+        "model": model,
+        "parameters": parameters,
+        "versions": versions(),
+        "device": device(),
+        "threads": torch.get_num_threads(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def papermill_command(notebook: str, settings: dict[str, Scalar]) -> str:
+    """The line that runs the notebook again, from the root of the repository."""
+    options = [f"-p {name} {shlex.quote(str(value))}" for name, value in settings.items()]
+    return " ".join([f"papermill notebooks/{notebook}.ipynb {notebook}.ipynb --cwd .", *options])
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide a number."""
+    libraries = {name: version(name) for name in ("torch", "transformers", "numpy")}
+    own = {"lost_in_attention": lost_in_attention.__version__}
+    return {"python": platform.python_version(), **libraries, **own}
+
+
+def device() -> str:
+    """The accelerator that torch sees, or the CPU."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def without_folders(value: Scalar) -> Scalar:
+    """An absolute path shortened to its last part; everything else unchanged."""
+    if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
+        return Path(value).name
+    return value

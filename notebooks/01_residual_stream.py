@@ -1,0 +1,279 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The residual stream: what a layer writes
+#
+# **Covers** Section 3.1.2 of the paper, its equation of the residual stream and its notation.
+# **Verdict** the equation holds bit for bit, as it must: it describes how the models are built.
+# **Takes** about 20 seconds and 1 GB at tier `book`.
+#
+# You will
+#
+# 1. see the tokens that a vision-language model works on, and the matrix $X$ that holds them,
+# 2. catch every state of that matrix during one forward pass,
+# 3. read from the states when the model makes up its mind.
+#
+# You need to know what a matrix product and a softmax are.
+
+# %%
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from myst_nb import glue
+
+from lost_in_attention import plots, report
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.digits.coco import annotated_boxes
+from lost_in_attention.models import load
+from lost_in_attention.stream import record
+
+# %% tags=["parameters"]
+tier = "book"
+model = "small-qwen2.5-vl"
+source = "digits"
+row = 0
+seed = 0
+output = "book/generated"
+
+# %%
+run = report.start(
+    "01_residual_stream", tier=tier, seed=seed, model=model, output=output, source=source, row=row
+)
+vlm = load(model)
+sample = load_benchmark("pope", source)[row]
+
+# %% [markdown]
+# ## A picture and a question
+#
+# The model is small: it was trained for this book on scenes of handwritten digits, and the scene
+# below is made of digits that it has never seen. Its class and its processor are those of
+# Qwen2.5-VL, so everything here runs unchanged on the published model.
+
+# %%
+boxes = annotated_boxes(sample.image_source) if source == "digits" else []
+shown = ", ".join(name for name, _ in boxes)
+fig, ax = plt.subplots(figsize=(3.5, 3.5), layout="constrained")
+plots.scene(sample.image, ax, boxes=boxes)
+run.figure(
+    fig,
+    "scene",
+    data=pd.DataFrame(boxes or [(sample.image_source, None)], columns=["name", "box"]),
+    alt=f"The picture {sample.image_source}, with boxes around: {shown or 'nothing'}.",
+    caption="The picture and its annotations, which the model does not get to see.",
+)
+print(sample.prompt)
+
+# %% [markdown]
+# The processor cuts the picture into patches, and the vision tower turns each block of patches into
+# one **visual token**. Question and chat template become text tokens. Together they are one
+# sequence of $S$ tokens.
+
+# %% tags=["nbval-check-output"]
+inputs = vlm.prepare([sample.image], [sample.prompt])
+visual = vlm.visual_mask(inputs)[0]
+print(f"S = {len(visual)} tokens, {int(visual.sum())} of them visual")
+
+# %% [markdown]
+# ## The equation
+#
+# Each token is a vector of $H$ numbers, so the sequence is a matrix
+# $X \in \mathbb{R}^{S \times H}$: rows are tokens, columns are features. A decoder layer $l$ does
+# not replace this matrix. It reads it twice and adds to it twice:
+#
+# $$
+# X_\mathrm{attn}^{l} = X_\mathrm{in}^{l} + \Delta X_\mathrm{attn}^{l},
+# \qquad
+# X_\mathrm{in}^{l+1} = X_\mathrm{attn}^{l} + \Delta X_\mathrm{ffn}^{l}.
+# $$
+#
+# Attention writes the first update, the feed-forward network (FFN) the second. The running sum is
+# the **residual stream**. With $L$ layers it passes through $2L + 1$ states, and `record` shows
+# each of them to a function of ours while the model runs.
+
+# %% tags=["nbval-check-output"]
+states, names = [], []
+
+
+def keep(state):
+    names.append((state.layer, state.module))
+    states.append(state.hidden[0].clone())
+
+
+record(vlm, inputs, keep)
+layers = len(vlm.layers)
+print(f"L = {layers} layers, {len(states)} states of shape {tuple(states[0].shape)}")
+
+# %% [markdown]
+# Does the equation hold? We ask the modules themselves what they returned, add it up, and compare
+# with the states. Floating-point addition rounds, but it rounds the same way every time, so the two
+# must be equal to the last bit.
+
+# %% tags=["nbval-check-output"]
+written = []
+modules = [module for layer in vlm.layers for module in (layer.self_attn, layer.mlp)]
+hooks = [
+    module.register_forward_hook(
+        lambda module, args, out: written.append((out[0] if isinstance(out, tuple) else out)[0])
+    )
+    for module in modules
+]
+record(vlm, inputs, lambda state: None)
+for hook in hooks:
+    hook.remove()
+gaps = [
+    float((before + update - after).abs().max())
+    for before, update, after in zip(states, written, states[1:], strict=False)
+]
+print(f"{len(gaps)} updates, largest difference {max(gaps)}")
+
+# %% tags=["remove-cell"]
+glue("largest_gap", max(gaps), display=False)
+glue("updates", len(gaps), display=False)
+
+# %% [markdown]
+# Over {glue:text}`updates` updates the largest difference is {glue:text}`largest_gap`. All that the
+# paper measures, it measures on pairs of neighbours in this list: a state $X$ before an update and
+# the state $X' = X + \Delta X$ after it.
+#
+# ## How much does each module write?
+#
+# The plainest question about an update is its size. The Frobenius norm of a matrix is the root of
+# the sum of its squared entries (Definition 3.2). We divide the norm of the update by that of the
+# state after it, because that ratio will come back: it is a factor of the paper's support
+# innovation.
+
+# %%
+sizes = pd.DataFrame(
+    {
+        "layer": [layer for layer, _ in names[1:]],
+        "module": [module for _, module in names[1:]],
+        "size": [
+            float((after - before).norm() / after.norm())
+            for before, after in pairwise(states)
+        ],
+    }
+)
+curves = sizes.rename(columns={"size": "mean"}).assign(quantity="size")
+curves = curves.assign(low=curves["mean"], high=curves["mean"])
+fig, (ax,) = plots.panels(1, row_height=3)
+plots.layer_curves(curves, "size", ax)
+run.figure(
+    fig,
+    "update_size",
+    data=sizes,
+    alt=report.alt_layer_curves(curves, "size"),
+    caption="Size of each update relative to the state after it, for one question.",
+)
+
+# %% [markdown]
+# ## When does the model know?
+#
+# After the last layer the model normalises the state of the last token and compares it with the
+# embedding of every word. Nothing keeps us from doing the same to earlier states. This reading is
+# known as the logit lens. It shows what each state would answer if the layers after it wrote
+# nothing.
+
+# %%
+def single_tokens(word):
+    """Every way to write the word, capital or not, with a space or not, that is one token."""
+    forms = [space + form for space in ("", " ") for form in (word, word.title())]
+    encoded = [vlm.processor.tokenizer.encode(form, add_special_tokens=False) for form in forms]
+    return sorted({ids[0] for ids in encoded if len(ids) == 1})
+
+
+with torch.inference_mode():
+    last = torch.stack([state[-1] for state in states])
+    chances = vlm.model.lm_head(vlm.decoder.norm(last)).float().softmax(-1)
+lens = pd.DataFrame(
+    {word: chances[:, single_tokens(word)].sum(1).tolist() for word in ("yes", "no")}
+)
+lens.insert(0, "state", ["input", *(f"{layer} {module}" for layer, module in names[1:])])
+
+# %%
+fig, (ax,) = plots.panels(1, row_height=3)
+for word, colour in zip(("yes", "no"), plots.OKABE_ITO[2:4], strict=True):
+    ax.plot(lens[word], color=colour, marker="o")
+    ax.annotate(word, (len(lens) - 1, lens[word].iloc[-1]), xytext=(6, 0),
+                textcoords="offset points", color=colour, va="center", annotation_clip=False)
+ax.set(xlabel="state (0 is the input, then two a layer)", ylabel="probability of the word")
+run.figure(
+    fig,
+    "logit_lens",
+    data=lens,
+    alt=f"Probability of yes and no read from each of {len(lens)} states. The last state gives "
+    f"{lens['yes'].iloc[-1]:.2f} to yes and {lens['no'].iloc[-1]:.2f} to no.",
+    caption="What each state of the last token would answer, by the logit lens.",
+)
+
+# %% tags=["remove-cell"]
+glue("answer", sample.answer, display=False)
+glue("final_yes", f"{lens['yes'].iloc[-1]:.3f}", display=False)
+glue("final_no", f"{lens['no'].iloc[-1]:.3f}", display=False)
+
+# %% [markdown]
+# The right answer is {glue:text}`answer`. The last state gives {glue:text}`final_yes` to "yes" and
+# {glue:text}`final_no` to "no". This is one question and one model: a picture of what states are,
+# not a finding.
+#
+# ## Exercises
+#
+# ```{exercise} One state more
+# :label: ex-one-state-more
+#
+# *Warm-up, 5 minutes.* `names` lists what wrote each state. Why are there $2L + 1$ states and not
+# $3L$, although every layer has an input, a state after attention and a state after the FFN?
+# ```
+#
+# ```{solution} ex-one-state-more
+# :class: dropdown
+#
+# What the FFN of layer $l$ leaves behind is the input of layer $l + 1$: two names for one matrix.
+# Only the input of layer 0 has no layer before it.
+# ```
+#
+# ```{exercise} Who writes to whom
+# :label: ex-who-writes
+#
+# *Medium, 15 minutes.* Change the last token of the question and record the states again. Which
+# rows of which states may change, and which may not? Write the check
+# `torch.equal(one[:-1], other[:-1])` for every state before you run it.
+# Hint: the decoder is causal.
+# ```
+#
+# ```{solution} ex-who-writes
+# :class: dropdown
+#
+# Only the last row may change, in every state. Attention lets a token read from itself and from
+# earlier tokens, and the FFN works on each row alone. The check holds for all states; a failure
+# would mean that information leaks backwards.
+# ```
+#
+# ```{exercise} The silent half
+# :label: ex-silent-half
+#
+# *Research, 60 minutes.* Set the update of one module of one layer to zero (a forward hook may
+# return another output) and ask 200 questions. Is the accuracy lost related to the size of the
+# update that you removed?
+# Hint: `evaluate` in `lost_in_attention.evaluate` asks the questions.
+# ```
+#
+# ```{solution} ex-silent-half
+# :class: dropdown
+#
+# There is no single right answer. Report the accuracy for each of the $2L$ removals with its
+# binomial interval, plot it against the mean size, and give the rank correlation with a bootstrap
+# interval over modules. Sixteen points say little; say so.
+# ```

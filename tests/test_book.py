@@ -1,0 +1,199 @@
+"""The built book, read as a reader would: offline, in a browser, on a phone."""
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urldefrag, urljoin, urlparse
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from conftest import NOTEBOOKS, ROOT
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PHONE = {"width": 390, "height": 844}
+TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+CHAPTERS = [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
+PAGES = [TOC["root"], *CHAPTERS]
+each_page = pytest.mark.parametrize("name", PAGES)
+# Visible text outside code and equations: what is left of markup that was not rendered.
+PROSE = """() => {
+    const body = document.querySelector('article').cloneNode(true);
+    body.querySelectorAll('pre, code, mjx-container, script, style').forEach(e => e.remove());
+    return body.textContent;
+}"""
+UNRENDERED = re.compile(r"\$\$|\\[a-zA-Z]{2,}|:::|```|\{(?:prf:)?(?:ref|doc|term|cite\S*)\}")
+
+
+@dataclass(frozen=True)
+class Build:
+    """What the builder said and where the pages are; with warnings there are pages too."""
+
+    exit_code: int
+    report: str
+    html: Path
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory, replay) -> Build:
+    """The book, built from nothing as `make book` builds it, around the stored notebooks."""
+    generated = shutil.ignore_patterns("_build", "notebooks", "generated", "scorecard.md")
+    book = tmp_path_factory.mktemp("site") / "book"
+    shutil.copytree(ROOT / "book", book, ignore=generated)
+    (book / "notebooks").mkdir()
+    for notebook in NOTEBOOKS:
+        shutil.copy(notebook.with_suffix(".ipynb"), book / "notebooks")
+    scorecard = [sys.executable, "-m", "lost_in_attention", "scorecard"]
+    scorecard += ["--results", str(replay.results), "--output", str(book / "scorecard.md")]
+    subprocess.run(scorecard, check=True, cwd=ROOT)
+    builder = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [builder, "build", "-W", "-n", "--keep-going", str(book)]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    return Build(run.returncode, run.stdout + run.stderr, book / "_build" / "html")
+
+
+@pytest.fixture(scope="session")
+def site(build) -> Path:
+    return build.html
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    """Address of a server of the built book on this machine alone."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    found = [path for path in map(shutil.which, BROWSERS) if path]
+    assert found, f"none of {', '.join(BROWSERS)} is on PATH; .ci/browser says how to get one"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found[0], args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+def open_page(page: Page, url: str) -> None:
+    """Open a page and wait until its equations, if it has any, are set."""
+    page.goto(url, wait_until="load")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+
+
+@pytest.fixture
+def phone(browser: Browser):
+    """A page of phone width."""
+    with browser.new_context(viewport=PHONE) as context:
+        yield context.new_page()
+
+
+def foreign(requests: list[str], address: str) -> list[str]:
+    """Requests that left the server of the book."""
+    return [url for url in requests if not url.startswith((address, "data:", "blob:"))]
+
+
+def test_the_book_builds_without_a_warning(build):
+    assert build.exit_code == 0, build.report
+
+
+@each_page
+def test_reading_a_page_needs_no_other_host_and_logs_no_error(phone, address, name):
+    requests, complaints = [], []
+    phone.on("request", lambda request: requests.append(request.url))
+    phone.on("response", lambda answer: answer.ok or complaints.append(answer.url))
+    phone.on("pageerror", lambda error: complaints.append(str(error)))
+    phone.on("console", lambda m: m.type == "error" and complaints.append(m.text))
+    open_page(phone, f"{address}{name}.html")
+    assert requests
+    assert foreign(requests, address) == []
+    assert complaints == []
+
+
+@each_page
+def test_equations_and_markup_are_rendered(phone, address, name):
+    open_page(phone, f"{address}{name}.html")
+    sources = phone.locator(".math.notranslate").count()
+    assert phone.locator(".math.notranslate mjx-container").count() >= sources
+    assert phone.locator("mjx-merror").count() == 0
+    assert UNRENDERED.findall(phone.evaluate(PROSE)) == []
+
+
+def test_the_book_has_equations(phone, address):
+    open_page(phone, f"{address}notation.html")
+    assert phone.locator("mjx-container").count() > 0
+
+
+@each_page
+def test_every_image_is_shown_and_described(phone, address, name):
+    open_page(phone, f"{address}{name}.html")
+    images = phone.locator("article img")
+    found = images.evaluate_all("all => all.map(i => [i.src.slice(0, 80), i.alt, i.naturalWidth])")
+    assert [image for image in found if not image[1].strip() or not image[2]] == []
+    if name.startswith("notebooks/"):
+        assert found, "a chapter without a figure"
+
+
+@each_page
+def test_a_page_fits_a_phone(phone, address, name):
+    open_page(phone, f"{address}{name}.html")
+    width = phone.evaluate("document.documentElement.scrollWidth")
+    assert width <= PHONE["width"]
+
+
+@each_page
+def test_internal_links_lead_somewhere(phone, address, site, name):
+    open_page(phone, f"{address}{name}.html")
+    links = phone.locator("a[href]").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    urls = {urljoin(phone.url, link) for link in links}
+    broken = [url for url in urls if url.startswith(address) and not resolves(url, site)]
+    assert broken == []
+
+
+def resolves(url: str, site: Path) -> bool:
+    """Whether a link into the book names a page that exists and an anchor on it."""
+    url, anchor = urldefrag(url)
+    path = site / urlparse(url).path.lstrip("/")
+    if path.is_dir():
+        path = path / "index.html"
+    return path.is_file() and (not anchor or f'id="{anchor}"' in path.read_text())
+
+
+@each_page
+def test_no_page_holds_a_traceback(site, name):
+    assert "Traceback" not in (site / f"{name}.html").read_text()
+
+
+def test_search_finds_a_page(phone, address):
+    open_page(phone, f"{address}search.html?q=attention")
+    phone.locator("#search-results li").first.wait_for(timeout=20_000)
+
+
+def test_a_request_to_another_host_would_be_seen(phone, address):
+    requests = []
+    phone.on("request", lambda request: requests.append(request.url))
+    open_page(phone, f"{address}{TOC['root']}.html")
+    phone.evaluate("new Image().src = 'http://other.invalid/x.png'")
+    phone.wait_for_timeout(200)
+    assert foreign(requests, address) == ["http://other.invalid/x.png"]

@@ -1,0 +1,255 @@
+"""Figures keep their data and provenance, claims keep the rules, the scorecard tells all."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import base64
+import getpass
+import json
+import platform
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from lost_in_attention import claims, plots, report
+from lost_in_attention.scorecard import plain_quantity, write_scorecard
+
+NOTEBOOK = "06_layerwise_curves"
+CLAIM = {"statement": "s", "paper": "low", "measured": 0.25, "tolerance": "direction"}
+DATA = pd.DataFrame({"x": [1, 2], "y": [0.5, 0.25]})
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What the notebook would display, in order."""
+    pages = []
+    monkeypatch.setattr(report, "display", lambda content, raw: pages.append(content["text/html"]))
+    return pages
+
+
+def start(tmp_path, tier="book", **parameters):
+    settings = {"seed": 3, "model": "small", "output": tmp_path, "questions": 8} | parameters
+    return report.start(NOTEBOOK, tier=tier, **settings)
+
+
+def simple_figure(points=3):
+    fig, ax = plt.subplots()
+    ax.plot(np.arange(points), np.random.default_rng(0).normal(size=points))
+    return fig
+
+
+def test_figure_keeps_data_and_provenance_beside_it(tmp_path, shown):
+    run = start(tmp_path)
+    fig = simple_figure()
+    run.figure(fig, "curve", data=DATA, alt='falls < "0.5"', caption="A & B")
+    folder = tmp_path / NOTEBOOK
+    assert {p.name for p in folder.iterdir()} == {
+        f"curve.{s}" for s in ("png", "svg", "csv", "json")
+    }
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "curve.csv"), DATA)
+    assert json.loads((folder / "curve.json").read_text()).items() >= run.provenance.items()
+    assert not plt.fignum_exists(fig.number)
+    (page,) = shown
+    assert 'alt="falls &lt; &quot;0.5&quot;"' in page and "A &amp; B" in page
+    assert page.count("<figure") == page.count("<img") == 1
+    links = re.findall(r'href="data:[\w/]+;base64,([^"]+)" download="([^"]+)"', page)
+    assert [name for _, name in links] == ["curve.csv", "curve.json"]
+    for content, name in links:
+        assert base64.b64decode(content) == (folder / name).read_bytes()
+
+
+def test_large_drawing_is_shown_as_png_and_an_old_svg_goes(tmp_path, shown, monkeypatch):
+    run = start(tmp_path)
+    run.figure(simple_figure(), "curve", data=DATA, alt="a", caption="c")
+    monkeypatch.setattr(report, "SVG_LIMIT", 10)
+    run.figure(simple_figure(), "curve", data=DATA, alt="a", caption="c")
+    assert "data:image/svg+xml" in shown[0] and "data:image/png" in shown[1]
+    assert not (tmp_path / NOTEBOOK / "curve.svg").exists()
+
+
+def test_equal_numbers_give_an_equal_svg(tmp_path, shown):
+    run = start(tmp_path)
+    for name in ("one", "two"):
+        run.figure(simple_figure(), name, data=DATA, alt="a", caption="c")
+    one, two = ((tmp_path / NOTEBOOK / f"{name}.svg").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alt": " "}, "alt of figure 'curve' must not be empty"),
+        ({"caption": ""}, "caption of figure"),
+        ({"data": DATA[:0]}, "must hold the numbers drawn"),
+        ({"name": "../x"}, "name must be lower_case"),
+    ],
+)
+def test_incomplete_figure_writes_nothing(tmp_path, changes, message):
+    settings = {"name": "curve", "data": DATA, "alt": "a", "caption": "c"} | changes
+    with pytest.raises(ValueError, match=message):
+        start(tmp_path).figure(simple_figure(), **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_provenance_reruns_the_notebook_and_names_no_machine(tmp_path):
+    run = start(tmp_path, model=str(tmp_path / "my model"), source="a b")
+    assert run.provenance["command"] == (
+        f"papermill notebooks/{NOTEBOOK}.ipynb {NOTEBOOK}.ipynb --cwd . -p tier book -p seed 3 "
+        "-p model 'my model' -p questions 8 -p source 'a b'"
+    )
+    text = json.dumps(run.provenance)
+    assert str(tmp_path) not in text and platform.node() not in text
+    assert not re.search(rf"\b{re.escape(getpass.getuser())}\b", text)
+    assert set(run.provenance["versions"]) >= {"python", "torch", "transformers", "numpy"}
+    assert run.provenance["date"].endswith("+00:00")
+
+
+def test_start_refuses_what_it_cannot_keep(tmp_path):
+    with pytest.raises(ValueError, match="tier must be one of smoke, book, paper; got 'gpu'"):
+        start(tmp_path, tier="gpu")
+    with pytest.raises(ValueError, match="parameter layers must be a scalar, got list"):
+        start(tmp_path, layers=[1])
+    with pytest.raises(ValueError, match="notebook must be lower_case"):
+        report.start("../06", tier="book", seed=0, model="m", output=tmp_path)
+
+
+def test_a_new_run_drops_the_claims_of_the_last_one_of_the_same_notebook(tmp_path):
+    run = start(tmp_path)
+    run.claim("C073", verdict="undecided", **CLAIM)
+    other = report.start("01_residual_stream", tier="book", seed=0, model="m", output=tmp_path)
+    other.claim("C016", verdict="undecided", **CLAIM)
+    start(tmp_path)
+    assert [claim.id for claim in claims.read_claims(tmp_path)] == ["C016"]
+
+
+def test_claim_survives_the_file(tmp_path):
+    run = start(tmp_path)
+    run.claim("C073", verdict="undecided", **CLAIM | {"measured": np.float32(0.25)})
+    run.claim("T1.attention.rid", verdict="needs published weights", **CLAIM)
+    assert claims.read_claims(tmp_path) == run.claims
+    assert run.claims[0].measured == 0.25
+
+
+@pytest.mark.parametrize(
+    ("claim_id", "verdict", "tier", "changes", "message"),
+    [
+        ("C999", "undecided", "book", {}, "'C999' is not in text_claims.csv"),
+        ("attention", "undecided", "book", {}, "must be like C072 or T1.attention.rid"),
+        ("C073", "true", "book", {}, "verdict must be one of"),
+        ("C073", "same direction on small models", "paper", {}, "is for the small models"),
+        ("C073", "reproduced at tier paper", "book", {}, "needs tier 'paper', got tier 'book'"),
+        ("C073", "not reproduced at tier paper", "smoke", {}, "needs tier 'paper'"),
+        ("C073", "undecided", "book", {"measured": float("nan")}, "finite number"),
+        ("C073", "undecided", "book", {"tolerance": ""}, "tolerance of C073 must not be empty"),
+    ],
+)
+def test_claim_rules(tmp_path, claim_id, verdict, tier, changes, message):
+    with pytest.raises(ValueError, match=message):
+        start(tmp_path, tier).claim(claim_id, verdict=verdict, **CLAIM | changes)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_one_notebook_gives_one_verdict_to_a_claim(tmp_path):
+    run = start(tmp_path)
+    run.claim("C073", verdict="undecided", **CLAIM)
+    with pytest.raises(ValueError, match="C073 has a verdict in this notebook already"):
+        run.claim("C073", verdict="proved", **CLAIM)
+
+
+@pytest.mark.parametrize("tier", ["smoke", "book", "paper"])
+@pytest.mark.parametrize("agrees", [True, False, None])
+def test_agreement_gives_a_verdict_that_the_tier_allows(tmp_path, tier, agrees):
+    verdict = claims.agreement(agrees, tier)
+    start(tmp_path, tier).claim("C073", verdict=verdict, **CLAIM)
+    assert (verdict == "undecided") == (agrees is None)
+    assert verdict.startswith(("different", "not")) == (agrees is False)
+
+
+def test_claims_table_says_which_models_were_measured(tmp_path, shown):
+    run = start(tmp_path)
+    with pytest.raises(ValueError, match="needs at least one claim"):
+        run.claims_table()
+    run.claim("C073", verdict="undecided", **CLAIM | {"statement": "a < b"})
+    run.claims_table()
+    (page,) = shown
+    headings = re.findall(r'<th scope="col">([^<]+)</th>', page)
+    assert headings[:3] == ["claim", "the paper says", "small models show"]
+    assert "a &lt; b (low)" in page and "<caption>Claims at tier book</caption>" in page
+
+
+def test_alt_text_says_what_the_curves_do():
+    means = {"attention": [0.125, 0.5, 0.25], "ffn": [1.0, 1.5, 2.0]}
+    table = pd.DataFrame(
+        {"layer": layer, "module": module, "quantity": "rid", "mean": mean, "low": 0, "high": 2}
+        for module, values in means.items()
+        for layer, mean in enumerate(values)
+    )
+    assert report.alt_layer_curves(table, "rid") == (
+        "Line chart of RID (0 to 2) by layer. "
+        "attention: 0.125 at layer 0, 0.25 at layer 2, lowest 0.125 at layer 0, "
+        "highest 0.5 at layer 1. "
+        "FFN: 1 at layer 0, 2 at layer 2, lowest 1 at layer 0, highest 2 at layer 2."
+    )
+    assert set(plots.MODULES) == set(means)
+
+
+def scorecard(tmp_path):
+    page = tmp_path / "scorecard.md"
+    write_scorecard(tmp_path, page)
+    return page.read_text()
+
+
+def test_scorecard_has_one_row_per_text_claim(tmp_path):
+    page = scorecard(tmp_path)
+    rows = re.findall(r"^\| \*\*(C\d+)\*\*", page, re.M)
+    assert sorted(rows) == list(claims.text_claims()["id"])
+    assert page.count("|  | not attempted yet |") == 80
+    assert "| not attempted yet | 80 |" in page
+
+
+def test_scorecard_shows_the_finding_and_where_it_comes_from(tmp_path):
+    run = start(tmp_path)
+    run.claim("C073", verdict="different direction on small models", **CLAIM | {"note": "a|b"})
+    run.claim("T1.attention.rid", verdict="needs published weights", **CLAIM)
+    page = scorecard(tmp_path)
+    row = next(line for line in page.splitlines() if "**C073**" in line)
+    assert "0.25 (agreement means: direction; a\\|b; tier book" in row
+    assert f"{{doc}}`notebooks/{NOTEBOOK}`" in row
+    assert row.endswith("| different direction on small models |")
+    assert "| different direction on small models | 1 |" in page
+    assert "| needs published weights | 0 |" in page and "**T1.attention.rid**" in page
+
+
+def test_scorecard_takes_no_smoke_result_as_evidence(tmp_path):
+    start(tmp_path, "smoke").claim("C073", verdict="same direction on small models", **CLAIM)
+    page = scorecard(tmp_path)
+    assert "| not attempted yet | 80 |" in page and "0.25" not in page
+    assert "Results at tier smoke are no evidence: 1 of them" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-10], "claim file 06_layerwise_curves.C073.json:"),
+        (lambda text: text.replace('"C073"', '"C999"'), "C073.json: claim id 'C999'"),
+        (lambda text: text.replace('"measured"', '"found"'), r"C073.json: keys missing: \['meas"),
+        (lambda text: "[]", "C073.json: expected an object, got list"),
+        (lambda text: text.replace('"book"', '"home"'), "C073.json: tier of C073"),
+    ],
+)
+def test_scorecard_names_a_bad_file(tmp_path, change, message):
+    start(tmp_path).claim("C073", verdict="undecided", **CLAIM)
+    path = tmp_path / "claims" / f"{NOTEBOOK}.C073.json"
+    path.write_text(change(path.read_text()))
+    with pytest.raises(ValueError, match=message):
+        scorecard(tmp_path)
+    assert not (tmp_path / "scorecard.md").exists()
+
+
+def test_quantities_are_put_in_words():
+    assert plain_quantity("rid_range_max") == "RID range maximum"
+    assert plain_quantity("drop_layers_1_to_7_llava15_7b") == "drop layers 1 to 7 LLaVA-1.5 7B"

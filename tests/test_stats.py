@@ -1,0 +1,139 @@
+"""Intervals and tests against closed forms, and the resampling of whole units."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lost_in_attention import stats
+
+
+def test_mean_interval_agrees_with_the_normal_approximation():
+    values = np.random.default_rng(0).normal(3.0, 2.0, size=2000)
+    interval = stats.mean_interval(values, resamples=4000, seed=1)
+    half = 1.96 * values.std() / np.sqrt(len(values))
+    assert interval.mean == pytest.approx(values.mean(), abs=1e-12)
+    assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)
+    assert interval.high == pytest.approx(values.mean() + half, abs=0.1 * half)
+
+
+def test_repeated_questions_of_one_image_do_not_narrow_the_interval():
+    per_image = np.random.default_rng(0).normal(size=50)
+    images = np.repeat(np.arange(50), 8)
+    alone = stats.mean_interval(per_image, seed=3)
+    clustered = stats.mean_interval(np.repeat(per_image, 8), units=images, seed=3)
+    as_if_independent = stats.mean_interval(np.repeat(per_image, 8), seed=3)
+    assert clustered[:3] == pytest.approx(alone[:3], abs=1e-12)
+    narrow = as_if_independent.high - as_if_independent.low
+    assert narrow < 0.6 * (clustered.high - clustered.low)
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(
+    st.lists(st.floats(-100, 100), min_size=2, max_size=20),
+    st.floats(-10, 10),
+    st.floats(0.1, 10),
+)
+def test_interval_moves_with_shift_and_scale(values, shift, scale):
+    values = np.array(values)
+    interval = stats.mean_interval(values, resamples=200, seed=0)
+    moved = stats.mean_interval(shift + scale * values, resamples=200, seed=0)
+    expected = [shift + scale * bound for bound in interval[:3]]
+    assert moved[:3] == pytest.approx(expected, abs=1e-7)
+    assert interval.low <= interval.high
+
+
+def tidy_table():
+    draw = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"sample": sample, "layer": layer, "module": module, "rid": draw.normal(layer)}
+        for sample in range(20)
+        for layer in range(3)
+        for module in ("attention", "ffn")
+    )
+
+
+def test_mean_intervals_of_a_group_is_its_mean_interval():
+    table = tidy_table()
+    result = stats.mean_intervals(table, ["rid"], ["layer", "module"], seed=5)
+    assert list(result.columns) == [
+        "layer", "module", "quantity", "mean", "low", "high", "n", "units",
+    ]  # fmt: skip
+    assert len(result) == 6
+    for row in result.itertuples():
+        chosen = (table["layer"] == row.layer) & (table["module"] == row.module)
+        alone = stats.mean_interval(table.loc[chosen, "rid"], seed=5)
+        assert (row.mean, row.low, row.high, row.n) == pytest.approx(alone, abs=1e-12)
+
+
+def test_missing_values_leave_the_mean_and_the_count():
+    table = tidy_table()
+    table.loc[(table["layer"] == 0) & (table["sample"] > 0), "rid"] = np.nan
+    result = stats.mean_intervals(table, ["rid"], ["layer"], seed=5).set_index("layer")
+    kept = table[(table["layer"] == 0) & (table["sample"] == 0)]["rid"]
+    assert result.loc[0, "mean"] == pytest.approx(kept.mean())
+    assert (result.loc[0, "n"], result.loc[0, "units"]) == (2, 1)
+    assert np.isnan(result.loc[0, ["low", "high"]].to_numpy(float)).all()
+    assert np.isfinite(result.loc[1, ["low", "high"]].to_numpy(float)).all()
+
+
+def test_wilson_interval_in_closed_form():
+    z = 1.959963984540054
+    interval = stats.binomial_interval(0, 10)
+    assert interval.low == pytest.approx(0, abs=1e-12)
+    assert interval.high == pytest.approx(z**2 / (10 + z**2))
+
+
+def test_mcnemar_counts_only_the_questions_that_differ():
+    a, b = [1] * 6 + [1, 0] * 10, [0] * 6 + [1, 0] * 10
+    assert stats.mcnemar(a, b) == (6, 0, pytest.approx(2 * 0.5**6))
+    assert stats.mcnemar(b, a) == (0, 6, pytest.approx(2 * 0.5**6))
+    assert stats.mcnemar(a, a) == (0, 0, 1.0)
+
+
+def test_paired_bootstrap_sees_what_an_unpaired_comparison_hides():
+    base = np.random.default_rng(0).normal(0, 100, size=60)
+    interval = stats.paired_bootstrap(base + 1, base, seed=0)
+    assert interval[:3] == pytest.approx((1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stats.mean_interval([1.0], seed=0), "at least 2 units, got 1"),
+        (lambda: stats.mean_interval([], seed=0), "values must be a non-empty"),
+        (lambda: stats.mean_interval([1.0, np.nan], seed=0), "values must be finite"),
+        (lambda: stats.mean_interval([1.0, 2.0], units=[1], seed=0), "one unit per value"),
+        (lambda: stats.mean_interval([1.0, 2.0], units=[1, None], seed=0), "must not be missing"),
+        (lambda: stats.mean_interval([1.0, 2.0], level=95, seed=0), "level must lie between"),
+        (lambda: stats.mean_interval([1.0, 2.0], resamples=0, seed=0), "resamples must be"),
+        (lambda: stats.binomial_interval(3, 2), "between 0 and n = 2, got 3"),
+        (lambda: stats.binomial_interval(0, 0), "n must be at least 1"),
+        (lambda: stats.paired_bootstrap([1, 2], [1], seed=0), "same questions, got 2 and 1"),
+        (lambda: stats.mcnemar([0.5, 1], [0, 1]), "a must hold only 0 and 1"),
+        (
+            lambda: stats.mean_intervals(tidy_table(), ["tme"], ["layer"], seed=0),
+            r"lacks the columns \['tme'\]",
+        ),
+        (
+            lambda: stats.mean_intervals(tidy_table()[:0], ["rid"], ["layer"], seed=0),
+            "at least one row",
+        ),
+        (
+            lambda: stats.mean_intervals(
+                tidy_table().assign(rid=np.inf), ["rid"], ["layer"], seed=0
+            ),
+            "infinities",
+        ),
+        (
+            lambda: stats.mean_intervals(
+                tidy_table().assign(sample=None), ["rid"], ["layer"], seed=0
+            ),
+            "must not hold missing values",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
