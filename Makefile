@@ -31,9 +31,14 @@ test: test-ready
 test-ready: .venv/test-installed
 	@.ci/browser
 
-# Stores the executed notebooks as the ones that the repository holds.
+# Stores the executed notebooks, and the README's figure with its data and provenance, as the ones
+# that the repository holds.
 outputs: $(EXECUTED)
 	cp $(EXECUTED) notebooks/
+	@mkdir -p data/results/figures
+	@for kind in png csv json; do \
+	    cp book/generated/06_layerwise_curves/rid_mixig.$$kind data/results/figures/layerwise_curves.$$kind; \
+	done
 
 # For machines with CUDA: adds what published models need.
 gpu-env: .venv/created
@@ -76,6 +81,7 @@ book/notebooks/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed boo
 	@if [ -e notebooks/$*.ipynb ]; then cp notebooks/$*.ipynb .stamps/$*.ipynb; fi
 	@$(BIN)/jupytext --quiet --update --to ipynb --output .stamps/$*.ipynb $<
 	@$(BIN)/papermill --cwd . --kernel python3 .stamps/$*.ipynb .stamps/$*.executed.ipynb
+	@$(BIN)/python .ci/without-stderr .stamps/$*.executed.ipynb
 	@mv .stamps/$*.executed.ipynb $@
 
 # --- book

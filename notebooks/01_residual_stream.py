@@ -14,9 +14,9 @@
 # %% [markdown]
 # # The residual stream: what a layer writes
 #
-# **Covers** Section 3.1.2 of the paper, its equation of the residual stream and its notation.
-# **Verdict** the equation holds bit for bit, as it must: it describes how the models are built.
-# **Takes** about 20 seconds and 1 GB at tier `book`.
+# - **Covers** Section 3.1.2 of the paper, its equation of the residual stream and its notation.
+# - **Verdict** the equation holds bit for bit, as it must: it describes how the models are built.
+# - **Takes** about 20 seconds and 1 GB at tier `book`.
 #
 # You will
 #
@@ -50,7 +50,13 @@ output = "book/generated"
 
 # %%
 run = report.start(
-    "01_residual_stream", tier=tier, seed=seed, model=model, output=output, source=source, row=row
+    "01_residual_stream",
+    tier=tier,
+    seed=seed,
+    model=model,
+    output=output,
+    source=source,
+    row=row,
 )
 vlm = load(model)
 sample = load_benchmark("pope", source)[row]
@@ -70,9 +76,9 @@ plots.scene(sample.image, ax, boxes=boxes)
 run.figure(
     fig,
     "scene",
-    data=pd.DataFrame(boxes or [(sample.image_source, None)], columns=["name", "box"]),
-    alt=f"The picture {sample.image_source}, with boxes around: {shown or 'nothing'}.",
-    caption="The picture and its annotations, which the model does not get to see.",
+    data=pd.DataFrame(boxes or [("none", None)], columns=["name", "box"]),
+    alt=f"{sample.image_source}, with boxes around: {shown or 'nothing'}.",
+    caption="The picture. The model does not get to see the boxes.",
 )
 print(sample.prompt)
 
@@ -126,7 +132,9 @@ written = []
 modules = [module for layer in vlm.layers for module in (layer.self_attn, layer.mlp)]
 hooks = [
     module.register_forward_hook(
-        lambda module, args, out: written.append((out[0] if isinstance(out, tuple) else out)[0])
+        lambda module, args, out: written.append(
+            out[0] if isinstance(out, tuple) else out
+        )
     )
     for module in modules
 ]
@@ -134,7 +142,7 @@ record(vlm, inputs, lambda state: None)
 for hook in hooks:
     hook.remove()
 gaps = [
-    float((before + update - after).abs().max())
+    float((before + update[0] - after).abs().max())
     for before, update, after in zip(states, written, states[1:], strict=False)
 ]
 print(f"{len(gaps)} updates, largest difference {max(gaps)}")
@@ -168,7 +176,7 @@ sizes = pd.DataFrame(
 )
 curves = sizes.rename(columns={"size": "mean"}).assign(quantity="size")
 curves = curves.assign(low=curves["mean"], high=curves["mean"])
-fig, (ax,) = plots.panels(1, row_height=3)
+fig, (ax,) = plots.panels(1, row_height=2.8)
 plots.layer_curves(curves, "size", ax)
 run.figure(
     fig,
@@ -186,11 +194,13 @@ run.figure(
 # known as the logit lens. It shows what each state would answer if the layers after it wrote
 # nothing.
 
+
 # %%
 def single_tokens(word):
-    """Every way to write the word, capital or not, with a space or not, that is one token."""
+    """Ways to write the word, capital or not, after a space or not, of one token."""
+    tokenizer = vlm.processor.tokenizer
     forms = [space + form for space in ("", " ") for form in (word, word.title())]
-    encoded = [vlm.processor.tokenizer.encode(form, add_special_tokens=False) for form in forms]
+    encoded = [tokenizer.encode(form, add_special_tokens=False) for form in forms]
     return sorted({ids[0] for ids in encoded if len(ids) == 1})
 
 
@@ -200,21 +210,33 @@ with torch.inference_mode():
 lens = pd.DataFrame(
     {word: chances[:, single_tokens(word)].sum(1).tolist() for word in ("yes", "no")}
 )
-lens.insert(0, "state", ["input", *(f"{layer} {module}" for layer, module in names[1:])])
+lens.insert(
+    0, "state", ["input", *(f"{layer} {module}" for layer, module in names[1:])]
+)
 
 # %%
-fig, (ax,) = plots.panels(1, row_height=3)
+fig, (ax,) = plots.panels(1, row_height=2.8)
 for word, colour in zip(("yes", "no"), plots.OKABE_ITO[2:4], strict=True):
     ax.plot(lens[word], color=colour, marker="o")
-    ax.annotate(word, (len(lens) - 1, lens[word].iloc[-1]), xytext=(6, 0),
-                textcoords="offset points", color=colour, va="center", annotation_clip=False)
-ax.set(xlabel="state (0 is the input, then two a layer)", ylabel="probability of the word")
+    ax.annotate(
+        word,
+        (len(lens) - 1, lens[word].iloc[-1]),
+        xytext=(6, 0),
+        textcoords="offset points",
+        color=colour,
+        va="center",
+        annotation_clip=False,
+    )
+ax.set(
+    xlabel="state (0 is the input, then two a layer)",
+    ylabel="probability of the word",
+)
 run.figure(
     fig,
     "logit_lens",
     data=lens,
-    alt=f"Probability of yes and no read from each of {len(lens)} states. The last state gives "
-    f"{lens['yes'].iloc[-1]:.2f} to yes and {lens['no'].iloc[-1]:.2f} to no.",
+    alt=f"Probability of yes and no read from each of {len(lens)} states. The last "
+    f"state gives {lens['yes'].iloc[-1]:.2f} to yes, {lens['no'].iloc[-1]:.2f} to no.",
     caption="What each state of the last token would answer, by the logit lens.",
 )
 

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Layer by layer: RID and MixIG of attention and FFN
 #
-# **Covers** Section 4.2 of the paper, observations 2 and 3, and Figure 3a.
-# **Verdict** see the table at the end; it is computed from this run.
-# **Takes** about two minutes and 1 GB at tier `book`.
+# - **Covers** Section 4.2 of the paper, observations 2 and 3, and Figure 3a.
+# - **Verdict** in the table at the end, computed from this run.
+# - **Takes** about two minutes and 1 GB at tier `book`.
 #
 # You will
 #
@@ -51,13 +51,19 @@ output = "book/generated"
 
 # %%
 run = report.start(
-    "06_layerwise_curves", tier=tier, seed=seed, model=model, output=output,
-    source=source, questions=questions,
+    "06_layerwise_curves",
+    tier=tier,
+    seed=seed,
+    model=model,
+    output=output,
+    source=source,
+    questions=questions,
 )
 device = "cuda" if torch.cuda.is_available() else "cpu"
 dtype = torch.bfloat16 if tier == "paper" else torch.float32
 vlm = load(model, device=device, dtype=dtype)
-samples = load_benchmark("pope", source).draw(8 if tier == "smoke" else questions, seed=seed)
+asked = 8 if tier == "smoke" else questions
+samples = load_benchmark("pope", source).draw(asked, seed=seed)
 
 # %% [markdown]
 # ## What is measured
@@ -70,8 +76,10 @@ samples = load_benchmark("pope", source).draw(8 if tier == "smoke" else question
 # \mathrm{RID}(X \mid X') =
 # \underbrace{\frac{|\mathrm{eRank}(X') - \mathrm{eRank}(X)|}{Q}}_{\text{spectrum change}} +
 # \underbrace{\frac{\|(I - P_\mathcal{C}) X'\|_F + \|X' (I - P_\mathcal{R})\|_F}
-# {2 \|X'\|_F}}_{\text{support innovation}},
-# \qquad
+# {2 \|X'\|_F}}_{\text{support innovation}}
+# $$
+#
+# $$
 # \mathrm{MixIG}(X \mid X') = \mathrm{TME}(X') - \mathrm{TME}(X)
 # $$
 #
@@ -90,10 +98,15 @@ samples = load_benchmark("pope", source).draw(8 if tier == "smoke" else question
 # %%
 measured = measure(vlm, samples)
 quantities = [
-    "rid", "spectrum_change", "support_innovation", "mixig",
-    "size", "token_novelty", "feature_novelty",
+    "rid",
+    "spectrum_change",
+    "support_innovation",
+    "mixig",
+    "size",
+    "token_novelty",
+    "feature_novelty",
 ]
-# Questions on one image share most of their tokens, so whole images are resampled.
+# Questions on one image share most of their tokens: resample whole images.
 curves = mean_intervals(
     measured, quantities, ["layer", "module"], unit="image_source", seed=seed
 )
@@ -104,8 +117,10 @@ measured.to_parquet(table_path)
 # %% tags=["remove-cell"]
 glue("n_questions", len(samples), display=False)
 glue("n_images", measured["image_source"].nunique(), display=False)
-glue("n_tokens", f"{measured['tokens'].min()} to {measured['tokens'].max()}", display=False)
-glue("full_rank", f"{100 * (measured['rank'] == measured['tokens']).mean():.1f}%", display=False)
+lengths = sorted({measured["tokens"].min(), measured["tokens"].max()})
+full_rank = (measured["rank"] == measured["tokens"]).mean()
+glue("n_tokens", " to ".join(map(str, lengths)), display=False)
+glue("full_rank", f"{full_rank:.1%}", display=False)
 glue("n_features", vlm.model.config.text_config.hidden_size, display=False)
 
 # %% [markdown]
@@ -119,15 +134,19 @@ glue("n_features", vlm.model.config.text_config.hidden_size, display=False)
 
 # %%
 def draw(name, shown, caption):
-    fig, axes = plots.panels(len(shown), row_height=2.8)
+    fig, axes = plots.panels(len(shown), row_height=2.4)
     for quantity, ax in zip(shown, axes, strict=True):
         plots.layer_curves(curves, quantity, ax)
     data = curves[curves["quantity"].isin(shown)]
-    alt = " ".join(report.alt_layer_curves(curves, quantity) for quantity in shown)
+    alt = " ".join(report.alt_layer_curves(curves, q) for q in shown)
     run.figure(fig, name, data=data, alt=alt, caption=caption)
 
 
-draw("rid_mixig", ["rid", "mixig"], "RID and MixIG by layer, the two curves of Figure 3a.")
+draw(
+    "rid_mixig",
+    ["rid", "mixig"],
+    "RID and MixIG by layer, the two curves of Figure 3a.",
+)
 
 # %% [markdown]
 # MixIG cannot exceed $\log 2 \approx 0.693$ nats in absolute value, for any update of any model,
@@ -142,7 +161,8 @@ draw("rid_mixig", ["rid", "mixig"], "RID and MixIG by layer, the two curves of F
 draw(
     "rid_parts",
     ["spectrum_change", "support_innovation"],
-    "The two parts of RID: the change of effective rank, and what lies outside the old support.",
+    "The two parts of RID: the change of effective rank, "
+    "and what lies outside the old support.",
 )
 
 # %% [markdown]
@@ -168,7 +188,8 @@ draw(
 draw(
     "size_novelty",
     ["size", "feature_novelty"],
-    "The two factors of support innovation: how large an update is, and how much of it is new.",
+    "The two factors of support innovation: how large an update is, "
+    "and how much of it is new.",
 )
 
 # %% [markdown]
@@ -178,22 +199,25 @@ draw(
 # question.
 
 # %%
-per_question = (
-    measured.groupby(["sample", "image_source", "module"])[quantities].mean().unstack("module")
-)
+modules = measured.groupby(["sample", "image_source", "module"])
+per_question = modules[quantities].mean().unstack("module")
 images = per_question.index.get_level_values("image_source")
 
 
-def summary(values):
-    interval = mean_interval(values.to_numpy(), units=images, seed=seed)
-    return f"{interval.mean:.4f} [{interval.low:.4f}, {interval.high:.4f}]", interval
+def interval(values):
+    return mean_interval(values.to_numpy(), units=images, seed=seed)
+
+
+def words(found):
+    return f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}]"
 
 
 rows, gaps = [], {}
 for quantity in [*quantities[:5], "feature_novelty"]:
-    attention, ffn = per_question[quantity]["attention"], per_question[quantity]["ffn"]
-    text, gaps[quantity] = summary(ffn - attention)
-    rows.append([quantity, summary(attention)[0], summary(ffn)[0], text])
+    attention, ffn = (per_question[quantity][m] for m in ("attention", "ffn"))
+    gaps[quantity] = interval(ffn - attention)
+    found = interval(attention), interval(ffn), gaps[quantity]
+    rows.append([plots.axis_label(quantity), *map(words, found)])
 run.table(
     pd.DataFrame(rows, columns=["quantity", "attention", "FFN", "FFN - attention"]),
     "Means over layers with 95% intervals",
@@ -203,8 +227,8 @@ run.table(
 # ## The verdicts
 
 # %%
-mixig = curves[(curves["quantity"] == "mixig") & (curves["module"] == "attention")]
-strength = mixig.set_index("layer")["mean"].abs()
+of_attention = curves[curves["module"] == "attention"].set_index("layer")
+strength = of_attention.loc[of_attention["quantity"] == "mixig", "mean"].abs()
 place = int(strength.rank(ascending=False)[0])
 peak = int(strength.drop(0).idxmax())
 depth = 100 * peak / strength.index.max()
@@ -220,10 +244,8 @@ run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse",
     paper="RID 0.06 against 0.21, MixIG 0.61 against 0.02",
-    measured=f"FFN minus attention: RID {rid_gap.mean:+.3f} [{rid_gap.low:+.3f}, "
-    f"{rid_gap.high:+.3f}], MixIG {mixig_gap.mean:+.4f} [{mixig_gap.low:+.4f}, "
-    f"{mixig_gap.high:+.4f}]",
-    tolerance="both differences of layer means in the paper's direction, 95% intervals without 0",
+    measured=f"FFN - attention: RID {words(rid_gap)}, MixIG {words(mixig_gap)}",
+    tolerance="both differences in the paper's direction, 95% intervals without 0",
     verdict=agreement(separated, tier),
     note="one model, one training seed",
 )
@@ -231,18 +253,20 @@ run.claim(
     "C016",
     statement="Layer 0 reconfigures strongly",
     paper="layer 0 named",
-    measured=f"layer 0 has rank {place} of {len(strength)} by |MixIG| of attention",
+    measured=f"rank {place} of {len(strength)} layers by |MixIG| of attention",
     tolerance="among the largest quarter of layers",
     verdict=agreement(place <= len(strength) / 4, tier),
 )
 run.claim(
     "C017",
-    statement="Layers around 40% of the depth reconfigure strongly",
-    paper=40.0,
-    measured=f"largest |MixIG| of attention after layer 0 at layer {peak}, {depth:.0f}% of depth",
+    statement="Layers around this share of the depth reconfigure strongly",
+    paper="40%",
+    measured=f"largest |MixIG| after layer 0 at layer {peak}, {depth:.0f}% of depth",
     tolerance="between 30% and 50%",
     verdict=agreement(30 <= depth <= 50, tier),
 )
+
+# %%
 run.claims_table()
 
 # %% [markdown]

@@ -55,7 +55,8 @@ def test_depth_is_percent_of_the_last_layer():
 def test_panels_fit_a_page_and_stay_legible():
     fig, axes = plots.panels(5)
     assert len(axes) == len(fig.axes) == 5
-    assert fig.get_size_inches()[0] == 7
+    assert fig.get_size_inches()[0] < 6
+    assert len({round(ax.get_position().x0, 6) for ax in axes}) == 1
     tick = axes[0].get_xticklabels()[0]
     assert min(tick.get_fontsize(), axes[0].xaxis.label.get_fontsize()) >= 9
 
@@ -84,7 +85,7 @@ def test_scene_refuses_boxes_outside_the_image(box):
         (lambda ax: plots.layer_curves(curves(layer=0), "rid", ax), "more than one 'rid' row"),
         (lambda ax: plots.layer_curves(curves(), "rid", ax, x="time"), "x must be"),
         (lambda ax: plots.layer_curves(curves()[["layer"]], "rid", ax), "lacks the columns"),
-        (lambda ax: plots.panels(0), "count and columns"),
+        (lambda ax: plots.panels(0), "count must be at least 1"),
     ],
 )
 def test_bad_input_is_named(call, message):

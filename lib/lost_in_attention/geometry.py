@@ -130,6 +130,30 @@ class Spectrum:
         project = self.residual_tokens if self.tokens <= self.features else self.residual_features
         return project(self.matrix)
 
+    def residual_norms(self, y: Float64[Tensor, "tokens features"]) -> tuple[float, float]:
+        """|(I - P_C) y|_F and |y (I - P_R)|_F for a state of full rank."""
+        if self.tokens <= self.features:
+            return 0.0, self._norm_outside_longer(y, self.matrix)
+        return self._norm_outside_longer(y.T, self.matrix.T), 0.0
+
+    def _norm_outside_longer(
+        self, y: Float64[Tensor, "rows longer"], wide: Float64[Tensor, "smaller longer"]
+    ) -> float:
+        """|y - y W^T (W W^T)^-1 W|_F at full rank, by Pythagoras where that is safe.
+
+        With W W^T = L L^T the part inside has the norm of L^-1 W y^T.  Rounding moves its share
+        of |y|^2 by about eps * sigma_1 / sigma_Q; where that could be seen in what is left, the
+        residual itself is formed.
+        """
+        norm = float(y.norm())
+        if norm == 0 or self.rank == wide.shape[1]:
+            return 0.0
+        inside = torch.linalg.solve_triangular(self._cholesky, wide @ y.T, upper=False)
+        share = 1 - (float(inside.norm()) / norm) ** 2
+        if share * PROJECTION_ERROR > GRAM_EPSILON * self._condition:
+            return norm * math.sqrt(share)
+        return float(self._outside_longer(y, wide).norm())
+
     def _outside_smaller(
         self, y: Float64[Tensor, "smaller columns"]
     ) -> Float64[Tensor, "smaller columns"]:
@@ -160,9 +184,12 @@ class Spectrum:
         return self._basis @ (self._basis.T @ right).div_(energies[:, None])
 
     @cached_property
+    def _condition(self) -> float:
+        return float(self.singular_values[0] / self.singular_values[self.rank - 1])
+
+    @cached_property
     def _passes(self) -> int:
-        condition = float(self.singular_values[0] / self.singular_values[self.rank - 1]) ** 2
-        return math.ceil(math.log(PROJECTION_ERROR) / math.log(GRAM_EPSILON * condition))
+        return math.ceil(math.log(PROJECTION_ERROR) / math.log(GRAM_EPSILON * self._condition**2))
 
     @cached_property
     def _basis(self) -> Float64[Tensor, "smaller rank"]:
@@ -311,21 +338,28 @@ def update_geometry(
     before, after = _as_spectra(before, after, rank_rule)
     update = after.matrix - before.matrix
     update_norm, after_norm = float(update.norm()), math.sqrt(after.squared_norm)
-    # X' = dX + X, and of X only what the rank rule cut lies outside its own subspaces.
-    cut = None if before.has_full_rank else before.remainder()
-    new, outside = [], []
-    for space, project in (
-        (before.tokens, before.residual_tokens),
-        (before.features, before.residual_features),
-    ):
-        residual = project(update) if before.rank < space else update.new_zeros(())
-        new.append(float(residual.norm()))
-        outside.append(new[-1] if cut is None else float(residual.add_(cut).norm()))
+    if before.has_full_rank:
+        new = outside = before.residual_norms(update)
+    else:
+        new, outside = _norms_beside_cut(before, update)
     novelties = [norm / update_norm if update_norm else math.nan for norm in new]
     return UpdateGeometry(
         Rid(spectrum_change(before, after), sum(outside) / (2 * after_norm)),
         InnovationFactors(update_norm / after_norm, *novelties),
     )
+
+
+def _norms_beside_cut(
+    before: Spectrum, update: Float64[Tensor, "tokens features"]
+) -> tuple[list[float], list[float]]:
+    """Norms of dX and of X' = X + dX outside `token_space` and `feature_space`.
+
+    Of X itself, what the rank rule cut lies outside.
+    """
+    cut = before.remainder()
+    residuals = before.residual_tokens(update), before.residual_features(update)
+    new = [float(residual.norm()) for residual in residuals]
+    return new, [float(residual.add_(cut).norm()) for residual in residuals]
 
 
 def token_projector(x: State, *, rank_rule: RankRule = NUMERICAL_RANK) -> Float64[Tensor, "S S"]:

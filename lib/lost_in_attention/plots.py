@@ -2,8 +2,8 @@
 
 Attention is blue and FFN vermilion in every figure; both come from the Okabe-Ito palette,
 which readers with colour-blindness can tell apart.  Lines carry their names at their ends,
-and dashes tell them apart without colour.  Figures are 7 inches wide with fonts that stay
-legible when a phone shrinks them.
+and dashes tell them apart without colour.  Figures are so narrow that their words can be
+read on a phone; panels stand above each other.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ QUANTITIES = {
     "feature_novelty": "feature novelty (0 to 1)",
     "effective_rank": "effective rank (dimensions)",
 }
-WIDTH = 7.0
+WIDTH = 5.2
 Box = tuple[float, float, float, float]
 
 
@@ -53,23 +53,18 @@ def use_house_style() -> None:
     sns.set_theme(style="ticks", font="DejaVu Sans", palette=OKABE_ITO, rc=sizes | lines | files)
 
 
-def panels(count: int, *, columns: int = 2, row_height: float = 2.4) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in rows of `columns`, 7 inches wide; `row_height` in inches.
+def panels(count: int, *, row_height: float = 2.4) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, one above the other, each `row_height` inches high.
 
     Raises:
-        ValueError: `count` or `columns` below 1.
+        ValueError: `count` below 1.
     """
-    if count < 1 or columns < 1:
-        raise ValueError(f"count and columns must be at least 1, got {count} and {columns}")
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
     use_house_style()
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    size = (WIDTH, rows * row_height)
-    fig, grid = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
-    axes = list(grid.flat)
-    for spare in axes[count:]:
-        spare.remove()
-    return fig, axes[:count]
+    size = (WIDTH, count * row_height)
+    fig, grid = plt.subplots(count, 1, figsize=size, layout="constrained", squeeze=False)
+    return fig, list(grid.flat)
 
 
 def axis_label(value: str) -> str:

@@ -142,7 +142,7 @@ class Run:
         if table.empty or not caption.strip():
             raise ValueError(f"table needs rows and a caption, got {len(table)} and {caption!r}")
         body = table.to_html(index=False, border=0, classes="table", float_format="{:.3g}".format)
-        body = body.replace("<th>", '<th scope="col">')
+        body = body.replace("<th>", '<th scope="col">').replace(' style="text-align: right;"', "")
         body = body.replace("<thead>", f"<caption>{escape(caption)}</caption><thead>", 1)
         _show(f'<div style="overflow-x:auto" tabindex="0">{body}</div>', table.to_string())
 
@@ -202,7 +202,7 @@ def _download(label: str, filename: str, kind: str, content: bytes) -> str:
 
 def _figure_html(source: str, alt: str, caption: str, links: list[str]) -> str:
     image = f'<img src="{source}" alt="{escape(alt)}" style="max-width:100%;height:auto">'
-    text = f"{escape(caption)} Of this figure: {', '.join(links)}."
+    text = f"{escape(caption)} Download: {', '.join(links)}."
     return f'<figure style="margin:1em 0">{image}<figcaption>{text}</figcaption></figure>'
 
 

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
 from lost_in_attention.digits.glyphs import SPLIT_SIZES
@@ -47,6 +48,7 @@ def train_and_publish(config: TrainingConfig, *, runs: Path, output: Path, devic
             "config": asdict(config),
             "parameters": sum(p.numel() for p in vlm.model.parameters()),
             "device": device_name() if device != "cpu" else "cpu",
+            "threads": torch.get_num_threads(),
             "versions": versions(),
             "accuracy": accuracies(load(folder, device=device)),
         }

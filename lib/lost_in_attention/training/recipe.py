@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -107,11 +108,13 @@ def _alignment(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
 
 
 def _decoder(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
-    stock = SceneStock(vlm, config.decoder_scenes, seed=_seed(config, 2))
+    @cache
+    def stock() -> SceneStock:
+        return SceneStock(vlm, config.decoder_scenes, seed=_seed(config, 2))
 
     def loss(step: int):
         rng = np.random.default_rng([_seed(config, 3), step])
-        return dialogue_loss(vlm, *stock.batch(config.decoder_batch, rng), rng)
+        return dialogue_loss(vlm, *stock().batch(config.decoder_batch, rng), rng)
 
     trainable = [p for p in vlm.model.parameters() if p.requires_grad]
     return Phase(
