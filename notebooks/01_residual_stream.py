@@ -16,7 +16,7 @@
 #
 # - **Covers** Section 3.1.2 of the paper, its equation of the residual stream and its notation.
 # - **Verdict** the equation holds bit for bit, as it must: it describes how the models are built.
-# - **Takes** about 20 seconds and 1 GB at tier `book`.
+# - **Takes** about 10 seconds and 1 GB at tier `book`.
 #
 # You will
 #

@@ -16,7 +16,7 @@
 #
 # - **Covers** Section 4.2 of the paper, observations 2 and 3, and Figure 3a.
 # - **Verdict** in the table at the end, computed from this run.
-# - **Takes** about two minutes and 1 GB at tier `book`.
+# - **Takes** about half a minute and 1 GB at tier `book`.
 #
 # You will
 #
