@@ -120,7 +120,8 @@ def keep(state):
 
 record(vlm, inputs, keep)
 layers = len(vlm.layers)
-print(f"L = {layers} layers, {len(states)} states of shape {tuple(states[0].shape)}")
+shape = tuple(states[0].shape)
+print(f"L = {layers} layers, {len(states)} states of shape {shape}")
 
 # %% [markdown]
 # Does the equation hold? We ask the modules themselves what they returned, add it up, and compare
@@ -129,7 +130,7 @@ print(f"L = {layers} layers, {len(states)} states of shape {tuple(states[0].shap
 
 # %% tags=["nbval-check-output"]
 written = []
-modules = [module for layer in vlm.layers for module in (layer.self_attn, layer.mlp)]
+modules = [m for layer in vlm.layers for m in (layer.self_attn, layer.mlp)]
 hooks = [
     module.register_forward_hook(
         lambda module, args, out: written.append(
@@ -183,7 +184,7 @@ run.figure(
     "update_size",
     data=sizes,
     alt=report.alt_layer_curves(curves, "size"),
-    caption="Size of each update relative to the state after it, for one question.",
+    caption="Size of each update relative to the state after it, one question.",
 )
 
 # %% [markdown]
@@ -197,10 +198,9 @@ run.figure(
 
 # %%
 def single_tokens(word):
-    """Ways to write the word, capital or not, after a space or not, of one token."""
-    tokenizer = vlm.processor.tokenizer
+    """The word, capital or not, after a space or not, where that is one token."""
     forms = [space + form for space in ("", " ") for form in (word, word.title())]
-    encoded = [tokenizer.encode(form, add_special_tokens=False) for form in forms]
+    encoded = vlm.processor.tokenizer(forms, add_special_tokens=False).input_ids
     return sorted({ids[0] for ids in encoded if len(ids) == 1})
 
 
@@ -208,7 +208,7 @@ with torch.inference_mode():
     last = torch.stack([state[-1] for state in states])
     chances = vlm.model.lm_head(vlm.decoder.norm(last)).float().softmax(-1)
 lens = pd.DataFrame(
-    {word: chances[:, single_tokens(word)].sum(1).tolist() for word in ("yes", "no")}
+    {w: chances[:, single_tokens(w)].sum(1).tolist() for w in ("yes", "no")}
 )
 lens.insert(
     0, "state", ["input", *(f"{layer} {module}" for layer, module in names[1:])]
@@ -235,9 +235,9 @@ run.figure(
     fig,
     "logit_lens",
     data=lens,
-    alt=f"Probability of yes and no read from each of {len(lens)} states. The last "
-    f"state gives {lens['yes'].iloc[-1]:.2f} to yes, {lens['no'].iloc[-1]:.2f} to no.",
-    caption="What each state of the last token would answer, by the logit lens.",
+    alt=f"Probability of yes and no read from each of {len(lens)} states. In the end "
+    f"{lens['yes'].iloc[-1]:.2f} for yes, {lens['no'].iloc[-1]:.2f} for no.",
+    caption="What each state of the last token would answer (logit lens).",
 )
 
 # %% tags=["remove-cell"]
