@@ -1,205 +1,49 @@
-"""How much an update changes the spectrum and the support of a state (Defs 3.2-3.6).
+"""How much an update changes the spectrum and the support of a state (Defs 3.5-3.6).
 
 A state X holds S tokens as rows and H features as columns.  Its singular values say how its
 energy is spread; its two singular subspaces, `token_space` in R^S and `feature_space` in R^H,
 say where that energy lies.  RID of an update X -> X' adds the change of the first to the
 part of X' that leaves the second.
 
-Everything follows from one float64 Gram matrix of the smaller side, so a state is decomposed
-once (`spectrum`) and then serves every update that starts or ends there.
+A state is decomposed once (`spectrum`) and then serves every update that starts or ends there.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-# Hidden states carry single precision at best, whatever the type they are stored in.
-STATE_EPSILON = torch.finfo(torch.float32).eps
-GRAM_EPSILON = torch.finfo(torch.float64).eps
-# Largest share of a vector that may be left inside a subspace after it was projected out.
-PROJECTION_ERROR = 1e-10
+from lost_in_attention.ranks import NUMERICAL_RANK, ExplainedEnergy, NumericalRank, RankRule
+from lost_in_attention.spectra import (
+    NonFiniteError,
+    Spectrum,
+    check_matrix,
+    decompose,
+    spectrum,
+)
 
-
-class NonFiniteError(ValueError):
-    """A state holds NaN or an infinity."""
-
-
-RankRule = Callable[[Float64[Tensor, " values"], torch.Size], int]
-"""Counts the singular values to keep, from all of them (descending) and the state's shape."""
-
-
-@dataclass(frozen=True)
-class NumericalRank:
-    """Keep sigma > max(S, H) * eps * sigma_1, with eps of float32 for input of every type.
-
-    Stored states have passed through single precision or less, so a finer cut-off would count
-    their rounding as directions; the released helper works in float32 as well.
-    """
-
-    def __call__(self, singular_values: Float64[Tensor, " values"], shape: torch.Size) -> int:
-        cutoff = max(shape) * STATE_EPSILON * singular_values[0]
-        return int((singular_values > cutoff).sum())
-
-
-@dataclass(frozen=True)
-class ExplainedEnergy:
-    """Keep the fewest leading values whose squares hold at least `share` of their total.
-
-    Raises ValueError unless 0 < share <= 1.
-    """
-
-    share: float = 0.99
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share: expected a number in (0, 1], got {self.share!r}")
-
-    def __call__(self, singular_values: Float64[Tensor, " values"], shape: torch.Size) -> int:
-        energy = singular_values.square().cumsum(0)
-        return int((energy < self.share * energy[-1]).sum()) + 1
-
-
-NUMERICAL_RANK = NumericalRank()
-
-
-@dataclass(frozen=True, eq=False)
-class Spectrum:
-    """A state X and its decomposition (Def 3.3), made by `spectrum`.
-
-    `gram` is X X^T when S <= H (the token Gram matrix) and X^T X otherwise.  `rank` is the
-    number r of singular directions that the rank rule keeps; the subspaces are spanned by them.
-    """
-
-    matrix: Float64[Tensor, "tokens features"]
-    gram: Float64[Tensor, "smaller smaller"]
-    singular_values: Float64[Tensor, " smaller"]
-    rank: int
-
-    @property
-    def tokens(self) -> int:
-        """S, the number of rows."""
-        return self.matrix.shape[0]
-
-    @property
-    def features(self) -> int:
-        """H, the number of columns."""
-        return self.matrix.shape[1]
-
-    @property
-    def has_full_rank(self) -> bool:
-        """Whether the rank rule keeps all Q = min(S, H) directions."""
-        return self.rank == len(self.singular_values)
-
-    @cached_property
-    def squared_norm(self) -> float:
-        """The total energy, |X|_F^2 (Def 3.2)."""
-        return float(self.gram.trace())
-
-    @cached_property
-    def effective_rank(self) -> float:
-        """eRank(X) = exp(-sum p_i log p_i) with p_i = sigma_i / sum(sigma) (Def 3.4)."""
-        p = self.singular_values / self.singular_values.sum()
-        return math.exp(-float(torch.xlogy(p, p).sum()))
-
-    def residual_features(self, y: Float[Tensor, "rows H"]) -> Float64[Tensor, "rows H"]:
-        """y (I - P_R): the part of every row outside `feature_space` (Def 3.5)."""
-        if y.ndim != 2 or y.shape[1] != self.features:
-            raise ValueError(f"y: expected shape (any, {self.features}), got {tuple(y.shape)}")
-        y = y.detach().to(self.matrix)
-        if self.tokens <= self.features:
-            return self._outside_longer(y, self.matrix)
-        return self._outside_smaller(y.T).T
-
-    def residual_tokens(self, y: Float[Tensor, "S columns"]) -> Float64[Tensor, "S columns"]:
-        """(I - P_C) y: the part of every column outside `token_space` (Def 3.5)."""
-        if y.ndim != 2 or y.shape[0] != self.tokens:
-            raise ValueError(f"y: expected shape ({self.tokens}, any), got {tuple(y.shape)}")
-        y = y.detach().to(self.matrix)
-        if self.tokens <= self.features:
-            return self._outside_smaller(y)
-        return self._outside_longer(y.T, self.matrix.T).T
-
-    def remainder(self) -> Float64[Tensor, "tokens features"]:
-        """X (I - P_R) = (I - P_C) X: what the rank rule cut of the state."""
-        project = self.residual_tokens if self.tokens <= self.features else self.residual_features
-        return project(self.matrix)
-
-    def residual_norms(self, y: Float64[Tensor, "tokens features"]) -> tuple[float, float]:
-        """|(I - P_C) y|_F and |y (I - P_R)|_F for a state of full rank."""
-        if self.tokens <= self.features:
-            return 0.0, self._norm_outside_longer(y, self.matrix)
-        return self._norm_outside_longer(y.T, self.matrix.T), 0.0
-
-    def _norm_outside_longer(
-        self, y: Float64[Tensor, "rows longer"], wide: Float64[Tensor, "smaller longer"]
-    ) -> float:
-        """|y - y W^T (W W^T)^-1 W|_F at full rank, by Pythagoras where that is safe.
-
-        With W W^T = L L^T the part inside has the norm of L^-1 W y^T.  Rounding moves its share
-        of |y|^2 by about eps * sigma_1 / sigma_Q; where that could be seen in what is left, the
-        residual itself is formed.
-        """
-        norm = float(y.norm())
-        if norm == 0 or self.rank == wide.shape[1]:
-            return 0.0
-        inside = torch.linalg.solve_triangular(self._cholesky, wide @ y.T, upper=False)
-        share = 1 - (float(inside.norm()) / norm) ** 2
-        if share * PROJECTION_ERROR > GRAM_EPSILON * self._condition:
-            return norm * math.sqrt(share)
-        return float(self._outside_longer(y, wide).norm())
-
-    def _outside_smaller(
-        self, y: Float64[Tensor, "smaller columns"]
-    ) -> Float64[Tensor, "smaller columns"]:
-        """The residual in R^Q, which at full rank the state fills: exactly zero."""
-        if self.has_full_rank:
-            return torch.zeros_like(y)
-        return torch.addmm(y, self._basis, self._basis.T @ y, alpha=-1)
-
-    def _outside_longer(
-        self, y: Float64[Tensor, "rows longer"], wide: Float64[Tensor, "smaller longer"]
-    ) -> Float64[Tensor, "rows longer"]:
-        """y - y W^T (W W^T)^+ W for the wide orientation W of the state.
-
-        One pass leaves a share of about eps * (sigma_1 / sigma_r)^2 inside the subspace, and
-        every further pass multiplies what is left by the same factor.
-        """
-        if self.rank == wide.shape[1]:
-            return torch.zeros_like(y)
-        for _ in range(self._passes):
-            y = torch.addmm(y, self._solve(wide @ y.T).T, wide, alpha=-1)
-        return y
-
-    def _solve(self, right: Float64[Tensor, "smaller rows"]) -> Float64[Tensor, "smaller rows"]:
-        """The pseudo-inverse of the Gram matrix, cut at rank r, times `right`."""
-        if self.has_full_rank:
-            return torch.cholesky_solve(right, self._cholesky)
-        energies = self.singular_values[: self.rank].square()
-        return self._basis @ (self._basis.T @ right).div_(energies[:, None])
-
-    @cached_property
-    def _condition(self) -> float:
-        return float(self.singular_values[0] / self.singular_values[self.rank - 1])
-
-    @cached_property
-    def _passes(self) -> int:
-        return math.ceil(math.log(PROJECTION_ERROR) / math.log(GRAM_EPSILON * self._condition**2))
-
-    @cached_property
-    def _basis(self) -> Float64[Tensor, "smaller rank"]:
-        """The kept singular vectors of the smaller side, strongest first."""
-        return torch.linalg.eigh(self.gram).eigenvectors.flip(1)[:, : self.rank]
-
-    @cached_property
-    def _cholesky(self) -> Float64[Tensor, "smaller smaller"]:
-        return torch.linalg.cholesky(self.gram)
-
+__all__ = [
+    "NUMERICAL_RANK",
+    "ExplainedEnergy",
+    "InnovationFactors",
+    "NonFiniteError",
+    "NumericalRank",
+    "RankRule",
+    "Rid",
+    "Spectrum",
+    "UpdateGeometry",
+    "effective_rank",
+    "feature_projector",
+    "innovation_factors",
+    "rid",
+    "spectrum",
+    "spectrum_change",
+    "support_innovation",
+    "token_projector",
+    "update_geometry",
+]
 
 State = Float[Tensor, "tokens features"] | Spectrum
 
@@ -234,65 +78,6 @@ class UpdateGeometry(NamedTuple):
 
     rid: Rid
     factors: InnovationFactors
-
-
-def spectrum(
-    x: Float[Tensor, "tokens features"], *, rank_rule: RankRule = NUMERICAL_RANK
-) -> Spectrum:
-    """Decompose a state once, for every later use (Def 3.3).
-
-    Works in float64 whatever the type of `x`.  Singular values are roots of eigenvalues of the
-    Gram matrix, so those below about 1e-8 sigma_1 are rounding; no rule keeps them.
-
-    Raises TypeError if `x` is not a floating-point tensor, NonFiniteError if it holds NaN or
-    an infinity, ValueError if it is not 2-D, is empty, or is zero everywhere (no direction).
-    """
-    return _decompose("x", x, rank_rule)
-
-
-def _decompose(name: str, x: Tensor, rank_rule: RankRule) -> Spectrum:
-    _check_matrix(name, x)
-    matrix = x.detach().to(torch.float64, copy=True)
-    _check_entries(name, matrix)
-    gram = _gram(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T)
-    energies = torch.linalg.eigvalsh(gram).flip(0).clamp_(min=0)
-    resolved = energies > 100 * len(energies) * GRAM_EPSILON * energies[0]
-    singular_values = energies.sqrt()
-    rank = min(rank_rule(singular_values, matrix.shape), int(resolved.sum()))
-    return Spectrum(matrix, gram, singular_values, rank)
-
-
-def _gram(wide: Float64[Tensor, "smaller longer"]) -> Float64[Tensor, "smaller smaller"]:
-    """W W^T, computed below the diagonal in block rows and mirrored: 2/3 of the work."""
-    size = len(wide)
-    gram = wide.new_empty(size, size)
-    step = math.ceil(size / 6)
-    for start in range(0, size, step):
-        rows = slice(start, min(start + step, size))
-        torch.mm(wide[rows], wide[: rows.stop].T, out=gram[rows, : rows.stop])
-        gram[:start, rows] = gram[rows, :start].T
-    return gram
-
-
-def _check_matrix(name: str, x: Tensor) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        found = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"{name}: expected a floating-point tensor, got {found}")
-    if x.ndim != 2 or x.numel() == 0:
-        shape = tuple(x.shape)
-        raise ValueError(f"{name}: expected shape (tokens, features), not empty, got {shape}")
-
-
-def _check_entries(name: str, matrix: Float64[Tensor, "tokens features"]) -> None:
-    norm = float(matrix.norm())
-    if not math.isfinite(norm):
-        bad = matrix.numel() - int(torch.isfinite(matrix).sum())
-        raise NonFiniteError(
-            f"{name}: expected finite entries and norm, got norm {norm} and "
-            f"{bad} of {matrix.numel()} entries NaN or infinite"
-        )
-    if norm == 0:
-        raise ValueError(f"{name}: expected a nonzero entry, got zeros only")
 
 
 def effective_rank(x: State) -> float:
@@ -384,11 +169,11 @@ def _as_spectra(before: State, after: State, rank_rule: RankRule) -> tuple[Spect
 
 
 def _as_spectrum(name: str, state: State, rank_rule: RankRule) -> Spectrum:
-    return state if isinstance(state, Spectrum) else _decompose(name, state, rank_rule)
+    return state if isinstance(state, Spectrum) else decompose(name, state, rank_rule)
 
 
 def _shape(name: str, state: State) -> tuple[int, int]:
     if isinstance(state, Spectrum):
         return state.tokens, state.features
-    _check_matrix(name, state)
+    check_matrix(name, state)
     return tuple(state.shape)

@@ -25,6 +25,53 @@ from lost_in_attention.training.recipe import TrainingConfig, train
 QUESTIONS = 1500
 EVALUATION_SEED = 0
 
+CARD = """---
+license: mit
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+
+# {name}
+
+A vision-language model of {millions:.1f} million parameters, of the stock
+class `Qwen2_5_VLForConditionalGeneration`. It answers short English questions on scenes of
+handwritten digits, 96 x 96 pixels, which it sees as 8 x 8 visual tokens. It was made to try
+measurements of the residual stream and of attention on a laptop. It is no substitute for a
+published model, and what it shows need not hold for one.
+
+## Data
+
+Scenes drawn by `lost_in_attention.digits` from {train_images} of scikit-learn's 1,797
+handwritten digits; {heldout_images} others are held out for evaluation. Digits are turned
+and sheared a little in training.
+
+## Recipe
+
+1. Alignment, {alignment_steps} steps of {alignment_batch} scenes: the vision
+   tower names digit and colour under every visual token, with the decoder's word embeddings as
+   the classifier.
+2. Decoder, {decoder_steps} steps of {decoder_batch} conversations on
+   {decoder_scenes} scenes, vision tower frozen.
+3. Joint, {joint_steps} steps of {joint_batch} conversations, all weights.
+
+Seed {seed}, device {device}. To train it again:
+
+    {command}
+
+All settings and versions are in `training.json`, the curve in `training_curve.csv`.
+
+![Loss and accuracy over the steps of the three phases](training_curve.png)
+
+## Accuracy
+
+POPE's existence questions on scenes of held-out digits, {questions} questions drawn with seed
+{evaluation_seed}, greedy decoding through processor, chat template, `generate` and parser. `low`
+and `high` bound the 95% Wilson interval of the accuracy. With blank images the same questions are
+asked on a plain grey picture.
+
+{accuracy}
+"""
+
 
 def train_and_publish(config: TrainingConfig, *, runs: Path, output: Path, device: str) -> Path:
     """Train (or go on), save `output`/name as an ordinary Hugging Face folder, return it.
@@ -87,62 +134,22 @@ def accuracies(vlm: VisionLanguageModel) -> list[dict]:
 
 def card(facts: Mapping) -> str:
     """The model card, every number of it from the run."""
-    config = facts["config"]
-    accuracy = pd.DataFrame(facts["accuracy"])
     columns = ["condition", "group", "questions", "accuracy", "low", "high"]
     columns += ["yes_ratio", "unparsed"]
-    header = "| " + " | ".join(columns) + " |\n|" + " --- |" * len(columns)
-    lines = [
-        "| " + " | ".join(v if isinstance(v, str) else f"{v:.4g}" for v in row) + " |"
-        for row in accuracy[columns].itertuples(index=False)
-    ]
-    return f"""---
-license: mit
-library_name: transformers
-pipeline_tag: image-text-to-text
----
-
-# {config["name"]}
-
-A vision-language model of {facts["parameters"] / 1e6:.1f} million parameters, of the stock
-class `Qwen2_5_VLForConditionalGeneration`. It answers short English questions on scenes of
-handwritten digits, 96 x 96 pixels, which it sees as 8 x 8 visual tokens. It was made to try
-measurements of the residual stream and of attention on a laptop. It is no substitute for a
-published model, and what it shows need not hold for one.
-
-## Data
-
-Scenes drawn by `lost_in_attention.digits` from {SPLIT_SIZES["train"]} of scikit-learn's 1,797
-handwritten digits; {SPLIT_SIZES["heldout"]} others are held out for evaluation. Digits are turned
-and sheared a little in training.
-
-## Recipe
-
-1. Alignment, {config["alignment_steps"]} steps of {config["alignment_batch"]} scenes: the vision
-   tower names digit and colour under every visual token, with the decoder's word embeddings as
-   the classifier.
-2. Decoder, {config["decoder_steps"]} steps of {config["decoder_batch"]} conversations on
-   {config["decoder_scenes"]} scenes, vision tower frozen.
-3. Joint, {config["joint_steps"]} steps of {config["joint_batch"]} conversations, all weights.
-
-Seed {config["seed"]}, device {facts["device"]}. To train it again:
-
-    {facts["command"]}
-
-All settings and versions are in `training.json`, the curve in `training_curve.csv`.
-
-![Loss and accuracy over the steps of the three phases](training_curve.png)
-
-## Accuracy
-
-POPE's existence questions on scenes of held-out digits, {QUESTIONS} questions drawn with seed
-{EVALUATION_SEED}, greedy decoding through processor, chat template, `generate` and parser. `low`
-and `high` bound the 95% Wilson interval of the accuracy. With blank images the same questions are
-asked on a plain grey picture.
-
-{header}
-{chr(10).join(lines)}
-"""
+    rows = pd.DataFrame(facts["accuracy"])[columns].itertuples(index=False)
+    lines = [columns, ["---"] * len(columns), *rows]
+    table = [[v if isinstance(v, str) else f"{v:.4g}" for v in line] for line in lines]
+    return CARD.format(
+        **facts["config"],
+        command=facts["command"],
+        device=facts["device"],
+        millions=facts["parameters"] / 1e6,
+        train_images=SPLIT_SIZES["train"],
+        heldout_images=SPLIT_SIZES["heldout"],
+        questions=QUESTIONS,
+        evaluation_seed=EVALUATION_SEED,
+        accuracy="\n".join(f"| {' | '.join(line)} |" for line in table),
+    )
 
 
 def _draw_curve(curve: pd.DataFrame, path: Path) -> None:
