@@ -76,6 +76,24 @@ def test_padding_never_enters(vlm, samples):
     np.testing.assert_allclose(alone[NUMBERS], beside[NUMBERS], atol=2e-5)
 
 
+def test_more_tokens_than_features_in_bf16(samples):
+    """Large pictures of unlike shape, in one batch: S > H turns the vanishing term around."""
+    vlm = load("small-qwen2.5-vl", dtype=torch.bfloat16)
+    vlm.processor.image_processor.size = {"shortest_edge": 96**2, "longest_edge": 400**2}
+    sizes = ((240, 180), (130, 250))
+    large = [
+        replace(sample, image=sample.image.resize(size))
+        for sample, size in zip(samples, sizes, strict=False)
+    ]
+    table = measure(vlm, large)
+    features = vlm.model.config.text_config.hidden_size
+    assert table["tokens"].nunique() == 2 and table["tokens"].min() > features
+    full = table[(table["rank"] == features) & (table["layer"] > 0)]
+    assert len(full)
+    assert (full["feature_novelty"] == 0).all()
+    assert (full["support_innovation"] > 0).all() and (full["support_innovation"] <= 0.5).all()
+
+
 def test_token_subsets_part_the_tokens(vlm, samples, table):
     visual = measure(vlm, samples, tokens="visual")
     text = measure(vlm, samples, tokens="text")
