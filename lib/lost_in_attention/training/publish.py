@@ -19,7 +19,7 @@ from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.plots import use_house_style
 from lost_in_attention.provenance import device as device_name
 from lost_in_attention.provenance import versions
-from lost_in_attention.stats import binomial_interval
+from lost_in_attention.stats import mean_interval
 from lost_in_attention.training.recipe import TrainingConfig, train
 
 QUESTIONS = 1500
@@ -66,8 +66,8 @@ All settings and versions are in `training.json`, the curve in `training_curve.c
 
 POPE's existence questions on scenes of held-out digits, {questions} questions drawn with seed
 {evaluation_seed}, greedy decoding through processor, chat template, `generate` and parser. `low`
-and `high` bound the 95% Wilson interval of the accuracy. With blank images the same questions are
-asked on a plain grey picture.
+and `high` bound the 95% bootstrap interval of the accuracy over images. With blank images the same
+questions are asked on a plain grey picture.
 
 {accuracy}
 """
@@ -116,7 +116,10 @@ def accuracies(vlm: VisionLanguageModel) -> list[dict]:
         replies = evaluate(vlm, asked, benchmark="pope")
         parts = [("all", replies), *replies.groupby("group")]
         for group, part in parts:
-            interval = binomial_interval(int(part["correct"].sum()), len(part))
+            # Questions on one image are not independent: resample images.
+            interval = mean_interval(
+                part["correct"], units=part["image_source"], seed=EVALUATION_SEED
+            )
             scores = BENCHMARKS["pope"].score(part)
             rows.append(
                 {
