@@ -67,7 +67,8 @@ All settings and versions are in `training.json`, the curve in `training_curve.c
 POPE's existence questions on scenes of held-out digits, {questions} questions drawn with seed
 {evaluation_seed}, greedy decoding through processor, chat template, `generate` and parser. `low`
 and `high` bound the 95% bootstrap interval of the accuracy over images. With blank images the same
-questions are asked on a plain grey picture.
+questions are asked on a plain grey picture. Colours, counts and relations are taught but not scored
+here; do not rely on them.
 
 {accuracy}
 """
