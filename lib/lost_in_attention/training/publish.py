@@ -98,6 +98,7 @@ def train_and_publish(config: TrainingConfig, *, runs: Path, output: Path, devic
             "device": device_name() if device != "cpu" else "cpu",
             "threads": torch.get_num_threads(),
             "versions": versions(),
+            "evaluation": {"tier": "book", "questions": QUESTIONS, "seed": EVALUATION_SEED},
             "accuracy": accuracies(load(folder, device=device)),
         }
         (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -150,8 +151,8 @@ def card(facts: Mapping) -> str:
         millions=facts["parameters"] / 1e6,
         train_images=SPLIT_SIZES["train"],
         heldout_images=SPLIT_SIZES["heldout"],
-        questions=QUESTIONS,
-        evaluation_seed=EVALUATION_SEED,
+        questions=facts["evaluation"]["questions"],
+        evaluation_seed=facts["evaluation"]["seed"],
         accuracy="\n".join(f"| {' | '.join(line)} |" for line in table),
     )
 
