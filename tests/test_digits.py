@@ -1,5 +1,7 @@
 """The embedded data: no leak between splits, boxes that fit, schemas, determinism."""
 
+import ast
+import importlib
 import io
 import json
 
@@ -9,19 +11,32 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from lost_in_attention.benchmarks.pope import COLUMNS
+from lost_in_attention.benchmarks.pope import PUBLISHED
 from lost_in_attention.digits import (
     DIGIT_NAMES,
     IMAGE_SIZE,
     SPLITS,
+    Scene,
     existence_questions,
     instances,
     load_glyphs,
     make_scenes,
     write,
 )
+from lost_in_attention.digits.facts import quadrant
+from lost_in_attention.digits.sets import (
+    SETS,
+    hallusionbench_rows,
+    mathvista_rows,
+    mmmu_rows,
+    realworldqa_rows,
+    threedsrbench_rows,
+    vmcbench_rows,
+)
+from lost_in_attention.digits.variants import make_row
 from lost_in_attention.paths import data_folder
 
+COLUMNS = PUBLISHED.columns
 SHIPPED = data_folder() / "digits"
 
 
@@ -111,7 +126,7 @@ def test_digits_keep_company():
 
 def test_questions_have_popes_columns_and_true_answers(scenes):
     table = existence_questions(scenes, seed=3)
-    assert [*table.columns[:5], "image", "category"] == list(COLUMNS)
+    assert {*table.columns, "image"} == {*COLUMNS, "id"}
     assert len(table) == 18 * len(scenes)
     assert (table.groupby("category")["answer"].value_counts() == 9 * len(scenes) // 3).all()
     for row in table.itertuples():
@@ -159,24 +174,166 @@ def test_annotations_read_as_coco(tmp_path, scenes):
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path):
-    files = [write(tmp_path / name, images=5, seed=9) for name in "ab"]
+    files = [write(tmp_path / name, images=5, questions=8, seed=9) for name in "ab"]
+    assert len(files[0]) == 1 + len(SETS)
     for one, other in zip(*files, strict=True):
         assert one.read_bytes() == other.read_bytes()
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_shipped_files_are_what_the_command_writes(tmp_path):
-    """Equal annotations, questions and pixels; another zlib may pack the pixels otherwise."""
-    annotations, questions = write(tmp_path)
-    shipped = SHIPPED / annotations.relative_to(tmp_path)
-    assert json.loads(annotations.read_text()) == json.loads(shipped.read_text())
-    made, stored = (
-        pd.read_parquet(path) for path in (questions, SHIPPED / questions.relative_to(tmp_path))
-    )
-    text = [column for column in COLUMNS if column != "image"]
-    pd.testing.assert_frame_equal(made[text], stored[text])
-    for one, other in zip(made["image"][::18], stored["image"][::18], strict=True):
-        np.testing.assert_array_equal(pixels(one), pixels(other))
+@pytest.mark.parametrize("name", SETS)
+def test_shipped_sets_are_what_the_command_writes(name):
+    """Equal rows and pixels; another zlib may pack the pixels otherwise."""
+    stored = pd.read_parquet(SHIPPED / name / f"{SETS[name].split}.parquet")
+    made = SETS[name].rows(9000 if name == "pope" else 1000, 0)
+    assert len(made) == len(stored) >= 1000
+    for column in stored:
+        values = [row[column] for row in made]
+        if any(isinstance(value, Scene) for value in values):
+            for scene, image in list(zip(values, stored[column], strict=True))[::18]:
+                np.testing.assert_array_equal(scene.pixels, pixels(image))
+        elif column not in ("metadata", "choices"):
+            assert (
+                values == stored[column].astype(object).where(stored[column].notna(), None).tolist()
+            )
+
+
+def test_shipped_annotations_are_what_the_command_writes(shipped_annotations):
+    assert instances(list(make_scenes(500, split="heldout", seed=0))) == shipped_annotations
+
+
+def test_the_sets_stay_small():
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 40e6
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_rows_have_the_published_columns(name):
+    row = SETS[name].rows(18, 5)[0]
+    published = importlib.import_module(
+        f"lost_in_attention.benchmarks.{'threedsrbench' if name == '3dsrbench' else name}"
+    ).PUBLISHED
+    for column in published.columns:
+        assert set(column.split("|")) & set(row)
+
+
+def digit_named(scene: Scene, text: str) -> list:
+    return [d for name in text.replace(",", "").rstrip("?").split() if name in DIGIT_NAMES
+            for d in scene.digits if d.name == name]  # fmt: skip
+
+
+def test_places_are_true():
+    for row in realworldqa_rows(200, 3):
+        head, *rest = row["question"].split("\n")
+        [digit] = digit_named(row["image"], head)
+        x, y = digit.centre
+        if head.startswith("Where"):
+            chosen = dict(line.split(". ") for line in rest[:-1])[row["answer"]]
+            assert chosen == f"{'top' if y < 48 else 'bottom'} {'left' if x < 48 else 'right'}"
+        else:
+            position = x if "column" in head else y
+            assert int(row["answer"]) == int(position // 12) + 1
+
+
+def test_relations_hold_in_all_four_variants():
+    rows = threedsrbench_rows(200, 3)
+    for first in range(0, len(rows), 4):
+        four = rows[first : first + 4]
+        assert len({row["index"] for row in four}) == 4 and len({row["qid"] for row in four}) == 2
+        for row in four:
+            one, other = digit_named(row["image"], row["question"])
+            truth = {
+                "location_beside": "left" if one.centre[0] < other.centre[0] else "right",
+                "location_above": "above" if one.centre[1] < other.centre[1] else "below",
+                "height_taller": (one if one.box[3] > other.box[3] else other).name,
+            }[row["category"]]
+            assert row[row["answer"]] == truth
+        plain, turned, flipped, _ = four
+        assert (plain["A"], plain["B"]) == (turned["B"], turned["A"])
+        changes = plain["category"] == "location_beside"
+        assert (plain["answer"] != flipped["answer"]) == changes
+
+
+def test_subjects_are_answered_truly():
+    for row in mmmu_rows(200, 3):
+        scene, answer = row["image_1"], row["answer"]
+        options = ast.literal_eval(row["options"])
+        answer = options["ABCD".index(answer)] if options else answer
+        subject = row["id"].split("_")[1]
+        if subject == "Art":
+            assert answer == digit_named(scene, row["question"])[0].colour
+        elif subject == "Psychology":
+            colour = row["question"].rstrip("?").split()[-1]
+            assert [d.name for d in scene.digits if d.colour == colour] == [answer]
+        elif subject == "Geography":
+            place = row["question"].split("the ")[1].removesuffix(" part?")
+            assert [d.name for d in scene.digits if quadrant(d) == place] == [answer]
+        else:
+            colour = row["question"].split()[-4]
+            counted = [d for d in scene.digits if colour in ("many", d.colour)]
+            assert int(answer) == len(counted)
+
+
+def test_choices_are_answered_truly():
+    kinds = set()
+    for row in vmcbench_rows(300, 3):
+        scene, answer = row["image"], row[row["answer"]]
+        kinds.add(row["category"])
+        assert len({row[letter] for letter in "ABCD"}) == 4
+        truth = {
+            "Colour": lambda s, row=row: digit_named(s, row["question"])[0].colour,
+            "Count": lambda s: str(len(s.digits)),
+            "Comparison": lambda s: DIGIT_NAMES[max(d.digit for d in s.digits)],
+            "String": lambda s: " ".join(
+                str(d.digit) for d in sorted(s.digits, key=lambda d: d.box)
+            ),
+        }[row["category"]](scene)
+        assert answer == truth
+    assert kinds == {"Colour", "Count", "Comparison", "String"}
+
+
+def test_twins_differ_in_one_thing_and_in_an_answer():
+    rows = hallusionbench_rows(120, 3)
+    for first in range(0, len(rows), 6):
+        one, two = rows[first]["image"], rows[first + 3]["image"]
+        assert len(set(one.digits) ^ set(two.digits)) == (
+            2 if rows[first]["subcategory"] == "colour" else 1
+        )
+        answers = [[row["gt_answer"] for row in rows[first + k : first + k + 3]] for k in (0, 3)]
+        assert answers[0] != answers[1]
+        for row in rows[first : first + 6]:
+            words = row["question"].rstrip("?").split()
+            names = {d.name for d in row["image"].digits}
+            if words[0] == "Are":
+                truth = len(row["image"].digits) == int(words[3])
+            elif words[1] == "there":
+                truth = words[3] in names
+            else:
+                truth = digit_named(row["image"], row["question"])[0].colour == words[-1]
+            assert row["gt_answer"] == str(int(truth))
+
+
+def test_sums_are_right():
+    for row in mathvista_rows(200, 3):
+        by_colour = {d.colour: d.digit for d in row["decoded_image"].digits}
+        words = row["question"].replace(",", "").rstrip("?").split()
+        values = [by_colour[word] for word in words if word in by_colour]
+        if row["choices"]:
+            assert row["answer"] == max(row["choices"], key=by_colour.get)
+        elif "sum" in words:
+            assert int(row["answer"]) == sum(values)
+        else:
+            sign = 1 if "plus" in words else -1
+            assert int(row["answer"]) == values[0] + sign * int(words[-1])
+
+
+def test_a_row_of_digits_reads_from_left_to_right():
+    glyphs = load_glyphs("train")
+    for seed in range(30):
+        row = make_row(glyphs, np.random.default_rng(seed))
+        assert [d.box[0] for d in row.digits] == sorted(d.box[0] for d in row.digits)
+        assert len(row.digits) == 3 and len({d.colour for d in row.digits}) == 1
+        for x, y, width, height in (d.box for d in row.digits):
+            assert 0 <= x <= IMAGE_SIZE - width and 0 <= y <= IMAGE_SIZE - height
 
 
 def pixels(image: dict) -> np.ndarray:
@@ -188,4 +345,6 @@ def test_bad_input_is_refused(tmp_path):
         load_glyphs("test")
     with pytest.raises(ValueError, match="images: expected at least 1, got 0"):
         write(tmp_path, images=0)
+    with pytest.raises(ValueError, match="questions: expected at least 1, got 0"):
+        write(tmp_path, questions=0)
     assert not any(tmp_path.iterdir())

@@ -2,7 +2,7 @@
 
 from lost_in_attention.digits.coco import instances
 from lost_in_attention.digits.glyphs import SPLITS, Glyphs, load_glyphs
-from lost_in_attention.digits.pope import existence_questions
+from lost_in_attention.digits.pope import existence_question, existence_questions
 from lost_in_attention.digits.scenes import (
     COLOURS,
     DIGIT_NAMES,
@@ -22,6 +22,7 @@ __all__ = [
     "Glyphs",
     "PlacedDigit",
     "Scene",
+    "existence_question",
     "existence_questions",
     "instances",
     "load_glyphs",

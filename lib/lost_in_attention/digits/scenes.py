@@ -34,10 +34,10 @@ THEME_WEIGHTS = (0.30, 0.25, 0.20, 0.15, 0.10)
 THEME_SHARE = 0.8
 GROUNDS = ("plain", "gradient", "stripes", "checks", "grain")
 
-_HEIGHTS = (18, 30)
+HEIGHTS = (18, 30)
 _DIGITS_PER_SCENE = (3, 6)
 _LEAST_DISTINCT = 3
-_GAP = 2
+GAP = 2
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,30 @@ class PlacedDigit:
 class Scene:
     pixels: UInt8[np.ndarray, "96 96 3"]
     digits: tuple[PlacedDigit, ...]
-    theme: int
+    theme: int | None
     ground: str
 
     @property
     def image(self) -> Image.Image:
         return Image.fromarray(self.pixels)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A scene's parts: the painted ground, and each digit with its ink (`stamps`)."""
+
+    canvas: Float[np.ndarray, "96 96 3"]
+    stamps: tuple[Float[np.ndarray, "height width"], ...]
+    digits: tuple[PlacedDigit, ...]
+    theme: int | None
+    ground: str
+
+    def painted(self) -> Scene:
+        canvas = self.canvas.copy()
+        for digit, stamp in zip(self.digits, self.stamps, strict=True):
+            _paint(canvas, stamp, COLOURS[digit.colour], digit.box)
+        pixels = canvas.round().clip(0, 255).astype(np.uint8)
+        return Scene(pixels, self.digits, self.theme, self.ground)
 
 
 def make_scenes(
@@ -87,23 +105,45 @@ def make_scenes(
 
 def make_scene(glyphs: Glyphs, rng: np.random.Generator, *, augment: bool = False) -> Scene:
     """One scene of 3 to 6 digits, at least 3 of them different, none overlapping."""
+    return draw_sketch(glyphs, rng, augment=augment).painted()
+
+
+def draw_sketch(glyphs: Glyphs, rng: np.random.Generator, *, augment: bool = False) -> Sketch:
+    """A scene before it is painted, so that twins of it can differ in one thing."""
     theme = int(rng.choice(len(THEMES), p=THEME_WEIGHTS))
     ground = str(rng.choice(GROUNDS))
     values = _draw_values(theme, rng)
     stamps, sources = [], []
     for value in values:
-        glyph = int(rng.choice(glyphs.of_digit(value)))
-        stamps.append(_stamp(glyphs.ink[glyph], int(rng.integers(*_HEIGHTS)), rng, augment))
-        sources.append(int(glyphs.source[glyph]))
+        stamp, source = draw_stamp(glyphs, value, HEIGHTS, rng, augment=augment)
+        stamps.append(stamp)
+        sources.append(source)
     boxes = _place([stamp.shape for stamp in stamps], rng)
-    canvas = _paint_ground(ground, rng)
-    digits = []
-    for value, stamp, source, box in zip(values, stamps, sources, boxes, strict=True):
-        colour = str(rng.choice(list(COLOURS)))
-        _paint(canvas, stamp, COLOURS[colour], box)
-        digits.append(PlacedDigit(value, colour, box, source))
-    pixels = canvas.round().clip(0, 255).astype(np.uint8)
-    return Scene(pixels, tuple(digits), theme, ground)
+    canvas = paint_ground(ground, rng)
+    colours = [str(rng.choice(list(COLOURS))) for _ in values]
+    return Sketch(canvas, tuple(stamps), _placed(values, colours, boxes, sources), theme, ground)
+
+
+def draw_stamp(
+    glyphs: Glyphs,
+    value: int,
+    heights: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    augment: bool,
+) -> tuple[Float[np.ndarray, "height width"], int]:
+    """The ink of one handwritten `value` and its index in the source.
+
+    Its height in pixels lies in `heights`, the second number excluded.
+    """
+    glyph = int(rng.choice(glyphs.of_digit(value)))
+    height = int(rng.integers(*heights))
+    return _stamp(glyphs.ink[glyph], height, rng, augment), int(glyphs.source[glyph])
+
+
+def _placed(values, colours, boxes, sources) -> tuple[PlacedDigit, ...]:
+    parts = zip(values, colours, boxes, sources, strict=True)
+    return tuple(PlacedDigit(*part) for part in parts)
 
 
 def _draw_values(theme: int, rng: np.random.Generator) -> list[int]:
@@ -149,8 +189,8 @@ def _place(
         boxes: list[tuple[int, int, int, int]] = []
         for height, width in shapes:
             for _ in range(40):
-                x = int(rng.integers(_GAP, IMAGE_SIZE - width - _GAP + 1))
-                y = int(rng.integers(_GAP, IMAGE_SIZE - height - _GAP + 1))
+                x = int(rng.integers(GAP, IMAGE_SIZE - width - GAP + 1))
+                y = int(rng.integers(GAP, IMAGE_SIZE - height - GAP + 1))
                 if all(_apart((x, y, width, height), other) for other in boxes):
                     boxes.append((x, y, width, height))
                     break
@@ -160,14 +200,14 @@ def _place(
 
 def _apart(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
     return (
-        a[0] + a[2] + _GAP <= b[0]
-        or b[0] + b[2] + _GAP <= a[0]
-        or a[1] + a[3] + _GAP <= b[1]
-        or b[1] + b[3] + _GAP <= a[1]
+        a[0] + a[2] + GAP <= b[0]
+        or b[0] + b[2] + GAP <= a[0]
+        or a[1] + a[3] + GAP <= b[1]
+        or b[1] + b[3] + GAP <= a[1]
     )
 
 
-def _paint_ground(kind: str, rng: np.random.Generator) -> Float[np.ndarray, "96 96 3"]:
+def paint_ground(kind: str, rng: np.random.Generator) -> Float[np.ndarray, "96 96 3"]:
     base, other = rng.uniform(10, 60, 3), rng.uniform(10, 60, 3)
     rows, columns = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
     angle, period = rng.uniform(0, np.pi), int(rng.integers(8, 24))

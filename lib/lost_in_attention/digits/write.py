@@ -1,4 +1,4 @@
-"""Write the embedded benchmark: annotations as JSON, questions and images as Parquet."""
+"""Write the embedded benchmarks: annotations as JSON, questions and images as Parquet."""
 
 import io
 import json
@@ -6,47 +6,72 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
-from lost_in_attention.digits.coco import image_source, instances
-from lost_in_attention.digits.pope import existence_questions
-from lost_in_attention.digits.scenes import make_scenes
+from lost_in_attention.digits.coco import instances
+from lost_in_attention.digits.mmmu import IMAGES
+from lost_in_attention.digits.scenes import Scene, make_scenes
+from lost_in_attention.digits.sets import PER_POPE_SCENE, SETS, Row
 from lost_in_attention.files import replaced_when_complete
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def write(output: Path, *, images: int = 500, seed: int = 0) -> list[Path]:
-    """Write the held-out scenes under `output`: annotations and POPE questions.
+def write(output: Path, *, images: int = 500, questions: int = 1000, seed: int = 0) -> list[Path]:
+    """Write the seven sets under `output`, and the annotations of POPE's scenes.
 
-    The same `images` and `seed` give the same bytes.  Returns the files written.
-    Raises ValueError if fewer than one image is asked for.
+    POPE has `images` scenes of 18 questions, every other set at least `questions` questions.
+    The same arguments give the same bytes.  Returns the files written.
+    Raises ValueError if fewer than one image or question is asked for.
     """
-    if images < 1:
-        raise ValueError(f"images: expected at least 1, got {images}")
+    for name, value in (("images", images), ("questions", questions)):
+        if value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
     scenes = list(make_scenes(images, split="heldout", seed=seed))
     annotations = Path(output) / "annotations" / "instances_heldout.json"
     with replaced_when_complete(annotations) as path:
         path.write_text(json.dumps(instances(scenes), separators=(",", ":")) + "\n")
-    encoded = {image_source(index): _png(scene.image) for index, scene in enumerate(scenes)}
-    questions = existence_questions(scenes, seed=seed)
-    pope = Path(output) / "pope" / "test.parquet"
-    with replaced_when_complete(pope) as path:
-        _write_parquet(questions, encoded, path)
-    return [annotations, pope]
+    written = [annotations]
+    for name, part in SETS.items():
+        count = images * PER_POPE_SCENE if name == "pope" else questions
+        file = Path(output) / name / f"{part.split}.parquet"
+        with replaced_when_complete(file) as path:
+            _write_parquet(name, part.rows(count, seed), path)
+        written.append(file)
+    return written
 
 
-def _write_parquet(questions, encoded: dict[str, bytes], path: Path) -> None:
-    """Questions beside their images; each image is stored once, through the dictionary."""
-    table = pa.Table.from_pandas(questions, preserve_index=False)
-    images = [{"bytes": encoded[name], "path": f"{name}.png"} for name in questions["image_source"]]
-    table = table.append_column("image", pa.array(images, _IMAGE))
+def _write_parquet(name: str, rows: list[Row], path: Path) -> None:
+    """Each image is stored once: equal pictures share a place in the column's dictionary."""
+    pictures = _Pictures("heldout" if name == "pope" else name)
+    columns = {}
+    for column in rows[0]:
+        values = [row[column] for row in rows]
+        if any(isinstance(value, Scene) for value in values):
+            columns[column] = pa.array([pictures.of(value) for value in values], _IMAGE)
+        elif column in IMAGES:
+            columns[column] = pa.array(values, _IMAGE)
+        else:
+            columns[column] = pa.array(values)
     pq.write_table(
-        table, path, compression="zstd", dictionary_pagesize_limit=1 << 28, row_group_size=1 << 20
+        pa.table(columns),
+        path,
+        compression="zstd",
+        dictionary_pagesize_limit=1 << 28,
+        row_group_size=1 << 20,
     )
 
 
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+class _Pictures:
+    """Scenes as PNG, each under a name that tells it from the set's other pictures."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.made: dict[int, dict] = {}
+
+    def of(self, scene: Scene) -> dict:
+        if id(scene) not in self.made:
+            buffer = io.BytesIO()
+            scene.image.save(buffer, format="PNG", optimize=True)
+            path = f"digits_{self.name}_{len(self.made):06d}.png"
+            self.made[id(scene)] = {"bytes": buffer.getvalue(), "path": path}
+        return self.made[id(scene)]

@@ -1,0 +1,102 @@
+"""Several subjects, multiple choice and open: questions in MMMU's schema."""
+
+import ast
+from collections.abc import Callable
+
+import numpy as np
+
+from lost_in_attention.digits.facts import (
+    choose,
+    lettered,
+    quadrant,
+    unique_colours,
+    unique_digits,
+)
+from lost_in_attention.digits.scenes import COLOURS, DIGIT_NAMES, Scene
+
+IMAGES = tuple(f"image_{number}" for number in range(1, 8))
+MARKER = "<image 1> "
+Question = dict[str, str]
+
+
+def question(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Subject, question, options (a list as a string), answer, question_type and subfield."""
+    kinds = tuple(KINDS.values())
+    return kinds[rng.integers(len(kinds))](scene, rng)
+
+
+def art(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which colour a digit has."""
+    if not unique_digits(scene):
+        return None
+    [digit] = choose(unique_digits(scene), 1, rng)
+    others = choose([c for c in COLOURS if c != digit.colour], 3, rng)
+    text = f"{MARKER}In which colour is the {digit.name} written?"
+    return _choice("Art", "Colour", text, digit.colour, others, rng)
+
+
+def geography(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which digit lies in a quarter of the image that holds no other."""
+    quarters = [quadrant(d) for d in scene.digits]
+    alone = [
+        d for d, place in zip(scene.digits, quarters, strict=True) if quarters.count(place) == 1
+    ]
+    if None in quarters or not alone:
+        return None
+    [digit] = choose(alone, 1, rng)
+    names = [n for n in DIGIT_NAMES if n != digit.name]
+    others = choose(names, 3, rng)
+    text = f"{MARKER}Which digit lies in the {quadrant(digit)} part?"
+    return _choice("Geography", "Places", text, digit.name, others, rng)
+
+
+def mathematics(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """How many digits there are, in all or of one colour."""
+    colour = str(rng.choice([d.colour for d in scene.digits]))
+    number, what = len(scene.digits), "digits"
+    if rng.random() < 0.5:
+        number, what = sum(d.colour == colour for d in scene.digits), f"{colour} digits"
+    return _open("Math", "Counting", f"{MARKER}How many {what} are there?", str(number))
+
+
+def psychology(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which digit has a colour."""
+    if not unique_colours(scene):
+        return None
+    [digit] = choose(unique_colours(scene), 1, rng)
+    return _open("Psychology", "Perception", f"{MARKER}Which digit is {digit.colour}?", digit.name)
+
+
+def options(row: Question) -> list[str]:
+    """The options as a list; empty for an open question."""
+    return ast.literal_eval(row["options"])
+
+
+KINDS: dict[str, Callable[[Scene, np.random.Generator], Question | None]] = {
+    "Art": art, "Geography": geography, "Math": mathematics, "Psychology": psychology,
+}  # fmt: skip
+
+
+def _choice(
+    subject: str, field: str, text: str, answer: str, others: list[str], rng: np.random.Generator
+) -> Question:
+    options, letter = lettered(answer, others, rng)
+    return {
+        "subject": subject,
+        "question": text,
+        "options": str(list(options.values())),
+        "answer": letter,
+        "question_type": "multiple-choice",
+        "subfield": field,
+    }
+
+
+def _open(subject: str, field: str, text: str, answer: str) -> Question:
+    return {
+        "subject": subject,
+        "question": text,
+        "options": "[]",
+        "answer": answer,
+        "question_type": "open",
+        "subfield": field,
+    }

@@ -1,0 +1,77 @@
+"""Colour, count, comparison and a written number: questions in VMCBench's schema."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lost_in_attention.digits.facts import LETTERS, absent_digit, choose, lettered, unique_digits
+from lost_in_attention.digits.scenes import COLOURS, DIGIT_NAMES, Scene
+
+Question = dict[str, str]
+COUNTS = ("3", "4", "5", "6")
+
+
+def question(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Question, options A to D, answer and category; on a row of digits, the number itself."""
+    if scene.theme is None:
+        return written(scene, rng)
+    return _KINDS[rng.integers(len(_KINDS))](scene, rng)
+
+
+def colour(scene: Scene, rng: np.random.Generator) -> Question | None:
+    if not unique_digits(scene):
+        return None
+    [digit] = choose(unique_digits(scene), 1, rng)
+    others = choose([c for c in COLOURS if c != digit.colour], 3, rng)
+    return _four(f"What colour is the {digit.name}?", digit.colour, others, "Colour", rng)
+
+
+def count(scene: Scene, rng: np.random.Generator) -> Question | None:
+    number = str(len(scene.digits))
+    if number not in COUNTS:
+        return None
+    others = [c for c in COUNTS if c != number]
+    return _four("How many digits are in the image?", number, others, "Count", rng)
+
+
+def highest(scene: Scene, rng: np.random.Generator) -> Question | None:
+    present = sorted({d.digit for d in scene.digits})
+    others = [DIGIT_NAMES[v] for v in present[-3:-1]]
+    spare = [n for n in DIGIT_NAMES if n != DIGIT_NAMES[present[-1]] and n not in others]
+    others += choose(spare, 3 - len(others), rng)
+    name = DIGIT_NAMES[present[-1]]
+    return _four("Which is the highest digit in the image?", name, others, "Comparison", rng)
+
+
+def written(scene: Scene, rng: np.random.Generator) -> Question:
+    """The true number among numbers with one other digit or two digits exchanged."""
+    values = [d.digit for d in scene.digits]
+    others: list[list[int]] = []
+    while len(others) < len(LETTERS) - 1:
+        other = list(values)
+        place = int(rng.integers(len(values)))
+        if rng.random() < 0.5:
+            other[place] = absent_digit(scene, rng)
+        else:
+            other[place], other[place - 1] = other[place - 1], other[place]
+        if other != values and other not in others:
+            others.append(other)
+    texts = [spaced(other) for other in others]
+    return _four("What number is written in the image?", spaced(values), texts, "String", rng)
+
+
+_KINDS: tuple[Callable[[Scene, np.random.Generator], Question | None], ...] = (
+    colour, count, highest,
+)  # fmt: skip
+
+
+def spaced(values: list[int]) -> str:
+    """A number with its digits apart ("4 7 2")."""
+    return " ".join(map(str, values))
+
+
+def _four(
+    text: str, answer: str, others: list[str], category: str, rng: np.random.Generator
+) -> Question:
+    options, letter = lettered(answer, others, rng)
+    return {"question": text, **options, "answer": letter, "category": category}
