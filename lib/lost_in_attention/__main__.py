@@ -9,28 +9,83 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.command()
-def digits(output: Path = Path("data/digits"), images: int = 500, seed: int = 0) -> None:
-    """Write the embedded benchmark: held-out scenes, their annotations and questions."""
+def digits(
+    output: Path = Path("data/digits"), images: int = 500, questions: int = 1000, seed: int = 0
+) -> None:
+    """Write the embedded benchmarks: held-out scenes, annotations and seven question sets."""
     from lost_in_attention.digits import write
 
-    for path in write(output, images=images, seed=seed):
+    for path in write(output, images=images, questions=questions, seed=seed):
         typer.echo(path)
 
 
 @app.command()
 def train(
-    name: str = "small-qwen2.5-vl",
-    seed: int = 0,
+    name: Annotated[str, typer.Option(help="A model of the small zoo.")] = "small-qwen2.5-vl",
     device: str = "cpu",
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
     output: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("data/models"),
 ) -> None:
     """Train a small model (or go on with it), then evaluate, describe and save it."""
-    from lost_in_attention.training import TrainingConfig
+    from lost_in_attention.training import WITH_CHECKPOINTS, zoo_config
     from lost_in_attention.training.publish import train_and_publish
 
-    config = TrainingConfig(name=name, seed=seed)
-    typer.echo(train_and_publish(config, runs=runs, output=output, device=device))
+    kept = name == WITH_CHECKPOINTS
+    typer.echo(
+        train_and_publish(
+            zoo_config(name), runs=runs, output=output, device=device, checkpoints=kept
+        )
+    )
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
+    benchmark: Annotated[str, typer.Option(help="pope, realworldqa, ...")],
+    output: Annotated[Path, typer.Option(help="The file for the replies (JSON lines).")],
+    source: Annotated[str, typer.Option(help="digits, a folder or a hub id.")] = "digits",
+    questions: Annotated[
+        int | None, typer.Option(help="How many to draw; all if not said.")
+    ] = None,
+    decoding: Annotated[str, typer.Option(help="greedy or paper.")] = "greedy",
+    seed: int = 0,
+    batch_size: int = 50,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
+) -> None:
+    """Ask a model a benchmark's questions, keep the replies and print the score.
+
+    Under torchrun the processes share the questions.
+    """
+    import torch
+    from accelerate import PartialState
+
+    from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
+    from lost_in_attention.decoding import DECODINGS
+    from lost_in_attention.evaluate import evaluate as ask
+    from lost_in_attention.models import load
+
+    if decoding not in DECODINGS:
+        raise typer.BadParameter(f"decoding: expected one of {[*DECODINGS]}, got {decoding!r}")
+    samples = load_benchmark(benchmark, source)
+    if questions is not None:
+        samples = samples.draw(questions, seed=seed)
+    state = PartialState(cpu=not torch.cuda.is_available())
+    table = ask(
+        load(model, device=state.device),
+        samples,
+        benchmark=benchmark,
+        decoding=DECODINGS[decoding],
+        seed=seed,
+        batch_size=batch_size,
+        output=output,
+        resume=resume,
+    )
+    if state.is_main_process:
+        # `accelerate launch --cpu` runs one process, however many it is asked for.
+        asked = f"{len(table)} questions, processes: {state.num_processes}"
+        typer.echo(f"{model} on {benchmark}, {asked}, replies in {output}")
+        _print_score(BENCHMARKS[benchmark].score(table))
+    state.destroy_process_group()
 
 
 @app.command()
@@ -41,6 +96,18 @@ def scorecard(
     from lost_in_attention.scorecard import write_scorecard
 
     write_scorecard(results, output)
+
+
+def _print_score(score: dict[str, float]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table()
+    shown.add_column("metric")
+    shown.add_column("value", justify="right")
+    for name, value in score.items():
+        shown.add_row(name, f"{value:.4f}")
+    Console().print(shown)
 
 
 if __name__ == "__main__":

@@ -1,35 +1,72 @@
-"""The benchmarks, one file each: rows to samples, prompt, parser, score."""
+"""The benchmarks, one file each: rows to samples, prompt, judging of a reply, score."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
-from lost_in_attention.benchmarks import pope
-from lost_in_attention.benchmarks.base import Sample, Samples
+from lost_in_attention.benchmarks import (
+    hallusionbench,
+    mathvista,
+    mmmu,
+    pope,
+    realworldqa,
+    threedsrbench,
+    vmcbench,
+)
+from lost_in_attention.benchmarks.base import Judgement, Sample, Samples
 
-__all__ = ["BENCHMARKS", "Benchmark", "Sample", "Samples", "load_benchmark"]
+__all__ = ["BENCHMARKS", "Benchmark", "Judgement", "Sample", "Samples", "chance", "load_benchmark"]
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """How one benchmark is read, parsed and scored."""
+    """How one benchmark is read, put, judged and scored."""
 
-    load: Callable[[str | Path], Samples]
-    parse: Callable[[str], str | None]
+    load: Callable[..., Samples]
+    prompt: Callable[[Mapping], str]
+    judge: Callable[[str, Sample], Judgement]
     score: Callable[[pd.DataFrame], dict[str, float]]
 
 
-BENCHMARKS = {"pope": Benchmark(pope.load_pope, pope.parse, pope.score)}
+def _benchmark(module: ModuleType) -> Benchmark:
+    return Benchmark(module.load, module.prompt, module.judge, module.score)
 
 
-def load_benchmark(name: str, source: str | Path = "digits") -> Samples:
+BENCHMARKS = {
+    module.PUBLISHED.key: _benchmark(module)
+    for module in (pope, realworldqa, threedsrbench, mmmu, vmcbench, hallusionbench, mathvista)
+}
+
+
+def load_benchmark(name: str, source: str | Path = "digits", split: str | None = None) -> Samples:
     """The samples of a benchmark.
 
-    `source` is "digits" for the embedded set, a folder of Parquet files, or a hub id.
-    Raises ValueError on an unknown benchmark, a missing column or an empty set.
+    `source` is "digits" for the embedded set, "hub" for the original's own repository, a folder
+    of Parquet files, or another hub id; `split` is the one that the paper uses if not named.
+
+    Raises:
+        ValueError: an unknown benchmark or split, a missing column, an empty set; later, when
+            a sample is asked for, a picture or an answer that cannot be read.
+        FileNotFoundError: a folder without such a split.
     """
     if name not in BENCHMARKS:
         raise ValueError(f"name: expected one of {sorted(BENCHMARKS)}, got {name!r}")
-    return BENCHMARKS[name].load(source)
+    return BENCHMARKS[name].load(source, split)
+
+
+def chance(samples: Sequence[Sample]) -> float:
+    """The accuracy of guessing without looking.
+
+    A guess among the options, or between yes and no; for open questions, whose answers are
+    countless, the commonest answer to the benchmark's open questions.
+    """
+    asked = [(len(sample.options), sample.answer) for sample in samples]
+    answers = Counter(answer for options, answer in asked if not options)
+    guessed = max(answers.values(), default=0)
+    if set(answers) <= {"yes", "no"}:
+        guessed = 0.5 * answers.total()
+    return (guessed + sum(1 / options for options, _ in asked if options)) / len(asked)

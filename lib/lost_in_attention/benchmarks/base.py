@@ -1,31 +1,57 @@
-"""What all benchmarks share: a sample, and a lazy sequence of them."""
+"""What all benchmarks share: a sample, a lazy sequence of them, and reading published rows."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import overload
+from typing import NamedTuple, overload
 
 import datasets
 import numpy as np
 from PIL import Image
+from pyarrow import parquet
+
+from lost_in_attention.paths import data_folder
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class Judgement(NamedTuple):
+    """What a reply was understood as, and whether that is right; None is never right."""
+
+    parsed: str | None
+    correct: bool
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One question. `prompt` is what the model reads, `answer` the gold, `group` the part
-    of the benchmark that it is scored in, `image_source` the image's name."""
+    """One question.
+
+    `prompt` is what the model reads; "<image 1>", "<image 2>" in it say where images stand,
+    without them all stand first.  `answer` is the gold answer in the form that the benchmark
+    judges, `group` the part that it is scored in, `image_source` the image's name, `options`
+    the lettered options (none for an open question), `fields` further columns for the score.
+    """
 
     id: str
-    image: Image.Image
+    images: tuple[Image.Image, ...]
     question: str
     prompt: str
     answer: str
     group: str
     image_source: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def image(self) -> Image.Image:
+        """The first image, which is the only one of most questions."""
+        return self.images[0]
 
     def blanked(self) -> "Sample":
-        """The same question on an image of one grey: what can be answered without seeing."""
-        return replace(self, image=Image.new("RGB", self.image.size, (128, 128, 128)))
+        """The same question on images of one grey: what can be answered without seeing."""
+        blank = tuple(Image.new("RGB", image.size, (128, 128, 128)) for image in self.images)
+        return replace(self, images=blank)
 
 
 @dataclass(frozen=True)
@@ -52,10 +78,7 @@ class Samples(Sequence[Sample]):
         if isinstance(index, slice):
             return replace(self, chosen=self.chosen[index])
         row = self.chosen[index]
-        try:
-            sample = self.build(self.table[row], row)
-        except OSError as error:
-            raise ValueError(f"row {row}, column 'image': cannot be decoded: {error}") from error
+        sample = self.build(self.table[row], row)
         return sample.blanked() if self.blank else sample
 
     def blanked(self) -> "Samples":
@@ -73,29 +96,97 @@ class Samples(Sequence[Sample]):
         return replace(self, chosen=[self.chosen[i] for i in sorted(drawn)])
 
 
-def read_rows(source: str | Path, *, split: str, columns: Sequence[str]) -> datasets.Dataset:
-    """Rows from a folder with SPLIT*.parquet, or from a hub id.
+@dataclass(frozen=True)
+class Published:
+    """Where a benchmark lies and what its rows hold.
 
-    Raises FileNotFoundError where the folder has no such split, ValueError where
-    columns are missing or there is no row.
+    `splits` maps each split to its configuration on the hub; the first is the default.
+    `configurations` names those of other repositories.  Pictures stand in the columns
+    `pictures`; an alternative in `columns` is parted by "|".
     """
-    folder = Path(source)
-    if folder.is_dir():
-        files = sorted(str(path) for path in folder.glob(f"**/{split}*.parquet"))
-        if not files:
-            present = sorted(path.name for path in folder.glob("**/*.parquet"))
+
+    key: str
+    hub: str
+    splits: Mapping[str, str | None]
+    columns: Sequence[str]
+    pictures: Sequence[str] = ("image",)
+    configurations: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, source: str | Path, split: str | None) -> datasets.Dataset:
+        """Rows of the embedded set ("digits"), of its own repository ("hub"), of a folder with
+        SPLIT*.parquet, or of another repository by its id.
+
+        Raises:
+            ValueError: an unknown split, missing columns, no rows.
+            FileNotFoundError: no such folder, or one without such a split.
+        """
+        split = split or next(iter(self.splits))
+        if split not in self.splits:
+            raise ValueError(f"split: expected one of {list(self.splits)}, got {split!r}")
+        if source == "digits":
+            source = data_folder() / "digits" / self.key
+        if Path(source).is_dir():
+            table = _from_folder(Path(source), split)
+        else:
+            table = self._from_hub(self.hub if source == "hub" else source, split)
+        self._check(table, source)
+        for column in set(self.pictures) & set(table.column_names):
+            table = table.cast_column(column, datasets.Image(decode=False))
+        return table
+
+    def _from_hub(self, source: str | Path, split: str) -> datasets.Dataset:
+        if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
             raise FileNotFoundError(
-                f"split: expected files named {split}*.parquet in {folder}, got {present}"
+                f"source: expected 'digits', 'hub', a folder that exists or a hub id such as "
+                f"{self.hub!r}, got {str(source)!r}"
             )
-        table = datasets.Dataset.from_parquet(files, keep_in_memory=False)
-    else:
-        table = datasets.load_dataset(str(source), split=split)
-    missing = [column for column in columns if column not in table.column_names]
-    if missing:
+        configuration = self.configurations.get(source, self.splits[split])
+        return datasets.load_dataset(source, configuration, split=split)
+
+    def _check(self, table: datasets.Dataset, source: str | Path) -> None:
+        present = set(table.column_names)
+        missing = [c for c in self.columns if not present & set(c.split("|"))]
+        if missing:
+            raise ValueError(
+                f"source: expected columns {list(self.columns)}, {missing} missing from "
+                f"{str(source)!r}, got {table.column_names}"
+            )
+
+
+def picture(row: dict, index: int, column: str = "image") -> Image.Image:
+    """A row's picture, decoded.  Raises ValueError that names row and column if it cannot be."""
+    value = {"path": row[column]} if isinstance(row[column], str) else row[column]
+    try:
+        return datasets.Image().decode_example({"bytes": None, "path": None} | value).convert("RGB")
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"row {index}, column {column!r}: cannot be decoded: {error}") from error
+
+
+def picture_name(row: dict, default: str, column: str = "image") -> str:
+    """The name that the picture was published under; `default` where there is none."""
+    value = row.get(column)
+    path = value if isinstance(value, str) else (value or {}).get("path")
+    return Path(path).stem if path else default
+
+
+def expect(value: object, allowed: Sequence[str], index: int, column: str) -> str:
+    """`value` as text.  Raises ValueError that names row and column if it is not allowed."""
+    text = str(value).strip()
+    if text not in allowed:
         raise ValueError(
-            f"source: expected columns {list(columns)}, {missing} missing from {str(source)!r}, "
-            f"got {table.column_names}"
+            f"row {index}, column {column!r}: expected one of {list(allowed)}, got {value!r}"
         )
-    if len(table) == 0:
-        raise ValueError(f"source: expected at least one row in {str(source)!r}, got none")
-    return table.cast_column("image", datasets.Image())
+    return text
+
+
+def _from_folder(folder: Path, split: str) -> datasets.Dataset:
+    files = sorted(str(path) for path in folder.glob(f"**/{split}*.parquet"))
+    if not files:
+        present = sorted(path.name for path in folder.glob("**/*.parquet"))
+        raise FileNotFoundError(
+            f"split: expected files named {split}*.parquet in {folder}, got {present}"
+        )
+    # datasets' own refusal of an empty table does not say what is empty.
+    if not any(parquet.read_metadata(file).num_rows for file in files):
+        raise ValueError(f"source: expected at least one row in {files}, got none")
+    return datasets.Dataset.from_parquet(files, keep_in_memory=False)

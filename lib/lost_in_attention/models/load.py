@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForImageTextToText
 
+from lost_in_attention.models.checks import check
 from lost_in_attention.models.processors import load_processor
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.paths import data_folder
@@ -16,12 +17,12 @@ def load(
     """Load `name`: a model of the small zoo, a local folder or a hub id.
 
     Raises FileNotFoundError where a path is named that does not exist, ValueError where
-    the model lacks a decoder of layers that capture can read.
+    the model fails a check: visual tokens, attention rows, attention that is read (`check`).
     """
     source = resolve(name)
     model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype)
     vlm = VisionLanguageModel(model.to(device).eval(), load_processor(source), str(name))
-    _check(vlm)
+    check(vlm)
     return vlm
 
 
@@ -39,14 +40,3 @@ def resolve(name: str | Path) -> str:
         f"name: expected one of {known}, an existing folder or a hub id "
         f"like 'organisation/model', got {str(name)!r}"
     )
-
-
-def _check(vlm: VisionLanguageModel) -> None:
-    for attribute in ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp"):
-        if not all(hasattr(layer, attribute) for layer in vlm.layers):
-            raise ValueError(
-                f"name: expected {vlm.name!r} to have decoder layers with {attribute!r}, "
-                f"got {type(vlm.layers[0]).__name__}"
-            )
-    if getattr(vlm.model.config, "image_token_id", None) is None:
-        raise ValueError(f"name: expected {vlm.name!r} to have an image token, got none")

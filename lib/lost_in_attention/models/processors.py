@@ -7,7 +7,12 @@ saved under the stock name, so that the folder is an ordinary one.
 
 from pathlib import Path
 
-from transformers import AutoConfig, AutoProcessor, Qwen2_5_VLProcessor
+from transformers import (
+    AutoConfig,
+    AutoProcessor,
+    LlavaOnevisionProcessor,
+    Qwen2_5_VLProcessor,
+)
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import is_torchvision_available
 
@@ -23,9 +28,42 @@ class VideolessQwen2_5_VLProcessor(Qwen2_5_VLProcessor):
         return ["image_processor", "tokenizer"]
 
 
-VideolessQwen2_5_VLProcessor.__name__ = "Qwen2_5_VLProcessor"
+class VideolessLlavaOnevisionProcessor(LlavaOnevisionProcessor):
+    """LLaVA-OneVision's processor for images alone."""
 
-_VIDEOLESS = {"qwen2_5_vl": VideolessQwen2_5_VLProcessor}
+    def __init__(
+        self,
+        image_processor=None,
+        tokenizer=None,
+        num_image_tokens=None,
+        vision_feature_select_strategy=None,
+        chat_template=None,
+        vision_aspect_ratio="anyres_max_9",
+        **kwargs,
+    ):
+        super().__init__(
+            image_processor,
+            tokenizer,
+            None,
+            num_image_tokens,
+            vision_feature_select_strategy,
+            chat_template,
+            vision_aspect_ratio=vision_aspect_ratio,
+            **kwargs,
+        )
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        return ["image_processor", "tokenizer"]
+
+
+VideolessQwen2_5_VLProcessor.__name__ = "Qwen2_5_VLProcessor"
+VideolessLlavaOnevisionProcessor.__name__ = "LlavaOnevisionProcessor"
+
+_VIDEOLESS = {
+    "qwen2_5_vl": VideolessQwen2_5_VLProcessor,
+    "llava_onevision": VideolessLlavaOnevisionProcessor,
+}
 
 
 def load_processor(source: str | Path) -> ProcessorMixin:

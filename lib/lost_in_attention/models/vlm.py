@@ -1,5 +1,6 @@
 """A model and its processor, with the few things every experiment asks of the pair."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel
 from transformers.processing_utils import ProcessorMixin
+
+_MARKER = re.compile(r"<image (\d+)>")
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,28 @@ class VisionLanguageModel:
     def layers(self) -> nn.ModuleList:
         return self.decoder.layers
 
-    def prepare(self, images: Sequence[Image.Image], questions: Sequence[str]) -> BatchFeature:
-        """Inputs for one question on each image, padded on the left, on the model's device.
+    def prepare(
+        self, images: Sequence[Image.Image | Sequence[Image.Image]], prompts: Sequence[str]
+    ) -> BatchFeature:
+        """Inputs for each prompt with its image or images, padded on the left, on the device.
 
-        Raises ValueError if there are no questions, or not as many as images.
+        Markers "<image 1>", "<image 2>" in a prompt say where its images stand; without any,
+        all stand before the text.
+
+        Raises:
+            ValueError: no prompts, not as many as images, or a marker without its image.
         """
-        if len(images) != len(questions) or not questions:
+        if len(images) != len(prompts) or not prompts:
             raise ValueError(
-                "images, questions: expected as many images as questions, at least one, "
-                f"got {len(images)} and {len(questions)}"
+                "images, prompts: expected as many images as prompts, at least one, "
+                f"got {len(images)} and {len(prompts)}"
             )
-        texts = [self._prompt(question) for question in questions]
+        given = [[image] if isinstance(image, Image.Image) else list(image) for image in images]
+        chats = [interleave(each, prompt) for each, prompt in zip(given, prompts, strict=True)]
+        shown = [[part["image"] for part in chat if part["type"] == "image"] for chat in chats]
         inputs = self.processor(
-            text=texts,
-            images=[[image.convert("RGB")] for image in images],
+            text=[self._render(chat) for chat in chats],
+            images=[[i.convert("RGB") for i in each] for each in shown if each] or None,
             padding=True,
             return_tensors="pt",
         )
@@ -62,8 +73,34 @@ class VisionLanguageModel:
         ).to(self.device, dtype=self.model.dtype)
         return list(self.model.model.get_image_features(**pixels, return_dict=True).pooler_output)
 
-    def _prompt(self, question: str) -> str:
-        content = [{"type": "image"}, {"type": "text", "text": question}]
+    def _render(self, content: list[dict]) -> str:
+        parts = [{key: v for key, v in part.items() if key != "image"} for part in content]
         return self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True
+            [{"role": "user", "content": parts}], add_generation_prompt=True
         )
+
+
+def interleave(images: Sequence[Image.Image], prompt: str) -> list[dict]:
+    """A chat message's parts: images where the prompt's markers stand, text between them.
+
+    An image that is marked twice stands twice; text loses the space around a marker.
+    Raises ValueError if a marker has no image.
+    """
+    pieces = _MARKER.split(prompt)
+    if len(pieces) == 1:
+        return [*({"type": "image", "image": image} for image in images), _text(prompt)]
+    parts = []
+    for index, piece in enumerate(pieces):
+        if index % 2 == 0:
+            parts += [_text(piece.strip(" "))] if piece.strip(" ") else []
+        elif not 1 <= int(piece) <= len(images):
+            raise ValueError(
+                f"prompt: expected markers of its {len(images)} images, got <image {piece}>"
+            )
+        else:
+            parts.append({"type": "image", "image": images[int(piece) - 1]})
+    return parts
+
+
+def _text(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}

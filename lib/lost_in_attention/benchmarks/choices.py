@@ -1,0 +1,25 @@
+"""Prompts and judging of questions with lettered options."""
+
+from collections.abc import Mapping
+
+from lost_in_attention.benchmarks.answers import letter
+from lost_in_attention.benchmarks.base import Judgement, Sample
+
+LETTERS = "ABCD"
+DIRECTLY = "Answer with the option's letter from the given choices directly."
+
+
+def options_of(row: Mapping) -> dict[str, str]:
+    """The options in the columns A to D that hold one; some tables write "nan" for none."""
+    texts = {name: str(row[name]) for name in LETTERS if row.get(name) is not None}
+    return {name: text for name, text in texts.items() if text.lower() not in ("", "nan")}
+
+
+def lines(options: Mapping[str, str]) -> list[str]:
+    return [f"{name}. {text}" for name, text in options.items()]
+
+
+def judge_letter(reply: str, sample: Sample) -> Judgement:
+    """The letter, or the full text, of exactly one option."""
+    parsed = letter(reply, sample.options)
+    return Judgement(parsed, parsed == sample.answer)

@@ -1,0 +1,113 @@
+"""MathVista: figures to be calculated with (Lu et al., 2024).
+
+Published scores let a language model extract the answer from the reply.  Here rules do, so
+long replies are understood less often: see `unparsed`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lost_in_attention.benchmarks.answers import final, letter, normalised, number, written
+from lost_in_attention.benchmarks.base import (
+    Judgement,
+    Published,
+    Sample,
+    Samples,
+    expect,
+    picture,
+    picture_name,
+)
+from lost_in_attention.benchmarks.scores import plain
+
+PUBLISHED = Published(
+    key="mathvista",
+    hub="AI4Math/MathVista",
+    splits={"testmini": None},
+    columns=(
+        "pid", "question", "choices", "unit", "precision", "answer", "question_type",
+        "answer_type", "decoded_image",
+    ),
+    pictures=("decoded_image",),
+)  # fmt: skip
+_HINTS = {
+    "multi_choice": "Please answer the question and provide the correct option letter, e.g., "
+    "A, B, C, D, at the end.",
+    "integer": "Please answer the question requiring an integer answer and provide the final "
+    "value, e.g., 1, 2, 3, at the end.",
+    "float": "Please answer the question requiring a floating-point number with {places} decimal "
+    "place{s} and provide the final value, e.g., {examples}, at the end.",
+    "list": "Please answer the question requiring a Python list as an answer and provide the "
+    "final list, e.g., [1, 2, 3], [1.2, 1.3, 1.4], at the end.",
+    "text": "Please answer the question and provide the final value at the end.",
+}
+
+score = plain
+
+
+def load(source: str | Path = "digits", split: str | None = None) -> Samples:
+    table = PUBLISHED.read(source, split)
+    return Samples(table, _sample, range(len(table)))
+
+
+def options_of(row: Mapping) -> dict[str, str]:
+    return {chr(ord("A") + place): str(text) for place, text in enumerate(row["choices"] or [])}
+
+
+def prompt(row: Mapping) -> str:
+    """Hint, question with its unit, choices."""
+    question = f"Question: {row['question']}"
+    if row["unit"]:
+        question += f" (Unit: {row['unit']})"
+    choices = [f"({name}) {text}" for name, text in options_of(row).items()]
+    return "\n".join(
+        [f"Hint: {_hint(row)}", question, *(["Choices:", *choices] if choices else [])]
+    )
+
+
+def judge(reply: str, sample: Sample) -> Judgement:
+    """A choice by letter or text; a number to the row's precision; otherwise equal words."""
+    if sample.options:
+        chosen = letter(reply, sample.options)
+        parsed = None if chosen is None else sample.options[chosen]
+        return Judgement(parsed, parsed == sample.answer)
+    if sample.fields["answer_type"] in ("integer", "float"):
+        value = number(reply)
+        parsed = None if value is None else _rounded(value, sample.fields)
+        return Judgement(parsed, parsed == _rounded(float(sample.answer), sample.fields))
+    text = normalised(final(reply)).replace(" ", "")
+    return Judgement(text or None, text == normalised(sample.answer).replace(" ", ""))
+
+
+def _rounded(value: float, fields: Mapping[str, str]) -> str:
+    """An integer as it is (5.4 is not 5); a float to the row's number of decimal places."""
+    if fields["answer_type"] == "integer":
+        return written(value)
+    # The column holds a float such as 2.0.
+    return f"{value:.{int(float(fields['precision'] or 2))}f}"
+
+
+def _hint(row: Mapping) -> str:
+    if row["question_type"] == "multi_choice":
+        return _HINTS["multi_choice"]
+    if row["answer_type"] != "float":
+        return _HINTS.get(row["answer_type"], _HINTS["text"])
+    places = int(row["precision"] or 2)
+    examples = ", ".join(f"{value:.{places}f}" for value in (1.23456, 1.34567, 1.45678))
+    return _HINTS["float"].format(places=places, s="" if places == 1 else "s", examples=examples)
+
+
+def _sample(row: dict, index: int) -> Sample:
+    options = options_of(row)
+    answer = str(row["answer"]).strip()
+    precision = "" if row["precision"] is None else str(row["precision"])
+    return Sample(
+        id=str(row["pid"]),
+        images=(picture(row, index, "decoded_image"),),
+        question=row["question"],
+        prompt=prompt(row),
+        answer=expect(answer, tuple(options.values()) or (answer,), index, "answer"),
+        group=row["question_type"],
+        image_source=picture_name(row, f"row-{index}", "decoded_image"),
+        options=options,
+        fields={"answer_type": row["answer_type"], "precision": precision},
+    )

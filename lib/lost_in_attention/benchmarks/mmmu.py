@@ -1,0 +1,129 @@
+"""MMMU: college questions of many subjects, multiple choice and open, with up to seven images."""
+
+import ast
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from lost_in_attention.benchmarks.answers import (
+    exact_number,
+    final,
+    mentions,
+    normalised,
+    numbers,
+    written,
+)
+from lost_in_attention.benchmarks.base import (
+    Judgement,
+    Published,
+    Sample,
+    Samples,
+    expect,
+    picture,
+    picture_name,
+)
+from lost_in_attention.benchmarks.choices import DIRECTLY, judge_letter, lines
+from lost_in_attention.benchmarks.pope import INSTRUCTION
+from lost_in_attention.benchmarks.scores import plain
+
+IMAGES = tuple(f"image_{number}" for number in range(1, 8))
+PUBLISHED = Published(
+    key="mmmu",
+    hub="lmms-lab/MMMU",
+    splits={"validation": None, "dev": None},
+    columns=("id", "question", "options", "answer", "question_type", "image_1"),
+    pictures=IMAGES,
+)
+_SIGNS = re.compile(r"\b(?:could be|so|is|thus|therefore|final|answer|result)\b:?|=", re.IGNORECASE)
+_ID = re.compile(r"[a-z]+_(\w+)_\d+")
+
+score = plain
+
+
+def load(source: str | Path = "digits", split: str | None = None) -> Samples:
+    table = PUBLISHED.read(source, split)
+    return Samples(table, _sample, range(len(table)))
+
+
+def options_of(row: Mapping) -> dict[str, str]:
+    """The lettered options; the column holds a list written as a string."""
+    texts = ast.literal_eval(row["options"])
+    return {chr(ord("A") + place): str(text) for place, text in enumerate(texts)}
+
+
+def prompt(row: Mapping) -> str:
+    """Markers "<image 1>" stay where they are: there the images stand."""
+    if row["question_type"] == "open":
+        return f"{row['question']}\n{INSTRUCTION}"
+    return "\n".join([row["question"], *lines(options_of(row)), DIRECTLY])
+
+
+def judge(reply: str, sample: Sample) -> Judgement:
+    """A letter, or for an open question any of the parsed candidates (a list, never a string)."""
+    if sample.options:
+        return judge_letter(reply, sample)
+    found = candidates(reply)
+    right = any(_accepts(found, gold) for gold in gold_answers(sample.answer))
+    texts = [each if isinstance(each, str) else written(each) for each in found]
+    return Judgement(" | ".join(dict.fromkeys(texts)) or None, right)
+
+
+def candidates(reply: str) -> list[str | float]:
+    """What an open reply may mean: what stands last after "is", "so", "=" ... in each line, or
+    the whole lines where there is no such sign; and the numbers in that."""
+    lines = [line for line in final(reply).splitlines() if line.strip()]
+    signed = [_SIGNS.split(line)[-1] for line in lines if _SIGNS.search(line)]
+    parts = [part for part in map(normalised, signed or lines) if part]
+    return [*parts, *(value for part in parts for value in numbers(part))]
+
+
+def gold_answers(answer: str) -> list[str]:
+    """The accepted answers; several are published as a list written as a string."""
+    try:
+        several = ast.literal_eval(answer)
+    except (SyntaxError, ValueError):
+        return [answer]
+    return [str(each) for each in several] if isinstance(several, list) else [answer]
+
+
+def _accepts(found: list[str | float], gold: str) -> bool:
+    """A number is compared to two decimals, words must stand in a candidate (as published)."""
+    wanted = exact_number(gold)
+    if wanted is None:
+        return any(mentions(each, gold) for each in found if isinstance(each, str))
+    return any(round(each, 2) == round(wanted, 2) for each in found if isinstance(each, float))
+
+
+def _sample(row: dict, index: int) -> Sample:
+    is_open = row["question_type"] == "open"
+    options = {} if is_open else _options(row, index)
+    answer = str(row["answer"])
+    present = [column for column in IMAGES if row.get(column)]
+    return Sample(
+        id=row["id"],
+        images=tuple(picture(row, index, column) for column in present),
+        question=row["question"],
+        prompt=prompt(row),
+        answer=answer if is_open else expect(answer, tuple(options), index, "answer"),
+        group=_subject(row, index),
+        image_source=picture_name(row, f"row-{index}", present[0]) if present else f"row-{index}",
+        options=options,
+    )
+
+
+def _subject(row: dict, index: int) -> str:
+    found = _ID.fullmatch(row["id"])
+    if not found:
+        raise ValueError(
+            f"row {index}, column 'id': expected such as 'validation_Art_1', got {row['id']!r}"
+        )
+    return found[1]
+
+
+def _options(row: dict, index: int) -> dict[str, str]:
+    try:
+        return options_of(row)
+    except (SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"row {index}, column 'options': expected a list as text, got {row['options']!r}"
+        ) from error

@@ -1,0 +1,76 @@
+"""RealWorldQA: spatial questions on photographs; options and instruction stand in the question."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from lost_in_attention.benchmarks.answers import (
+    exact_number,
+    final,
+    letter,
+    normalised,
+    number,
+    written,
+    yes_no,
+)
+from lost_in_attention.benchmarks.base import (
+    Judgement,
+    Published,
+    Sample,
+    Samples,
+    expect,
+    picture,
+    picture_name,
+)
+from lost_in_attention.benchmarks.scores import plain
+
+PUBLISHED = Published(
+    key="realworldqa",
+    hub="xai-org/RealworldQA",
+    splits={"test": None},
+    columns=("image", "question", "answer"),
+)
+_OPTION = re.compile(r"^([A-Z])[.)] ?(.+)$", re.MULTILINE)
+
+
+def load(source: str | Path = "digits", split: str | None = None) -> Samples:
+    table = PUBLISHED.read(source, split)
+    return Samples(table, _sample, range(len(table)))
+
+
+def prompt(row: Mapping) -> str:
+    return row["question"]
+
+
+def judge(reply: str, sample: Sample) -> Judgement:
+    """A letter where there are options; otherwise yes or no, a number or the same words."""
+    if sample.options:
+        parsed = letter(reply, sample.options)
+        return Judgement(parsed, parsed == sample.answer)
+    gold = normalised(sample.answer)
+    if gold in ("yes", "no"):
+        parsed = yes_no(reply)
+    elif (wanted := exact_number(gold)) is not None:
+        gold, given = written(wanted), number(reply)
+        parsed = None if given is None else written(given)
+    else:
+        parsed = normalised(final(reply)) or None
+    return Judgement(parsed, parsed == gold)
+
+
+score = plain
+
+
+def _sample(row: dict, index: int) -> Sample:
+    options = dict(_OPTION.findall(row["question"]))
+    answer = str(row["answer"]).strip()
+    return Sample(
+        id=str(index),
+        images=(picture(row, index),),
+        question=row["question"],
+        prompt=prompt(row),
+        answer=expect(answer, tuple(options) or (answer,), index, "answer"),
+        group="options" if options else "words",
+        image_source=picture_name(row, f"row-{index}"),
+        options=options,
+    )

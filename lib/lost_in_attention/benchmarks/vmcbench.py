@@ -1,0 +1,83 @@
+"""VMCBench: twenty datasets turned into four options each, in groups."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from lost_in_attention.benchmarks.base import (
+    Published,
+    Sample,
+    Samples,
+    expect,
+    picture,
+    picture_name,
+)
+from lost_in_attention.benchmarks.choices import judge_letter, lines, options_of
+
+PUBLISHED = Published(
+    key="vmcbench",
+    hub="suyc21/VMCBench",
+    splits={"test": None, "dev": None},
+    columns=("index", "question", "A", "B", "C", "D", "answer", "category", "image"),
+)
+# The groups of the published datasets; below them those of the embedded question kinds.
+GROUPS = {
+    "general": ("SEEDBench", "MMStar", "A-OKVQA", "VizWiz", "MMVet", "VQAv2", "OKVQA",
+                "Colour", "Count"),
+    "reason": ("MMMU", "MathVista", "ScienceQA", "RealWorldQA", "GQA", "MathVision",
+               "Comparison"),
+    "ocr": ("TextVQA", "OCRVQA", "String"),
+    "doc": ("AI2D", "ChartQA", "DocVQA", "InfoVQA", "TableVQABench"),
+}  # fmt: skip
+
+judge = judge_letter
+
+
+def load(source: str | Path = "digits", split: str | None = None) -> Samples:
+    table = PUBLISHED.read(source, split)
+    return Samples(table, _sample, range(len(table)))
+
+
+def prompt(row: Mapping) -> str:
+    """The wording of the paper's release."""
+    return "\n".join(
+        [
+            f"Question: {row['question']}",
+            "Options:",
+            *lines(options_of(row)),
+            "Answer ONLY option's letter from the given choices.",
+        ]
+    )
+
+
+def score(table: pd.DataFrame) -> dict[str, float]:
+    """The mean of the datasets' means (the paper's AVG) as accuracy; the mean over all samples;
+    each dataset's mean; each group's mean of means; unparsed."""
+    means = table.groupby("group")["correct"].mean()
+    groups = {
+        f"accuracy/group {name}": float(means[means.index.isin(members)].mean())
+        for name, members in GROUPS.items()
+        if means.index.isin(members).any()
+    }
+    return {
+        "accuracy": float(means.mean()),
+        "sample_accuracy": float(table["correct"].mean()),
+        **{f"accuracy/{name}": float(value) for name, value in means.items()},
+        **groups,
+        "unparsed": float(table["parsed"].isna().mean()),
+    }
+
+
+def _sample(row: dict, index: int) -> Sample:
+    options = options_of(row)
+    return Sample(
+        id=str(row["index"]),
+        images=(picture(row, index),),
+        question=row["question"],
+        prompt=prompt(row),
+        answer=expect(row["answer"], tuple(options), index, "answer"),
+        group=row["category"],
+        image_source=picture_name(row, f"row-{index}"),
+        options=options,
+    )

@@ -1,0 +1,59 @@
+"""How a reply is made from logits: the named settings, and the replies to one batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lost_in_attention.benchmarks import Sample
+from lost_in_attention.models import VisionLanguageModel
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """`greedy`: always the likeliest token; otherwise as the model's own generation settings say.
+
+    `max_new_tokens` ends a reply that has not ended by itself.
+    """
+
+    name: str
+    max_new_tokens: int
+    greedy: bool
+
+    def arguments(self) -> dict[str, Any]:
+        """What `generate` is called with."""
+        if not self.greedy:
+            return {"max_new_tokens": self.max_new_tokens}
+        # Published models ship sampling settings and penalties; greedy means none of them.
+        unused = {"temperature": None, "top_p": None, "top_k": None, "repetition_penalty": 1.0}
+        return {"max_new_tokens": self.max_new_tokens, "do_sample": False, "num_beams": 1} | unused
+
+
+GREEDY = Decoding("greedy", max_new_tokens=64, greedy=True)
+# Appendix C.2: 1,024 new tokens, everything else the model's default (some models sample).
+# The paper also asks for attention maps, which do not change the replies.
+PAPER = Decoding("paper", max_new_tokens=1024, greedy=False)
+DECODINGS = {decoding.name: decoding for decoding in (GREEDY, PAPER)}
+
+
+def batch_seed(seed: int, number: int) -> int:
+    """The seed of one batch, the same whichever process answers it and whenever."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
+
+
+@torch.inference_mode()
+def replies(
+    vlm: VisionLanguageModel, samples: Sequence[Sample], decoding: Decoding, *, seed: int
+) -> list[str]:
+    """The model's reply to each sample, in one batch; `seed` decides where it samples.
+
+    The random state of the caller is left as it was.
+    """
+    inputs = vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
+    with torch.random.fork_rng([vlm.device] if vlm.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        output = vlm.model.generate(**inputs, **decoding.arguments())
+    new = output[:, inputs["input_ids"].shape[1] :]
+    return [text.strip() for text in vlm.processor.batch_decode(new, skip_special_tokens=True)]
