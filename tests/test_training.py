@@ -7,25 +7,39 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lost_in_attention.benchmarks import BENCHMARKS
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
-from lost_in_attention.models import load
-from lost_in_attention.training import TrainingConfig, loop, publish, train
+from lost_in_attention.digits.facts import LETTERS
+from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.training import TrainingConfig, loop, publish, recipe, train, zoo_config
 from lost_in_attention.training.alignment import token_labels
+from lost_in_attention.training.architecture import ARCHITECTURES, GRID
 from lost_in_attention.training.conversations import (
-    GRID,
-    INSTRUCTION,
-    conversation,
-    description,
-    mixed_questions,
+    EVERYTHING,
+    LOOKING,
+    colours,
+    digits,
+    letters,
+    list_conversation,
+    pairs,
+    question_conversation,
+    sums,
     where,
 )
-from lost_in_attention.training.dialogue import encode_conversations
-from lost_in_attention.training.loop import Phase, learning_rate
+from lost_in_attention.training.dialogue import (
+    SceneStock,
+    decode,
+    dialogue_loss,
+    encode_conversations,
+)
+from lost_in_attention.training.loop import Phase, Rates, make_optimizers, rate_share
 from lost_in_attention.training.recipe import snapshot_steps
+from lost_in_attention.training.scenes import training_scenes
+from lost_in_attention.training.tasks import TASKS, Turn
 
 SHORT = TrainingConfig(
-    name="short", alignment_steps=3, alignment_batch=4, decoder_steps=4, decoder_batch=4,
-    decoder_scenes=8, joint_steps=2, joint_batch=2,
+    name="short", architecture="llava", alignment_steps=3, alignment_batch=4, looking_steps=2,
+    decoder_steps=4, decoder_batch=4, decoder_scenes=8, joint_steps=2, joint_batch=2,
 )  # fmt: skip
 
 
@@ -34,52 +48,108 @@ def scenes():
     return list(make_scenes(60, split="train", seed=2))
 
 
-def test_descriptions_are_true(scenes):
+@pytest.fixture(scope="module")
+def tokenizer():
+    return recipe.train_tokenizer(recipe._corpus())
+
+
+def items(turn: Turn) -> list[tuple[str, str]]:
+    """What is given and what is learned in each item of a list."""
+    if not turn.given:
+        return []
+    ends = [*(first for first, _ in turn.given[1:]), len(turn.answer)]
+    return [
+        (turn.answer[first:last].removeprefix(", "), turn.answer[last:end].strip())
+        for (first, last), end in zip(turn.given, ends, strict=True)
+    ]
+
+
+def test_lists_of_digits_are_true(scenes):
     rng = np.random.default_rng(0)
     for scene in scenes:
-        parts = [part.split(maxsplit=1) for part in description(scene, rng)[1].split(", ")]
-        named = [DIGIT_NAMES.index(name) for name, _ in parts]
-        present = {d.digit for d in scene.digits}
-        assert set(named[:-1]) == present and named[-1] not in present
-        assert len(named) == len(present) + 1 and parts[-1][1] == "no"
-        for value, places in zip(named[:-1], (places for _, places in parts), strict=False):
-            told = [place.split() for place in places.split(" and ")]
-            assert len(told) == sum(d.digit == value for d in scene.digits)
-            for colour, column, row in told:
+        told = items(digits(scene, rng))
+        assert {DIGIT_NAMES.index(name) for name, _ in told[:-1]} == {d.digit for d in scene.digits}
+        assert told[-1][1] == "no" and told[-1][0] not in {d.name for d in scene.digits}
+        for name, places in told[:-1]:
+            found = [place.split() for place in places.split(" and ")]
+            assert len(found) == sum(d.name == name for d in scene.digits)
+            for colour, column, row in found:
                 assert any(
                     d.colour == colour
                     and abs(d.centre[0] - (int(column) - 0.5) * 12) <= 6
                     and abs(d.centre[1] - (int(row) - 0.5) * 12) <= 6
                     for d in scene.digits
-                    if d.digit == value
+                    if d.name == name
                 )
 
 
-def test_questions_are_true(scenes):
+def test_lists_of_colours_pairs_and_sums_are_true(scenes):
     rng = np.random.default_rng(1)
-    kinds = set()
     for scene in scenes:
-        for question, answer in mixed_questions(scene, rng):
-            words = question.removesuffix(f"\n{INSTRUCTION}").rstrip("?").split()
-            named = [DIGIT_NAMES.index(word) for word in words if word in DIGIT_NAMES]
-            if words[:2] == ["Is", "there"]:
-                kinds.add("existence")
-                assert (answer == "yes") == any(d.digit == named[0] for d in scene.digits)
-            elif words[0] == "What":
-                kinds.add("colour")
-                assert answer in {d.colour for d in scene.digits if d.digit == named[0]}
-            elif words[:2] == ["How", "many"]:
-                kinds.add("count")
-                counted = [d for d in scene.digits if words[2] in ("digits", d.colour)]
-                assert int(answer) == len(counted)
+        by_name = {d.name: d for d in scene.digits}
+        by_colour = {d.colour: d for d in scene.digits}
+        for name, told in items(colours(scene, rng)):
+            found = [d.name for d in scene.digits if d.colour == name]
+            assert sorted(told.split(" and ")) == sorted(found or ["no"])
+        for names, told in items(pairs(scene, rng)):
+            one, other = (by_name[name] for name in names.split())
+            left, above, taller, higher = told.split()
+            assert left == "same" or (left == "left") == (one.centre[0] < other.centre[0])
+            assert above == "same" or (above == "above") == (one.centre[1] < other.centre[1])
+            assert taller == "same" or (taller == "taller") == (one.box[3] > other.box[3])
+            assert (higher == "higher") == (one.digit > other.digit)
+        for asked, told in items(sums(scene, rng)):
+            first, kind, last = asked.split()
+            value = by_colour[first].digit
+            if last == "sum":
+                assert int(told) == value + by_colour[kind].digit
             else:
-                kinds.add("relation")
-                one, other = (next(d for d in scene.digits if d.digit == v) for v in named)
-                axis = 0 if "of" in words else 1
-                first = "left" in words or "above" in words
-                before = one.centre[axis] < other.centre[axis]
-                assert (answer == "yes") == (before == first)
-    assert kinds == {"existence", "colour", "count", "relation"}
+                assert int(told) == value + (1 if kind == "plus" else -1) * int(last)
+
+
+def test_lists_of_letters_need_no_image(scenes):
+    turn = letters(scenes[0], np.random.default_rng(2))
+    options = dict(line.split(". ")[::-1] for line in turn.question.split("\n"))
+    assert dict(items(turn)) == options and sorted(options.values()) == list(LETTERS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_put_the_benchmarks_own_prompts(scenes, name, tmp_path):
+    """Some turns hold the official wording, and the lettered answers stand among the options."""
+    rng = np.random.default_rng(3)
+    turns = [turn for scene in scenes for turn in [TASKS[name](scene, rng)] if turn]
+    assert len(turns) > 20
+    for turn in turns:
+        assert turn.answer and not turn.given
+        if turn.answer in LETTERS:
+            assert any(
+                line.startswith((f"{turn.answer}. ", f"({turn.answer}) "))
+                for line in turn.question.split("\n")
+            )
+    instructions = {
+        "pope": "single word or phrase",
+        "realworldqa": "Please answer directly",
+        "3dsrbench": "Please select the correct answer",
+        "mmmu": "from the given choices directly",
+        "vmcbench": "Answer ONLY option",
+        "hallusionbench": "?",
+        "mathvista": "Hint: ",
+    }
+    assert set(instructions) == set(BENCHMARKS)
+    assert any(instructions[name] in turn.question for turn in turns)
+
+
+def test_lessons_differ(scenes):
+    rng = np.random.default_rng(4)
+    asked = {turn.question for s in scenes for turn in question_conversation(s, LOOKING, rng)}
+    assert all(text.startswith("Is there a") for text in asked)
+    asked = {turn.question for s in scenes for turn in list_conversation(s, EVERYTHING, rng)}
+    assert {"Describe the digits.", "Compare the digits.", "Add the digits."} <= asked
+
+
+def test_every_eighth_training_scene_is_a_number():
+    rows = [scene.theme is None for scene in training_scenes(16, seed=1)]
+    assert [index for index, is_row in enumerate(rows) if is_row] == [0, 8]
 
 
 def test_where_reads_from_left_to_right(scenes):
@@ -101,36 +171,90 @@ def test_token_labels_lie_under_the_digits(scenes):
         assert (digits == len(DIGIT_NAMES)).any()
 
 
-def test_the_loss_sees_the_answers_alone(scenes):
-    vlm = load("small-qwen2.5-vl")
+def small(name, tokenizer) -> VisionLanguageModel:
+    return VisionLanguageModel(*ARCHITECTURES[name].build(tokenizer, seed=0), name)
+
+
+def test_the_loss_sees_what_is_not_given(scenes, tokenizer):
+    vlm = small("llava", tokenizer)
     rng = np.random.default_rng(3)
-    turns = [conversation(scene, rng) for scene in scenes[:4]]
-    ids, answers = encode_conversations(vlm, turns, [64] * 4)
-    for row, said, conversation_turns in zip(ids, answers, turns, strict=True):
-        expected = "".join(f" {answer}<|im_end|>" for _, answer in conversation_turns)
-        for name in DIGIT_NAMES:
-            expected = expected.replace(f" {name}", "")
-        # The space before an answer belongs to its first token.
-        assert vlm.processor.tokenizer.decode(row[said]) == expected
+    chats = [make(s, EVERYTHING, rng) for s in scenes[:6]
+             for make in (list_conversation, question_conversation)]  # fmt: skip
+    ids, answers = encode_conversations(vlm, chats, [64] * len(chats))
+    for row, said, turns in zip(ids, answers, chats, strict=True):
+        expected = ""
+        for turn in turns:
+            keep = np.ones(len(turn.answer), bool)
+            for first, last in turn.given:
+                keep[first:last] = False
+            text = "".join(c for c, kept in zip(turn.answer, keep, strict=True) if kept)
+            # The space before an answer belongs to its first token.
+            expected += f"{'' if turn.given else ' '}{text}<|im_end|>"
+        assert tokenizer.decode(row[said]) == expected
         assert int((row == vlm.model.config.image_token_id).sum()) == 64
 
 
-def test_training_prompts_are_those_of_the_processor(scenes):
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_training_prompts_are_those_of_the_processor(scenes, tokenizer, name):
     """The text that training writes is the text that `prepare` makes at evaluation."""
-    vlm = load("small-qwen2.5-vl")
+    vlm = small(name, tokenizer)
     question = "Is there a seven in the image?"
-    ids, answers = encode_conversations(vlm, [[(question, "yes")]], [64])
+    [features] = vlm.encode_images([scenes[0].image])
+    ids, answers = encode_conversations(vlm, [[Turn(question, "yes")]], [len(features)])
     prompt = vlm.prepare([scenes[0].image], [question])["input_ids"][0]
     assert torch.equal(ids[0, : len(prompt)], prompt)
     assert int(answers[0].nonzero()[0]) == len(prompt)
 
 
-def test_learning_rate_rises_then_falls():
-    phase = Phase("x", 100, 1.0, 10, torch.nn.Identity(), [], lambda step: None)
-    rates = [learning_rate(step, phase) for step in range(100)]
-    assert rates[9] == pytest.approx(1.0) and np.argmax(rates) in (9, 10)
-    assert np.all(np.diff(rates[:10]) > 0) and np.all(np.diff(rates[10:]) < 0)
-    assert rates[-1] == pytest.approx(0.05, abs=0.01)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_stored_features_stand_for_images(scenes, tokenizer, name):
+    """The decoder sees the same through the stock of features as through the processor."""
+    vlm = small(name, tokenizer)
+    vlm.model.eval()
+    with torch.inference_mode():
+        features = vlm.encode_images([s.image for s in scenes[:2]])
+        inputs = vlm.prepare([s.image for s in scenes[:2]], ["one", "two"])
+        whole = vlm.model.model(**inputs).last_hidden_state
+        torch.testing.assert_close(decode(vlm, inputs["input_ids"], features), whole)
+
+
+def test_rates_rise_then_fall():
+    phase = Phase("x", 100, Rates(1.0, 0.1), 10, torch.nn.Identity(), [], lambda step: None)
+    shares = [rate_share(step, phase) for step in range(100)]
+    assert shares[9] == pytest.approx(1.0) and np.argmax(shares) in (9, 10)
+    assert np.all(np.diff(shares[:10]) > 0) and np.all(np.diff(shares[10:]) < 0)
+    assert shares[-1] == pytest.approx(0.05, abs=0.01)
+
+
+def test_each_parameter_has_one_optimizer(tokenizer):
+    model = small("qwen2.5-vl", tokenizer).model
+    phase = Phase("x", 1, Rates(1e-2, 1e-3), 1, model, list(model.parameters()), lambda step: None)
+    muon, adam = make_optimizers(phase)
+    parts = [{id(p) for g in o.param_groups for p in g["params"]} for o in (muon, adam)]
+    assert not parts[0] & parts[1]
+    assert parts[0] | parts[1] == {id(p) for p in model.parameters()}
+    assert id(model.get_input_embeddings().weight) in parts[1]
+    assert id(model.get_decoder().layers[0].mlp.up_proj.weight) in parts[0]
+
+
+def test_a_few_steps_lower_the_loss(tokenizer):
+    """Ten steps on one batch: a test that the gradient reaches the decoder."""
+    vlm = small("llava", tokenizer)
+    stock = SceneStock(vlm, 8, seed=1)
+    batch = stock.batch(8, np.random.default_rng(0))
+    decoder = list(vlm.decoder.parameters())
+    phase = Phase(
+        "x", 10, Rates(1e-2, 2e-3), 1, vlm.model, decoder,
+        lambda step: dialogue_loss(vlm, *batch, LOOKING, np.random.default_rng(0)),
+    )  # fmt: skip
+    first = phase.loss(0)[0].item()
+    optimizers = make_optimizers(phase)
+    for _ in range(10):
+        vlm.model.zero_grad()
+        phase.loss(0)[0].backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert phase.loss(0)[0].item() < 0.7 * first
 
 
 def test_snapshots_spread_logarithmically():
@@ -156,7 +280,7 @@ def test_an_interruption_leaves_no_trace(tmp_path, monkeypatch, uninterrupted, s
     """Stopped in any phase and started again, training ends with the same bits."""
     _, expected = uninterrupted
     monkeypatch.setattr(loop, "SAVE_EVERY", 1)
-    real, calls = loop.learning_rate, []
+    real, calls = loop.rate_share, []
 
     def stopping(step, phase):
         calls.append(step)
@@ -164,7 +288,7 @@ def test_an_interruption_leaves_no_trace(tmp_path, monkeypatch, uninterrupted, s
             raise Interrupted
         return real(step, phase)
 
-    monkeypatch.setattr(loop, "learning_rate", stopping)
+    monkeypatch.setattr(loop, "rate_share", stopping)
     with pytest.raises(Interrupted):
         train(SHORT, runs=tmp_path)
     resumed = train(SHORT, runs=tmp_path).model.state_dict()
@@ -186,11 +310,15 @@ def test_checkpoints_are_bf16_and_the_last_is_the_end(uninterrupted):
 def test_publishing_makes_an_ordinary_folder(tmp_path, monkeypatch, uninterrupted):
     runs, weights = uninterrupted
     monkeypatch.setattr(publish, "QUESTIONS", 12)
-    folder = publish.train_and_publish(SHORT, runs=runs, output=tmp_path, device="cpu")
+    folder = publish.train_and_publish(
+        SHORT, runs=runs, output=tmp_path, device="cpu", checkpoints=True
+    )
     saved = load(folder).model.state_dict()
     assert all(torch.equal(saved[key], value) for key, value in weights.items())
     facts = json.loads((folder / "training.json").read_text())
-    assert [row["questions"] for row in facts["accuracy"] if row["group"] == "all"] == [12, 12]
+    overall = [row for row in facts["accuracy"] if row["group"] == "all"]
+    assert [row["questions"] for row in overall] == [12, 12] * len(BENCHMARKS)
+    assert {row["benchmark"] for row in overall} == set(BENCHMARKS)
     assert facts["command"] in (folder / "README.md").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"short", "checkpoints"}
 
@@ -202,6 +330,10 @@ def test_a_folder_of_another_configuration_is_refused(uninterrupted):
 
 
 def test_bad_configurations_are_refused():
+    with pytest.raises(ValueError, match="architecture: expected one of .* got 'clip'"):
+        TrainingConfig(architecture="clip")
+    with pytest.raises(ValueError, match="name: expected one of .* got 'large'"):
+        zoo_config("large")
     with pytest.raises(ValueError, match="joint_steps: expected at least 1, got 0"):
         TrainingConfig(joint_steps=0)
     with pytest.raises(ValueError, match="decoder_batch: expected at most decoder_scenes = 8"):

@@ -1,109 +1,143 @@
 """What the small models are taught to talk about: conversations on one scene.
 
-Half of them describe the scene digit by digit ("seven red 3 5, two blue 1 7, four no"),
-half ask six mixed questions.  In a description the digits are given, in random order, and
-what follows each is learned: so the model must look the digit up, and cannot scan.  A
-conversation is a list of (question, answer) pairs.
+Half of them ask questions of the seven benchmarks' kinds.  The others hold two lists:
+what is where ("seven red 3 5, two blue 1 7, four no"), which digits a colour has, how two
+digits lie to each other, small sums, and which letter an option has.  In a list some words
+are given, in random order, and what follows each is learned: so the model must look the
+digit up, and cannot scan.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
-from lost_in_attention.benchmarks.pope import INSTRUCTION
-from lost_in_attention.digits import COLOURS, DIGIT_NAMES, IMAGE_SIZE, PlacedDigit, Scene
-from lost_in_attention.digits.pope import existence_question
+from lost_in_attention.digits import COLOURS, DIGIT_NAMES, Scene
+from lost_in_attention.digits.facts import (
+    LETTERS,
+    PLACES,
+    absent_digit,
+    cell,
+    choose,
+    side,
+    unique_colours,
+    unique_digits,
+)
+from lost_in_attention.training import tasks
+from lost_in_attention.training.tasks import Task, Turn
 
-Turn = tuple[str, str]
-
-GRID = 8
-QUESTIONS_PER_CONVERSATION = 6
-INSTRUCTION_SHARE = 0.1
-DESCRIBE = "Describe the digits."
-_EXISTENCE_SHARE = 0.5
-
-
-def conversation(scene: Scene, rng: np.random.Generator) -> list[Turn]:
-    """A description or a conversation of mixed questions, with equal chance."""
-    return [description(scene, rng)] if rng.random() < 0.5 else mixed_questions(scene, rng)
-
-
-def description(scene: Scene, rng: np.random.Generator) -> Turn:
-    """Every digit of the scene in random order, then an absent one, which is "no"."""
-    values = rng.permutation(sorted({d.digit for d in scene.digits})).tolist()
-    values.append(_absent(scene, rng))
-    parts = [f"{DIGIT_NAMES[value]} {where(scene, value)}" for value in values]
-    return DESCRIBE, ", ".join(parts)
+QUESTIONS_PER_CONVERSATION = 4
+LISTS_PER_CONVERSATION = 2
+_PAIRS = 5
+_SUMS = 5
+_CLEARLY_TALLER = 3
 
 
-def where(scene: Scene, value: int) -> str:
-    """Colour, column and row (1 to 8) of each such digit from left to right, or "no"."""
-    found = sorted((d.centre, d.colour) for d in scene.digits if d.digit == value)
-    places = [f"{colour} {_cell(centre[0])} {_cell(centre[1])}" for centre, colour in found]
-    return " and ".join(places) if places else "no"
+class Lesson(NamedTuple):
+    """What is talked about: the lists of a conversation of lists, the tasks of one of questions."""
+
+    lists: tuple[Task, ...]
+    tasks: tuple[Task, ...]
 
 
-def mixed_questions(scene: Scene, rng: np.random.Generator) -> list[Turn]:
-    """Six questions, about half of them on existence, some with POPE's instruction."""
-    turns = []
-    for _ in range(QUESTIONS_PER_CONVERSATION):
-        ask = existence if rng.random() < _EXISTENCE_SHARE else _OTHERS[rng.integers(len(_OTHERS))]
-        question, answer = ask(scene, rng)
-        if rng.random() < INSTRUCTION_SHARE:
-            question = f"{question}\n{INSTRUCTION}"
-        turns.append((question, answer))
+def list_conversation(scene: Scene, lesson: Lesson, rng: np.random.Generator) -> list[Turn]:
+    """Two lists of different kinds."""
+    return [make(scene, rng) for make in choose(lesson.lists, LISTS_PER_CONVERSATION, rng)]
+
+
+def question_conversation(scene: Scene, lesson: Lesson, rng: np.random.Generator) -> list[Turn]:
+    """A few questions, each drawn until the scene allows it."""
+    turns: list[Turn] = []
+    while len(turns) < QUESTIONS_PER_CONVERSATION:
+        turn = lesson.tasks[rng.integers(len(lesson.tasks))](scene, rng)
+        turns += [turn] if turn else []
     return turns
 
 
-def existence(scene: Scene, rng: np.random.Generator) -> Turn:
-    present = rng.random() < 0.5
-    value = int(rng.choice([d.digit for d in scene.digits])) if present else _absent(scene, rng)
-    return existence_question(value), "yes" if present else "no"
+def digits(scene: Scene, rng: np.random.Generator) -> Turn:
+    """Colour, column and row (1 to 8) of every digit; of an absent one, "no"."""
+    values = rng.permutation(sorted({d.digit for d in scene.digits})).tolist()
+    values.append(absent_digit(scene, rng))
+    return _list("Describe the digits.", ((DIGIT_NAMES[v], where(scene, v)) for v in values))
 
 
-def colour(scene: Scene, rng: np.random.Generator) -> Turn:
-    digit = _unique(scene, rng, 1)[0]
-    return f"What colour is the {digit.name}?", digit.colour
+def where(scene: Scene, value: int) -> str:
+    """Colour, column and row of each such digit from left to right, or "no"."""
+    found = sorted((d for d in scene.digits if d.digit == value), key=lambda d: d.centre)
+    return " and ".join(f"{d.colour} {cell(d)[0]} {cell(d)[1]}" for d in found) or "no"
 
 
-def count(scene: Scene, rng: np.random.Generator) -> Turn:
-    return "How many digits are in the image?", str(len(scene.digits))
+def colours(scene: Scene, rng: np.random.Generator) -> Turn:
+    """The digits of every colour from left to right; of an absent one, "no"."""
+    present = rng.permutation(sorted({d.colour for d in scene.digits})).tolist()
+    absent = [c for c in COLOURS if c not in present]
+    names = [*present, *choose(absent, 1, rng)]
+    return _list("Describe the colours.", ((name, _coloured(scene, name)) for name in names))
 
 
-def count_colour(scene: Scene, rng: np.random.Generator) -> Turn:
-    name = str(rng.choice([d.colour for d in scene.digits] + list(COLOURS)))
-    number = sum(d.colour == name for d in scene.digits)
-    return f"How many {name} digits are in the image?", str(number)
+def pairs(scene: Scene, rng: np.random.Generator) -> Turn:
+    """How one digit lies to another, whether it is taller, and whether its value is higher."""
+    known = unique_digits(scene)
+    drawn = [choose(known, 2, rng) for _ in range(_PAIRS)] if len(known) > 1 else []
+    return _list("Compare the digits.", ((f"{a.name} {b.name}", _compared(a, b)) for a, b in drawn))
 
 
-def relation(scene: Scene, rng: np.random.Generator) -> Turn:
-    one, other = _unique(scene, rng, 2)
-    axis = int(rng.integers(2))
-    words = (("to the left of", "to the right of"), ("above", "below"))[axis]
-    holds = bool(rng.random() < 0.5)
-    before = one.centre[axis] < other.centre[axis]
-    question = f"Is the {one.name} {words[0 if before == holds else 1]} the {other.name}?"
-    return question, "yes" if holds else "no"
+def sums(scene: Scene, rng: np.random.Generator) -> Turn:
+    """A coloured digit, and it plus or minus a small number or another digit."""
+    known = unique_colours(scene)
+    items = []
+    for _ in range(_SUMS if len(known) > 1 else 0):
+        one, other = choose(known, 2, rng)
+        number = int(rng.integers(1, 4))
+        kind = rng.integers(3)
+        if kind == 0:
+            items.append((f"{one.colour} plus {number}", str(one.digit + number)))
+        elif kind == 1 and one.digit >= number:
+            items.append((f"{one.colour} minus {number}", str(one.digit - number)))
+        else:
+            items.append((f"{one.colour} {other.colour} sum", str(one.digit + other.digit)))
+    return _list("Add the digits.", items)
 
 
-_OTHERS: tuple[Callable[[Scene, np.random.Generator], Turn], ...] = (
-    colour, count, count_colour, relation,
-)  # fmt: skip
+def letters(scene: Scene, rng: np.random.Generator) -> Turn:
+    """Which letter an option has; needs no image."""
+    kinds = (tuple(COLOURS), DIGIT_NAMES, PLACES, tuple(map(str, range(10))))
+    texts = choose(kinds[rng.integers(len(kinds))], len(LETTERS), rng)
+    options = dict(zip(texts, LETTERS, strict=True))
+    asked = "\n".join(f"{letter}. {text}" for text, letter in options.items())
+    return _list(asked, ((text, options[text]) for text in choose(texts, len(texts), rng)))
 
 
-def _unique(scene: Scene, rng: np.random.Generator, number: int) -> list[PlacedDigit]:
-    """Digits that a question can name without ambiguity; the first of each value if too few."""
-    values = [d.digit for d in scene.digits]
-    candidates = [d for d in scene.digits if values.count(d.digit) == 1]
-    if len(candidates) < number:
-        candidates = [scene.digits[values.index(value)] for value in sorted(set(values))]
-    return [candidates[i] for i in rng.choice(len(candidates), number, replace=False)]
+# Looking a digit up comes first: with all tasks at once it is learned far more slowly.
+LOOKING = Lesson(lists=(digits, letters), tasks=(tasks.pope,))
+EVERYTHING = Lesson(
+    lists=(digits, colours, pairs, sums, letters), tasks=tuple(tasks.TASKS.values())
+)
 
 
-def _absent(scene: Scene, rng: np.random.Generator) -> int:
-    present = {d.digit for d in scene.digits}
-    return int(rng.choice([value for value in range(10) if value not in present]))
+def _list(asked: str, items: Iterable[tuple[str, str]]) -> Turn:
+    """Items of given words and what is learned after them, parted by commas."""
+    answer, given = "", []
+    for words, learned in items:
+        comma = ", " if answer else ""
+        given.append((len(answer), len(answer) + len(comma) + len(words)))
+        answer += f"{comma}{words} {learned}"
+    return Turn(asked, answer or "none", tuple(given))
 
 
-def _cell(position: float) -> int:
-    return int(position * GRID / IMAGE_SIZE) + 1
+def _coloured(scene: Scene, colour: str) -> str:
+    found = sorted((d for d in scene.digits if d.colour == colour), key=lambda d: d.centre)
+    return " and ".join(d.name for d in found) or "no"
+
+
+def _compared(one, other) -> str:
+    difference = one.box[3] - other.box[3]
+    height = "taller" if difference > 0 else "shorter"
+    return " ".join(
+        [
+            side(one, other, 0) or "same",
+            side(one, other, 1) or "same",
+            "same" if abs(difference) < _CLEARLY_TALLER else height,
+            "higher" if one.digit > other.digit else "lower",
+        ]
+    )

@@ -14,17 +14,25 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from lost_in_attention.digits import DIGIT_NAMES, Scene, make_scenes
+from lost_in_attention.digits import Scene
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.training.conversations import GRID, Turn, conversation
-from lost_in_attention.training.tokenizer import word_token
+from lost_in_attention.training.architecture import GRID, MERGE
+from lost_in_attention.training.conversations import (
+    Lesson,
+    list_conversation,
+    question_conversation,
+)
+from lost_in_attention.training.scenes import training_scenes
+from lost_in_attention.training.tasks import Turn
+
+_END = "<|im_end|>"
 
 
 class SceneStock:
     """Training scenes with the frozen vision tower's output, in half precision."""
 
     def __init__(self, vlm: VisionLanguageModel, count: int, *, seed: int, batch: int = 64) -> None:
-        self.scenes = list(make_scenes(count, split="train", seed=seed, augment=True))
+        self.scenes = training_scenes(count, seed=seed)
         features = []
         with torch.inference_mode():
             for start in tqdm(range(0, count, batch), desc="encode scenes"):
@@ -43,17 +51,39 @@ def dialogue_loss(
     vlm: VisionLanguageModel,
     scenes: Sequence[Scene],
     features: Sequence[Float[Tensor, "tokens hidden"]],
+    lesson: Lesson,
     rng: np.random.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Mean cross-entropy of the answers' tokens in one conversation on each scene."""
-    conversations = [conversation(scene, rng) for scene in scenes]
-    ids, answers = encode_conversations(vlm, conversations, [len(f) for f in features])
-    hidden = _decode(vlm, ids.to(vlm.device), features)
-    predicts = answers[:, 1:].to(vlm.device)
-    logits = vlm.model.lm_head(hidden[:, :-1][predicts])
-    targets = ids[:, 1:].to(vlm.device)[predicts]
-    accuracy = (logits.argmax(-1) == targets).float().mean().item()
-    return F.cross_entropy(logits.float(), targets), {"token_accuracy": accuracy}
+    """Mean cross-entropy of the answers' tokens: lists on half of the scenes, questions on half.
+
+    The two halves differ in length, so each is its own batch: less padding.
+    """
+    half = len(scenes) // 2
+    parts = [
+        _answers(vlm, [make(scene, lesson, rng) for scene in scenes[part]], features[part])
+        for make, part in (
+            (list_conversation, slice(half)),
+            (question_conversation, slice(half, None)),
+        )
+    ]
+    logits, targets = (torch.cat(values) for values in zip(*parts, strict=True))
+    numbers = {
+        f"{name}_accuracy": (got.argmax(-1) == wanted).float().mean().item()
+        for name, (got, wanted) in zip(("list", "question"), parts, strict=True)
+    }
+    return F.cross_entropy(logits.float(), targets), numbers
+
+
+def _answers(
+    vlm: VisionLanguageModel,
+    conversations: Sequence[list[Turn]],
+    features: Sequence[Float[Tensor, "tokens hidden"]],
+) -> tuple[Float[Tensor, "learned vocabulary"], Int[Tensor, " learned"]]:
+    """The logits before every learned token, and that token."""
+    ids, learned = encode_conversations(vlm, conversations, [len(f) for f in features])
+    ids, learned = ids.to(vlm.device), learned.to(vlm.device)
+    hidden = decode(vlm, ids, features)
+    return vlm.model.lm_head(hidden[:, :-1][learned[:, 1:]]), ids[learned]
 
 
 def encode_conversations(
@@ -61,49 +91,71 @@ def encode_conversations(
 ) -> tuple[Int[Tensor, "batch tokens"], Bool[Tensor, "batch tokens"]]:
     """Token ids, padded on the right, and which of them are answers to be learned.
 
-    These are the assistant's words, less the digits that a description is given.  Padding on
-    the right needs no attention mask: a causal decoder never looks there.
+    These are the assistant's words and the end of its turn, less the given words of a list.
+    Padding on the right needs no attention mask: a causal decoder never looks there.
     """
     tokenizer = vlm.processor.tokenizer
-    chats = [
-        _messages(turns, f"<|vision_start|>{tokenizer.image_token * count}<|vision_end|> ")
-        for turns, count in zip(conversations, visual_tokens, strict=True)
-    ]
-    encoded = tokenizer.apply_chat_template(
-        chats,
-        tokenize=True,
-        return_dict=True,
-        return_assistant_tokens_mask=True,
+    texts, learned = [], []
+    for turns, count in zip(conversations, visual_tokens, strict=True):
+        image = f"<|vision_start|>{tokenizer.image_token * count}<|vision_end|> "
+        text = tokenizer.apply_chat_template(_messages(turns, image), tokenize=False)
+        texts.append(text)
+        learned.append(_learned_characters(text, turns))
+    encoded = tokenizer(
+        texts,
         padding=True,
-        tokenizer_kwargs={"padding_side": "right"},
+        padding_side="right",
+        add_special_tokens=False,
+        return_offsets_mapping=True,
         return_tensors="pt",
     )
-    given = torch.tensor([word_token(tokenizer, name) for name in DIGIT_NAMES])
-    answers = torch.as_tensor(encoded["assistant_masks"]).bool()
-    return encoded["input_ids"], answers & ~torch.isin(encoded["input_ids"], given)
+    answers = torch.zeros_like(encoded["input_ids"], dtype=torch.bool)
+    for row, (marks, spans) in enumerate(zip(learned, encoded["offset_mapping"], strict=True)):
+        # A token's last character decides: the space before a word belongs to the word.
+        answers[row] = marks[spans[:, 1] - 1] & (spans[:, 1] > 0)
+    return encoded["input_ids"], answers
 
 
-def _decode(
+def _learned_characters(text: str, turns: Sequence[Turn]) -> Bool[Tensor, " characters"]:
+    marks = torch.zeros(len(text), dtype=torch.bool)
+    end = 0
+    for turn in turns:
+        asked = text.index(turn.question, end) + len(turn.question)
+        start = text.index(f"assistant {turn.answer}{_END}", asked) + len("assistant ")
+        end = start + len(turn.answer) + len(_END)
+        marks[start:end] = True
+        for first, last in turn.given:
+            marks[start + first : start + last] = False
+    return marks
+
+
+def decode(
     vlm: VisionLanguageModel,
     ids: Int[Tensor, "batch tokens"],
     features: Sequence[Float[Tensor, "tokens hidden"]],
 ) -> Float[Tensor, "batch tokens hidden"]:
     """The decoder's last hidden states, with images given as the vision tower's output."""
-    merge = vlm.model.config.vision_config.spatial_merge_size
-    grid = torch.tensor([[1, merge * GRID, merge * GRID]], device=vlm.device)
-    encoded = BaseModelOutputWithPooling(pooler_output=tuple(features))
+    images = {"image": BaseModelOutputWithPooling(pooler_output=tuple(features))}
     return vlm.model.model(
-        input_ids=ids,
-        mm_token_type_ids=(ids == vlm.model.config.image_token_id).int(),
-        image_grid_thw=grid.expand(len(ids), 3),
-        mm_encoder_outputs={"image": encoded},
-        use_cache=False,
+        input_ids=ids, mm_encoder_outputs=images, use_cache=False, **_positions(vlm, ids)
     ).last_hidden_state
 
 
-def _messages(turns: list[Turn], image: str) -> list[dict[str, str]]:
+def _positions(vlm: VisionLanguageModel, ids: Int[Tensor, "batch tokens"]) -> dict[str, Tensor]:
+    """What Qwen2.5-VL needs to give visual tokens rows and columns; nothing for the others."""
+    if vlm.model.config.model_type != "qwen2_5_vl":
+        return {}
+    grid = torch.tensor([[1, MERGE * GRID, MERGE * GRID]], device=ids.device)
+    return {
+        "mm_token_type_ids": (ids == vlm.model.config.image_token_id).int(),
+        "image_grid_thw": grid.expand(len(ids), 3),
+    }
+
+
+def _messages(turns: Sequence[Turn], image: str) -> list[dict[str, str]]:
     messages = []
-    for index, (question, answer) in enumerate(turns):
-        messages.append({"role": "user", "content": (image if index == 0 else "") + question})
-        messages.append({"role": "assistant", "content": answer})
+    for index, turn in enumerate(turns):
+        seen = image if index == 0 else ""
+        messages.append({"role": "user", "content": seen + turn.question})
+        messages.append({"role": "assistant", "content": turn.answer})
     return messages

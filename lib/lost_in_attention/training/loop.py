@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -22,25 +23,53 @@ from lost_in_attention.files import replaced_when_complete
 SAVE_EVERY = 100
 
 
+class Rates(NamedTuple):
+    """Peak learning rates: of the weight matrices, and of everything else."""
+
+    matrices: float
+    others: float
+
+
 @dataclass(frozen=True)
 class Phase:
     """One phase: `loss(step)` gives the loss and named numbers for the training curve."""
 
     name: str
     steps: int
-    peak_rate: float
+    rates: Rates
     warmup: int
     modules: nn.Module
     parameters: list[nn.Parameter]
     loss: Callable[[int], tuple[Tensor, dict[str, float]]]
 
 
-def learning_rate(step: int, phase: Phase) -> float:
-    """Linear warm-up, then a cosine down to a twentieth of the peak."""
+def rate_share(step: int, phase: Phase) -> float:
+    """Linear warm-up, then a cosine down to a twentieth; as a share of the peak rates."""
     if step < phase.warmup:
-        return phase.peak_rate * (step + 1) / phase.warmup
+        return (step + 1) / phase.warmup
     progress = (step - phase.warmup) / max(1, phase.steps - phase.warmup)
-    return phase.peak_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def make_optimizers(phase: Phase) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' weight matrices, AdamW for embeddings, norms, biases and filters.
+
+    On these small towers Muon reaches an accuracy in less than half of AdamW's steps.
+    """
+    embeddings = {
+        id(p)
+        for module in phase.modules.modules()
+        if isinstance(module, nn.Embedding)
+        for p in module.parameters()
+    }
+    matrices = [p for p in phase.parameters if p.ndim == 2 and id(p) not in embeddings]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in phase.parameters if id(p) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=phase.rates.matrices, weight_decay=0.01,
+                         adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=phase.rates.others, betas=(0.9, 0.98), weight_decay=0.01),
+    ]  # fmt: skip
 
 
 def run_phase(
@@ -55,45 +84,52 @@ def run_phase(
     `snapshot(step)` is called before step `step` for each of `snapshot_steps`.
     Returns the training curve, a row for every tenth step.
     """
-    optimizer = torch.optim.AdamW(
-        phase.parameters, lr=phase.peak_rate, betas=(0.9, 0.98), weight_decay=0.01
-    )
+    optimizers = make_optimizers(phase)
     state = folder / f"{phase.name}.safetensors"
-    first, curve = _restore(state, phase.modules, optimizer)
+    first, curve = _restore(state, phase.modules, optimizers)
     wanted = set(snapshot_steps)
     bar = tqdm(range(first, phase.steps), initial=first, total=phase.steps, desc=phase.name)
     for step in bar:
         if step in wanted:
             snapshot(step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, phase)
+        share = rate_share(step, phase)
+        for optimizer, peak in zip(optimizers, phase.rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * share
+            optimizer.zero_grad(set_to_none=True)
         loss, numbers = phase.loss(step)
-        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(phase.parameters, 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if step % 10 == 0 or step + 1 == phase.steps:
             curve.append({"phase": phase.name, "step": step, "loss": loss.item(), **numbers})
             bar.set_postfix({key: f"{value:.3f}" for key, value in list(curve[-1].items())[2:]})
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == phase.steps:
-            _save(state, phase.modules, optimizer, step + 1, curve)
+            _save(state, phase.modules, optimizers, step + 1, curve)
     return curve
 
 
 def _save(
-    path: Path, modules: nn.Module, optimizer: torch.optim.Optimizer, step: int, curve: list[dict]
+    path: Path,
+    modules: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    step: int,
+    curve: list[dict],
 ) -> None:
     # Tied weights stand twice in a state dict; safetensors wants each in its own memory.
     tensors = {f"model.{key}": value.clone() for key, value in modules.state_dict().items()}
-    for index, values in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": value.clone() for key, value in values.items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, values in optimizer.state_dict()["state"].items():
+            for key, value in values.items():
+                tensors[f"optimizer.{number}.{index}.{key}"] = value.clone()
     metadata = {"step": str(step), "curve": json.dumps(curve)}
     with replaced_when_complete(path) as temporary:
         save_file(tensors, temporary, metadata)
 
 
 def _restore(
-    path: Path, modules: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, modules: nn.Module, optimizers: list[torch.optim.Optimizer]
 ) -> tuple[int, list[dict]]:
     if not path.exists():
         return 0, []
@@ -103,11 +139,12 @@ def _restore(
     modules.load_state_dict(
         {key[6:]: value for key, value in tensors.items() if key.startswith("model.")}
     )
-    state: dict[int, dict[str, Tensor]] = {}
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for key, value in tensors.items():
         if key.startswith("optimizer."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+            _, number, index, name = key.split(".")
+            states[int(number)].setdefault(int(index), {})[name] = value
+    for optimizer, state in zip(optimizers, states, strict=True):
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
     return int(metadata["step"]), json.loads(metadata["curve"])

@@ -1,7 +1,6 @@
 """From a finished training run to a model folder with its card."""
 
 import json
-import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,7 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
+from lost_in_attention.benchmarks import BENCHMARKS, chance, load_benchmark
 from lost_in_attention.digits.glyphs import SPLIT_SIZES
 from lost_in_attention.evaluate import evaluate
 from lost_in_attention.models import VisionLanguageModel, load
@@ -21,8 +20,9 @@ from lost_in_attention.provenance import device as device_name
 from lost_in_attention.provenance import versions
 from lost_in_attention.stats import mean_interval
 from lost_in_attention.training.recipe import TrainingConfig, train
+from lost_in_attention.training.scenes import training_scenes
 
-QUESTIONS = 1500
+QUESTIONS = 1000
 EVALUATION_SEED = 0
 
 CARD = """---
@@ -33,11 +33,11 @@ pipeline_tag: image-text-to-text
 
 # {name}
 
-A vision-language model of {millions:.1f} million parameters, of the stock
-class `Qwen2_5_VLForConditionalGeneration`. It answers short English questions on scenes of
-handwritten digits, 96 x 96 pixels, which it sees as 8 x 8 visual tokens. It was made to try
-measurements of the residual stream and of attention on a laptop. It is no substitute for a
-published model, and what it shows need not hold for one.
+A vision-language model of {millions:.1f} million parameters, of the stock class
+`{model_class}`. It answers short English questions on scenes of handwritten digits,
+96 x 96 pixels, which it sees as {visual_tokens} visual tokens. It was made to try measurements
+of the residual stream and of attention on a laptop. It is no substitute for a published model,
+and what it shows need not hold for one.
 
 ## Data
 
@@ -51,8 +51,11 @@ and sheared a little in training.
    tower names digit and colour under every visual token, with the decoder's word embeddings as
    the classifier.
 2. Decoder, {decoder_steps} steps of {decoder_batch} conversations on
-   {decoder_scenes} scenes, vision tower frozen.
+   {decoder_scenes} scenes, vision tower frozen. The first {looking_steps} steps teach to look
+   digits up and to tell whether there is one; then all seven kinds of questions follow.
 3. Joint, {joint_steps} steps of {joint_batch} conversations, all weights.
+
+Muon for weight matrices, AdamW for the rest.
 
 Seed {seed}, device {device}. To train it again:
 
@@ -64,21 +67,24 @@ All settings and versions are in `training.json`, the curve in `training_curve.c
 
 ## Accuracy
 
-POPE's existence questions on scenes of held-out digits, {questions} questions drawn with seed
-{evaluation_seed}, greedy decoding through processor, chat template, `generate` and parser. `low`
-and `high` bound the 95% bootstrap interval of the accuracy over images. With blank images the same
-questions are asked on a plain grey picture. Colours, counts and relations are taught but not scored
-here; do not rely on them.
+The seven embedded question sets, on scenes of held-out digits: {questions} questions each,
+drawn with seed {evaluation_seed}, greedy decoding through processor, chat template, `generate`
+and parser.
+`accuracy` is the share of right replies; `low` and `high` bound its 95% bootstrap interval over
+images. `blank` is the accuracy of the same questions on a plain grey picture, `chance` that of
+guessing without looking.
 
 {accuracy}
 """
 
 
-def train_and_publish(config: TrainingConfig, *, runs: Path, output: Path, device: str) -> Path:
+def train_and_publish(
+    config: TrainingConfig, *, runs: Path, output: Path, device: str, checkpoints: bool
+) -> Path:
     """Train (or go on), save `output`/name as an ordinary Hugging Face folder, return it.
 
-    The weights of chosen training steps land in `output`/checkpoints/name.  An older
-    folder of the same name is replaced when the new one is complete.
+    With `checkpoints` the weights of chosen training steps land in `output`/checkpoints/name.
+    An older folder of the same name is replaced when the new one is complete.
     """
     vlm = train(config, runs=runs, device=device)
     run = Path(runs) / config.name
@@ -91,9 +97,10 @@ def train_and_publish(config: TrainingConfig, *, runs: Path, output: Path, devic
         curve.to_csv(folder / "training_curve.csv", index=False)
         _draw_curve(curve, folder / "training_curve.png")
         facts = {
-            "command": f"python -m lost_in_attention train --name {config.name} "
-            f"--seed {config.seed} --device {device}",
+            "command": f"python -m lost_in_attention train --name {config.name} --device {device}",
             "config": asdict(config),
+            "class": type(vlm.model).__name__,
+            "visual_tokens": visual_tokens(vlm),
             "parameters": sum(p.numel() for p in vlm.model.parameters()),
             "device": device_name() if device != "cpu" else "cpu",
             "threads": torch.get_num_threads(),
@@ -104,46 +111,56 @@ def train_and_publish(config: TrainingConfig, *, runs: Path, output: Path, devic
         (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
         (folder / "README.md").write_text(card(facts))
         _replace(folder, output / config.name)
-        checkpoints = Path(temporary) / "checkpoints"
-        shutil.copytree(run / "checkpoints", checkpoints)
-        _replace(checkpoints, output / "checkpoints" / config.name)
+        if checkpoints:
+            copy = Path(temporary) / "checkpoints"
+            shutil.copytree(run / "checkpoints", copy)
+            _replace(copy, output / "checkpoints" / config.name)
     return output / config.name
 
 
+def visual_tokens(vlm: VisionLanguageModel) -> int:
+    [scene] = training_scenes(1, seed=0)
+    return len(vlm.encode_images([scene.image])[0])
+
+
 def accuracies(vlm: VisionLanguageModel) -> list[dict]:
-    """POPE scores on held-out digits, with the images and with blank ones, by group."""
-    samples = load_benchmark("pope").draw(QUESTIONS, seed=EVALUATION_SEED)
+    """Accuracy on the seven embedded sets, with images and blank ones, overall and by group."""
     rows = []
-    for condition, asked in (("images", samples), ("blank images", samples.blanked())):
-        replies = evaluate(vlm, asked, benchmark="pope")
-        parts = [("all", replies), *replies.groupby("group")]
-        for group, part in parts:
-            # Questions on one image are not independent: resample images.
-            interval = mean_interval(
-                part["correct"], units=part["image_source"], seed=EVALUATION_SEED
-            )
-            scores = BENCHMARKS["pope"].score(part)
-            rows.append(
-                {
-                    "condition": condition,
-                    "group": group,
-                    "questions": len(part),
-                    "low": interval.low,
-                    "high": interval.high,
-                    # JSON knows no nan: a precision without any "yes" is null.
-                    **{key: None if math.isnan(value) else value for key, value in scores.items()},
-                }
-            )
+    for name in BENCHMARKS:
+        samples = load_benchmark(name)
+        samples = samples.draw(min(QUESTIONS, len(samples)), seed=EVALUATION_SEED)
+        guess = chance(samples)
+        for condition, asked in (("images", samples), ("blank images", samples.blanked())):
+            replies = evaluate(vlm, asked, benchmark=name)
+            for group, part in (("all", replies), *replies.groupby("group")):
+                facts = {"benchmark": name, "condition": condition, "group": group}
+                rows.append(facts | _accuracy(part) | ({"chance": guess} if group == "all" else {}))
     return rows
+
+
+def _accuracy(replies: pd.DataFrame) -> dict[str, float]:
+    # Questions on one image are not independent: resample images.
+    interval = mean_interval(
+        replies["correct"], units=replies["image_source"], seed=EVALUATION_SEED
+    )
+    return {
+        "questions": len(replies),
+        "accuracy": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "unparsed": float(replies["parsed"].isna().mean()),
+    }
 
 
 def card(facts: Mapping) -> str:
     """The model card, every number of it from the run."""
-    columns = ["condition", "group", "questions", "accuracy", "low", "high"]
-    columns += ["yes_ratio", "unparsed"]
-    rows = pd.DataFrame(facts["accuracy"])[columns].itertuples(index=False)
-    lines = [columns, ["---"] * len(columns), *rows]
-    table = [[v if isinstance(v, str) else f"{v:.4g}" for v in line] for line in lines]
+    overall = pd.DataFrame(facts["accuracy"]).query("group == 'all'").set_index("benchmark")
+    seen = overall[overall["condition"] == "images"]
+    blank = overall.loc[overall["condition"] == "blank images", "accuracy"]
+    table = seen.assign(blank=blank).reset_index()
+    columns = ["benchmark", "questions", "accuracy", "low", "high", "blank", "chance", "unparsed"]
+    lines = [columns, ["---"] * len(columns), *table[columns].itertuples(index=False)]
+    cells = [[v if isinstance(v, str) else f"{v:.4g}" for v in line] for line in lines]
     return CARD.format(
         **facts["config"],
         command=facts["command"],
@@ -153,7 +170,9 @@ def card(facts: Mapping) -> str:
         heldout_images=SPLIT_SIZES["heldout"],
         questions=facts["evaluation"]["questions"],
         evaluation_seed=facts["evaluation"]["seed"],
-        accuracy="\n".join(f"| {' | '.join(line)} |" for line in table),
+        model_class=facts["class"],
+        visual_tokens=facts["visual_tokens"],
+        accuracy="\n".join(f"| {' | '.join(line)} |" for line in cells),
     )
 
 

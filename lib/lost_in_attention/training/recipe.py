@@ -9,19 +9,20 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
+from lost_in_attention.digits import COLOURS, DIGIT_NAMES
 from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.training.alignment import (
-    GROUND,
-    Aligner,
-    alignment_loss,
-    alignment_scenes,
+from lost_in_attention.training.alignment import GROUND, Aligner, alignment_loss
+from lost_in_attention.training.architecture import ARCHITECTURES
+from lost_in_attention.training.conversations import (
+    EVERYTHING,
+    LOOKING,
+    list_conversation,
+    question_conversation,
 )
-from lost_in_attention.training.architecture import small_qwen, small_qwen_processor
-from lost_in_attention.training.conversations import conversation
 from lost_in_attention.training.dialogue import SceneStock, dialogue_loss
-from lost_in_attention.training.loop import Phase, run_phase
+from lost_in_attention.training.loop import Phase, Rates, run_phase
+from lost_in_attention.training.scenes import training_scenes
 from lost_in_attention.training.tokenizer import train_tokenizer
 
 CORPUS_SCENES = 2000
@@ -32,19 +33,25 @@ class TrainingConfig:
     """What decides the weights. The defaults are those of the models that are shipped."""
 
     name: str = "small-qwen2.5-vl"
+    architecture: str = "qwen2.5-vl"
     seed: int = 0
-    alignment_steps: int = 1200
+    alignment_steps: int = 1500
     alignment_batch: int = 32
-    alignment_rate: float = 1e-3
-    decoder_steps: int = 900
-    decoder_batch: int = 64
-    decoder_rate: float = 2e-3
+    alignment_rates: tuple[float, float] = (1e-2, 1e-3)
+    looking_steps: int = 300
+    decoder_steps: int = 1400
+    decoder_batch: int = 32
+    decoder_rates: tuple[float, float] = (1e-2, 2e-3)
     decoder_scenes: int = 8000
-    joint_steps: int = 200
+    joint_steps: int = 100
     joint_batch: int = 32
-    joint_rate: float = 2e-4
+    joint_rates: tuple[float, float] = (1e-3, 2e-4)
 
     def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(
+                f"architecture: expected one of {sorted(ARCHITECTURES)}, got {self.architecture!r}"
+            )
         for field in ("alignment_steps", "decoder_steps", "joint_steps"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}: expected at least 1, got {getattr(self, field)}")
@@ -63,15 +70,12 @@ def train(config: TrainingConfig, *, runs: Path, device: str = "cpu") -> VisionL
     """
     folder = Path(runs) / config.name
     _claim_folder(folder, config)
-    tokenizer = train_tokenizer(_corpus(config.seed))
-    vlm = VisionLanguageModel(
-        small_qwen(tokenizer, seed=config.seed).to(device).train(),
-        small_qwen_processor(tokenizer),
-        config.name,
-    )
+    tokenizer = train_tokenizer(_corpus())
+    model, processor = ARCHITECTURES[config.architecture].build(tokenizer, seed=config.seed)
+    vlm = VisionLanguageModel(model.to(device).train(), processor, config.name)
     _snapshot(vlm, folder, 0)
     curve = run_phase(_alignment(vlm, config), folder)
-    vlm.model.model.visual.requires_grad_(False)
+    _see(vlm, trainable=False)
     curve += run_phase(
         _decoder(vlm, config),
         folder,
@@ -79,7 +83,7 @@ def train(config: TrainingConfig, *, runs: Path, device: str = "cpu") -> VisionL
         snapshot=lambda step: _snapshot(vlm, folder, config.alignment_steps + step),
     )
     _snapshot(vlm, folder, config.alignment_steps + config.decoder_steps)
-    vlm.model.model.visual.requires_grad_(True)
+    _see(vlm, trainable=True)
     curve += run_phase(_joint(vlm, config), folder)
     total = config.alignment_steps + config.decoder_steps + config.joint_steps
     _snapshot(vlm, folder, total)
@@ -98,11 +102,12 @@ def _alignment(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
     aligner = Aligner(vlm).to(vlm.device)
 
     def loss(step: int):
-        scenes = alignment_scenes(step, batch=config.alignment_batch, seed=_seed(config, 1))
+        batch = config.alignment_batch
+        scenes = training_scenes(batch, seed=_seed(config, 1), first=step * batch)
         return alignment_loss(aligner, vlm, scenes)
 
     return Phase(
-        "alignment", config.alignment_steps, config.alignment_rate, 100, aligner,
+        "alignment", config.alignment_steps, Rates(*config.alignment_rates), 100, aligner,
         aligner.trainable(), loss,
     )  # fmt: skip
 
@@ -114,30 +119,34 @@ def _decoder(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
 
     def loss(step: int):
         rng = np.random.default_rng([_seed(config, 3), step])
-        return dialogue_loss(vlm, *stock().batch(config.decoder_batch, rng), rng)
+        lesson = LOOKING if step < config.looking_steps else EVERYTHING
+        return dialogue_loss(vlm, *stock().batch(config.decoder_batch, rng), lesson, rng)
 
     trainable = [p for p in vlm.model.parameters() if p.requires_grad]
     return Phase(
-        "decoder", config.decoder_steps, config.decoder_rate, 100, vlm.model, trainable, loss
-    )
+        "decoder", config.decoder_steps, Rates(*config.decoder_rates), 50, vlm.model,
+        trainable, loss,
+    )  # fmt: skip
 
 
 def _joint(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
     def loss(step: int):
         rng = np.random.default_rng([_seed(config, 4), step])
-        first = step * config.joint_batch
-        scenes = list(
-            make_scenes(
-                config.joint_batch, split="train", seed=_seed(config, 5), first=first, augment=True
-            )
-        )
+        batch = config.joint_batch
+        scenes = training_scenes(batch, seed=_seed(config, 5), first=step * batch)
         features = vlm.encode_images([scene.image for scene in scenes])
-        return dialogue_loss(vlm, scenes, features, rng)
+        return dialogue_loss(vlm, scenes, features, EVERYTHING, rng)
 
     return Phase(
-        "joint", config.joint_steps, config.joint_rate, 30, vlm.model,
+        "joint", config.joint_steps, Rates(*config.joint_rates), 20, vlm.model,
         list(vlm.model.parameters()), loss,
     )  # fmt: skip
+
+
+def _see(vlm: VisionLanguageModel, *, trainable: bool) -> None:
+    """Freeze or free everything outside the decoder."""
+    vlm.model.model.requires_grad_(trainable)
+    vlm.decoder.requires_grad_(True)
 
 
 def _seed(config: TrainingConfig, purpose: int) -> int:
@@ -145,11 +154,14 @@ def _seed(config: TrainingConfig, purpose: int) -> int:
     return 1000 * (config.seed + 1) + purpose
 
 
-def _corpus(seed: int) -> list[str]:
-    rng = np.random.default_rng([seed, 0])
+def _corpus() -> list[str]:
+    """The same for every model: so all share one vocabulary."""
+    rng = np.random.default_rng(0)
     lines = [f" {word}" for word in (*DIGIT_NAMES, *COLOURS, GROUND, "user", "assistant")] * 50
-    for scene in make_scenes(CORPUS_SCENES, split="train", seed=1000 * (seed + 1)):
-        lines += [f" {text}" for turn in conversation(scene, rng) for text in turn]
+    for scene in training_scenes(CORPUS_SCENES, seed=0):
+        turns = list_conversation(scene, EVERYTHING, rng)
+        turns += question_conversation(scene, EVERYTHING, rng)
+        lines += [f" {part}" for turn in turns for part in turn[:2]]
     return lines
 
 

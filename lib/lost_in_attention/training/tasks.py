@@ -1,0 +1,115 @@
+"""The benchmarks' questions on a training scene, as a turn of a conversation.
+
+Prompts come from the benchmarks themselves, so that a model meets in training what it is
+asked later.  Half of the time a multiple-choice question is put without the official wording,
+or without any options, where the option's text is the answer.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.digits import (
+    Scene,
+    existence_question,
+    hallusionbench,
+    mathvista,
+    mmmu,
+    realworldqa,
+    threedsrbench,
+    vmcbench,
+)
+from lost_in_attention.digits.facts import LETTERS, absent_digit
+
+_OFFICIAL_SHARE = 0.5
+_PLAIN_SHARE = 0.25
+
+
+class Turn(NamedTuple):
+    """A question and its answer; `given` are spans of the answer that are not to be learned."""
+
+    question: str
+    answer: str
+    given: tuple[tuple[int, int], ...] = ()
+
+
+Task = Callable[[Scene, np.random.Generator], Turn | None]
+
+
+def pope(scene: Scene, rng: np.random.Generator) -> Turn:
+    present = rng.random() < 0.5
+    values = [d.digit for d in scene.digits]
+    value = int(rng.choice(values)) if present else absent_digit(scene, rng)
+    text = existence_question(value)
+    if rng.random() < _OFFICIAL_SHARE:
+        text = BENCHMARKS["pope"].prompt({"question": text})
+    return Turn(text, "yes" if present else "no")
+
+
+def real_world(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    row = realworldqa.question(scene, rng)
+    return row and Turn(BENCHMARKS["realworldqa"].prompt(row), row["answer"])
+
+
+def three_d(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    row = threedsrbench.question(scene, rng)
+    return row and _choice("3dsrbench", row | {"C": None, "D": None}, row, rng)
+
+
+def vmc(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    row = vmcbench.question(scene, rng)
+    return row and _choice("vmcbench", row, row, rng)
+
+
+def multi_discipline(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    row = mmmu.question(scene, rng)
+    if row is None:
+        return None
+    options = dict(zip(LETTERS, mmmu.options(row), strict=False))
+    turn = _choice("mmmu", row, row | options, rng)
+    return turn._replace(question=turn.question.removeprefix(mmmu.MARKER))
+
+
+def hallusion(scene: Scene, rng: np.random.Generator) -> Turn:
+    return Turn(*hallusionbench.question(scene, rng))
+
+
+def math(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    row = mathvista.question(scene, rng)
+    if row is None:
+        return None
+    choices = row["choices"] or []
+    options = dict(zip(LETTERS, choices, strict=False))
+    letter = LETTERS[choices.index(row["answer"])] if choices else row["answer"]
+    row |= {"unit": None, "precision": None}
+    return _choice("mathvista", row, row | options | {"answer": letter}, rng)
+
+
+TASKS: dict[str, Task] = {
+    "pope": pope,
+    "realworldqa": real_world,
+    "3dsrbench": three_d,
+    "mmmu": multi_discipline,
+    "vmcbench": vmc,
+    "hallusionbench": hallusion,
+    "mathvista": math,
+}
+
+
+def _choice(
+    benchmark: str, row: Mapping, lettered: Mapping[str, str], rng: np.random.Generator
+) -> Turn:
+    """The question as the benchmark puts it, with bare options, or plain.
+
+    `lettered` holds the options and the answer's letter.
+    """
+    answer = lettered["answer"]
+    draw = rng.random()
+    if draw < _OFFICIAL_SHARE:
+        return Turn(BENCHMARKS[benchmark].prompt(row), answer)
+    options = [f"{letter}. {lettered[letter]}" for letter in LETTERS if lettered.get(letter)]
+    if draw < 1 - _PLAIN_SHARE and options:
+        return Turn("\n".join([row["question"], *options]), answer)
+    return Turn(row["question"], lettered.get(answer, answer))

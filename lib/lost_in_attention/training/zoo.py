@@ -1,0 +1,25 @@
+"""The small models that are shipped: a family and a seed each."""
+
+from lost_in_attention.training.recipe import TrainingConfig
+
+# The one whose weights during training are shipped too.
+WITH_CHECKPOINTS = "small-qwen2.5-vl"
+
+ZOO = {
+    config.name: config
+    for config in (
+        TrainingConfig("small-qwen2.5-vl", "qwen2.5-vl", seed=0),
+        TrainingConfig("small-qwen2.5-vl-seed1", "qwen2.5-vl", seed=1),
+        TrainingConfig("small-qwen2.5-vl-seed2", "qwen2.5-vl", seed=2),
+        TrainingConfig("small-llava", "llava", seed=0),
+        TrainingConfig("small-llava-next", "llava-next", seed=0),
+        TrainingConfig("small-llava-onevision", "llava-onevision", seed=0),
+    )
+}
+
+
+def zoo_config(name: str) -> TrainingConfig:
+    """The recipe of a shipped model.  Raises ValueError on a name that is not in the zoo."""
+    if name not in ZOO:
+        raise ValueError(f"name: expected one of {list(ZOO)}, got {name!r}")
+    return ZOO[name]
