@@ -19,7 +19,7 @@ COMMA := ,
 install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]' | \
     grep -v '^Requirement already satisfied'
 
-.PHONY: book test test-ready outputs gpu-env FORCE
+.PHONY: book test test-ready outputs exercises gpu-env FORCE
 
 book: $(HTML)
 	@echo "The book is built. Open file://$(abspath $(HTML))"
@@ -39,6 +39,10 @@ outputs: $(EXECUTED)
 	@for kind in png csv json; do \
 	    cp book/generated/06_layerwise_curves/rid_mixig.$$kind data/results/figures/layerwise_curves.$$kind; \
 	done
+
+# The chapters for learners: solutions removed, stubs and checks kept.
+exercises: .venv/book-installed
+	@$(BIN)/python -m lost_in_attention.teaching $(SOURCES) --output build/exercises
 
 # For machines with CUDA: adds what published models need.
 gpu-env: .venv/created

@@ -1,0 +1,124 @@
+"""The frames of the figures that a reader moves in chapters 02 and 03."""
+
+import math
+from itertools import product
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from lost_in_attention.interactive import Slider, seen_from
+from lost_in_attention.plots import OKABE_ITO
+
+GREEN, PINK, YELLOW = OKABE_ITO[2:5]
+
+
+def spectrum_by_decay(count: int = 12) -> tuple[go.Figure, list[Slider]]:
+    """Bars p_i of sigma_i = exp(-decay * i) for i < rank, and the flat spectrum of equal eRank."""
+    ranks, decays = list(range(2, count + 1, 2)), [step / 10 for step in range(0, 16)]
+    frames = [_spectrum_frame(rank, decay, count) for rank, decay in product(ranks, decays)]
+    layout = {
+        "xaxis": {"title": {"text": "singular value (index)"}, "range": [0.4, count + 0.6]},
+        "yaxis": {"title": {"text": "share p of the sum"}, "range": [0, 1]},
+    }
+    sliders = [
+        Slider("rank (positive singular values)", [str(rank) for rank in ranks], len(ranks) - 1),
+        Slider("decay from one value to the next", [f"{decay:.1f}" for decay in decays], 4),
+    ]
+    return go.Figure(frames=frames, layout=layout), sliders
+
+
+def decaying_values(rank: int, decay: float, count: int) -> Float[np.ndarray, " count"]:
+    """sigma_i = exp(-decay * i) for i < rank, then zeros."""
+    return np.where(np.arange(count) < rank, np.exp(-decay * np.arange(count)), 0.0)
+
+
+def _spectrum_frame(rank: int, decay: float, count: int) -> go.Frame:
+    sigma = decaying_values(rank, decay, count)
+    p, energy = sigma / sigma.sum(), np.square(sigma)
+    erank = math.exp(-(p[:rank] * np.log(p[:rank])).sum())
+    participation = energy.sum() ** 2 / np.square(energy).sum()
+    bars = go.Bar(x=[*range(1, count + 1)], y=p.round(4).tolist(), marker={"color": GREEN})
+    edge = round(0.5 + erank, 3)
+    flat = go.Scatter(
+        x=[0.5, 0.5, edge, edge],
+        y=[0, round(1 / erank, 4), round(1 / erank, 4), 0],
+        mode="lines",
+        line={"color": "black", "dash": "dash"},
+    )
+    words = (
+        f"Rank {rank}, effective rank {erank:.2f}, participation ratio {participation:.2f}, "
+        f"stable rank {energy.sum() / energy[0]:.2f}. The dashed box is {erank:.2f} wide."
+    )
+    return go.Frame(name=words, data=[bars, flat])
+
+
+def tilted_planes() -> tuple[go.Figure, list[Slider]]:
+    """Two planes that share a line, and the innovation of a vector of the second."""
+    tilts, places, views = range(0, 91, 15), range(0, 91, 30), range(20, 200, 30)
+    frames = [_planes_frame(*angles) for angles in product(tilts, places, views)]
+    hidden = {"visible": False, "range": [-1.5, 1.5]}
+    layout = {
+        "xaxis": hidden | {"range": [-1.6, 1.6]},
+        "yaxis": hidden | {"scaleanchor": "x"},
+        "margin": {"l": 5, "r": 5, "t": 5, "b": 5},
+        "height": 300,
+    }
+    sliders = [
+        Slider("angle between the planes", [f"{angle}°" for angle in tilts], 3),
+        Slider("angle of the vector to the shared line", [f"{angle}°" for angle in places], 2),
+        Slider("direction of view", [f"{angle}°" for angle in views], 3),
+    ]
+    return go.Figure(frames=frames, layout=layout), sliders
+
+
+def tilted_vector(tilt: float, place: float) -> Float[np.ndarray, "3"]:
+    """The unit vector at `place` degrees from the x-axis in the plane tilted by `tilt`."""
+    tilt, place = math.radians(tilt), math.radians(place)
+    along, across = math.cos(place), math.sin(place)
+    return np.array([along, across * math.cos(tilt), across * math.sin(tilt)])
+
+
+def plane(tilt: float) -> Float[np.ndarray, "5 3"]:
+    """The outline of a square in the plane through the x-axis tilted by `tilt` degrees."""
+    angle = math.radians(tilt)
+    other = np.array([0.0, math.cos(angle), math.sin(angle)])
+    corners = [(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)]
+    return np.array([[along, 0, 0] + across * other for along, across in corners])
+
+
+def _planes_frame(tilt: float, place: float, view: float) -> go.Frame:
+    y = tilted_vector(tilt, place)
+    shadow = y * [1, 1, 0]
+    data = [
+        _outline(plane(0), view, GREEN, ["old space", ""]),
+        _outline(plane(tilt), view, YELLOW, ["", "new space"]),
+        _line([np.zeros(3), y], view, "black", "y", dash="solid"),
+        _line([np.zeros(3), shadow], view, GREEN, "Py", dash="solid"),
+        _line([shadow, y], view, PINK, "", dash="dot"),
+    ]
+    words = (
+        f"Planes {tilt} degrees apart, vector {place} degrees from the line they share: "
+        f"innovation {abs(y[2]):.3f} of a vector of length 1 (dotted)."
+    )
+    return go.Frame(name=words, data=data)
+
+
+def _outline(
+    corners: Float[np.ndarray, "5 3"], view: float, color: str, ends: list[str]
+) -> go.Scatter:
+    """A plane, named at one of two opposite corners so that the names keep apart."""
+    x, y = seen_from(corners, view).round(3).T.tolist()
+    return go.Scatter(
+        x=x, y=y, mode="lines+text", fill="toself", line={"color": color},
+        text=[ends[0], "", ends[1], "", ""], textposition="bottom center", hoverinfo="skip",
+    )  # fmt: skip
+
+
+def _line(points: list, view: float, color: str, text: str, *, dash: str) -> go.Scatter:
+    x, y = seen_from(np.array(points), view).round(3).T.tolist()
+    return go.Scatter(
+        x=x, y=y, mode="lines+markers+text", line={"color": color, "dash": dash, "width": 3},
+        marker={"size": [1, 8], "color": color}, text=["", text], textposition="top right",
+        hoverinfo="skip",
+    )  # fmt: skip

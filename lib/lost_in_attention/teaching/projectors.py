@@ -1,0 +1,105 @@
+"""Checks for the exercises of chapter 03, subspaces and projectors."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from lost_in_attention.teaching import passed, require, require_close
+
+Basis = Float64[Tensor, "d r"]
+Projector = Float64[Tensor, "d d"]
+
+
+def check_projector(projector: Callable[[Basis], Projector]) -> None:
+    """The properties that single out the orthogonal projector, and no dependence on the basis."""
+    random = torch.Generator().manual_seed(0)
+    for size, rank in ((5, 2), (8, 7), (6, 1)):
+        basis = torch.randn(size, rank, generator=random, dtype=torch.float64)
+        p = projector(basis)
+        require(p.shape == (size, size), f"expected shape {(size, size)}, got {tuple(p.shape)}")
+        _require_equal("P transposed should be P", p.T, p)
+        _require_equal("P P should be P", p @ p, p)
+        _require_equal("P should leave its basis alone", p @ basis, basis)
+        require_close("trace of P, which is the dimension", float(p.trace()), rank)
+        mixed = basis @ torch.randn(rank, rank, generator=random, dtype=torch.float64)
+        _require_equal("another basis of the same space", projector(mixed), p, tolerance=1e-6)
+    passed("projector")
+
+
+def check_residual_norm(
+    residual_norm: Callable[[Float[Tensor, "d r"], Float[Tensor, " d"]], float],
+) -> None:
+    """Vectors built with a known residual, down to a small share, in single precision."""
+    random = torch.Generator().manual_seed(1)
+    frame = torch.linalg.qr(torch.randn(64, 64, generator=random, dtype=torch.float64))[0]
+    basis = frame[:, :40]
+    for share in (0.5, 1e-2, 1e-4, 1e-5):
+        inside = basis @ torch.randn(40, generator=random, dtype=torch.float64)
+        y = (inside / inside.norm() + share * frame[:, 50]).float()
+        single = basis.float()
+        # What single precision made of the two, measured in double.
+        exact = torch.linalg.qr(single.double())[0]
+        truth = float((y.double() - exact @ (exact.T @ y.double())).norm())
+        what = f"residual of a vector with a share of {share:g} outside"
+        require_close(what, residual_norm(single, y), truth, tolerance=0.05 * truth)
+    passed("residual_norm")
+
+
+def check_principal_angles(
+    principal_angles: Callable[[Basis, Basis], Float64[Tensor, " r"]],
+) -> None:
+    """Spaces built from known angles, tiny ones included, in bases of all kinds."""
+    random = torch.Generator().manual_seed(2)
+    for angles in ([0.3, 1.2], [0.0, 0.7], [1e-9, math.pi / 2], [0.4, 0.4]):
+        turn = torch.linalg.qr(torch.randn(9, 9, generator=random, dtype=torch.float64))[0]
+        angle = torch.tensor(angles, dtype=torch.float64)
+        one = turn[:, :2]
+        other = one * angle.cos() + turn[:, 2:4] * angle.sin()
+        mix = torch.tensor([[1.0, 2.0], [0.5, -1.0]], dtype=torch.float64)
+        for a, b in ((one, other), (other, one), (one @ mix, other), (one, 3 * other @ mix)):
+            found = torch.as_tensor(principal_angles(a, b)).double()
+            require(found.shape == (2,), f"expected two angles, got shape {tuple(found.shape)}")
+            for got, expected in zip(found.sort().values, angle.sort().values, strict=True):
+                what = f"angle between spaces built at {angles} (radians)"
+                require_close(what, float(got), float(expected), tolerance=1e-12)
+    passed("principal_angles")
+
+
+def check_soft_projector(
+    soft_projector: Callable[[Float64[Tensor, "tokens features"], float], Projector],
+) -> None:
+    """A symmetric map between 0 and I that tends to the projector and never jumps."""
+    random = torch.Generator().manual_seed(3)
+    x = torch.diag(torch.tensor([4.0, 1.0, 1e-3, 0.0], dtype=torch.float64))
+    p = soft_projector(x, 1e-6)
+    expected = torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.float64))
+    _require_equal("width far below every positive value", p, expected, tolerance=1e-4)
+    p = soft_projector(x, 0.05)
+    expected = torch.diag(torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=torch.float64))
+    _require_equal("width between the values", p, expected, tolerance=1e-2)
+    for width in (0.01, 0.3, 2.0):
+        for _ in range(10):
+            x = torch.randn(5, 7, generator=random, dtype=torch.float64)
+            x[4] = x[3]
+            step = 0.1 * width * torch.randn(5, 7, generator=random, dtype=torch.float64)
+            p, moved = soft_projector(x, width), soft_projector(x + step, width)
+            require(p.shape == (7, 7), f"expected shape (7, 7), got {tuple(p.shape)}")
+            _require_equal("P transposed should be P", p.T, p)
+            values = torch.linalg.eigvalsh(p)
+            inside = float(values.min()) > -1e-9 and float(values.max()) < 1 + 1e-9
+            require(inside, f"eigenvalues should lie in [0, 1], got {values.tolist()}")
+            jump, size = (float(torch.linalg.matrix_norm(m, 2)) for m in (moved - p, step))
+            require(
+                jump <= size / width + 1e-9,
+                f"a step of {size:.3g} at width {width} moved it by {jump:.3g}, "
+                f"more than {size / width:.3g}",
+            )
+    passed("soft_projector")
+
+
+def _require_equal(what: str, got: Tensor, expected: Tensor, *, tolerance: float = 1e-9) -> None:
+    gap = float((got - expected).abs().max())
+    require(gap <= tolerance, f"{what}: the largest difference is {gap:.3g}")
