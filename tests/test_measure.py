@@ -82,7 +82,7 @@ def test_more_tokens_than_features_in_bf16(samples):
     vlm.processor.image_processor.size = {"shortest_edge": 96**2, "longest_edge": 400**2}
     sizes = ((240, 180), (130, 250))
     large = [
-        replace(sample, image=sample.image.resize(size))
+        replace(sample, images=(sample.image.resize(size),))
         for sample, size in zip(samples, sizes, strict=False)
     ]
     table = measure(vlm, large)

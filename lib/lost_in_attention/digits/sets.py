@@ -38,23 +38,22 @@ def realworldqa_rows(count: int, seed: int) -> list[Row]:
 
 
 def threedsrbench_rows(count: int, seed: int) -> list[Row]:
-    """Four variants a question; `qid` joins the two orders of the options."""
+    """Four variants a question, named as published: `qid` ends in "-flip", "-1" or both."""
     rng = np.random.default_rng([seed, 3])
     rows = []
     while len(rows) < count:
         base = len(rows) // 4
         for scene, question in variants(_sketch(rng), rng):
-            variant = question.pop("variant")
-            mirrored = variant.removesuffix("-turned")
-            qid = f"digits{base:05d}{mirrored}"
+            flip, turn = question.pop("flip"), question.pop("turn")
+            qid = f"digits{base:05d}{flip}{turn}"
             rows.append(
                 {
-                    "index": f"{qid}-{int(variant.endswith('-turned'))}",
+                    "index": qid,
                     "qid": qid,
                     **question,
                     "C": None,
                     "D": None,
-                    "image_source": f"digits_{base:06d}{mirrored}",
+                    "image_source": f"digits_{base:06d}{flip}",
                     "image_url": "",
                     "image": scene,
                 }

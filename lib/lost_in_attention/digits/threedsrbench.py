@@ -28,7 +28,7 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 def variants(sketch: Sketch, rng: np.random.Generator) -> list[tuple[Scene, Question]]:
     """One question and its three variants with their scenes; empty where none is clear.
 
-    `variant` is "", "-flip" (mirrored layout), with "-turned" where the options are swapped.
+    `flip` is "-flip" on the mirrored layout, `turn` is "-1" where the options are swapped.
     """
     names = [d.digit for d in sketch.digits]
     unique = [i for i, value in enumerate(names) if names.count(value) == 1]
@@ -39,11 +39,11 @@ def variants(sketch: Sketch, rng: np.random.Generator) -> list[tuple[Scene, Ques
     rows = []
     for flip, each in (("", sketch), ("-flip", mirrored(sketch))):
         scene = each.painted()
-        for turned in ("", "-turned"):
-            found = kind(scene.digits[one], scene.digits[other], swap != bool(turned))
+        for turn in ("", "-1"):
+            found = kind(scene.digits[one], scene.digits[other], swap != bool(turn))
             if found is None:
                 return []
-            rows.append((scene, {**found, "variant": flip + turned}))
+            rows.append((scene, {**found, "flip": flip, "turn": turn}))
     return rows
 
 

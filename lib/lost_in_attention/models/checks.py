@@ -51,10 +51,21 @@ def _has_visual_tokens(vlm: VisionLanguageModel, picture: Image.Image, inputs: B
 
 
 def _normalises(vlm: VisionLanguageModel, inputs: BatchFeature) -> None:
-    with _eager(vlm):
-        maps = vlm.model(**inputs, output_attentions=True).attentions
-    for layer, weights in enumerate(maps):
-        worst = (weights.float().sum(-1) - 1).abs().max().item()
+    # Own hooks: `output_attentions=True` would leave capturing hooks on the modules for good.
+    errors: list[float] = []
+    hooks = [
+        layer.self_attn.register_forward_hook(
+            lambda _, __, out: errors.append((out[1].float().sum(-1) - 1).abs().max().item())
+        )
+        for layer in vlm.layers
+    ]
+    try:
+        with _eager(vlm):
+            vlm.model(**inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for layer, worst in enumerate(errors):
         # Half precision keeps about two digits of each of the summands.
         if not worst < 0.05:
             raise ValueError(

@@ -1,0 +1,143 @@
+"""What a reply says: letters, yes and no, numbers; what cannot be told stays unparsed."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lost_in_attention.benchmarks.answers import (
+    exact_number,
+    letter,
+    mentions,
+    normalised,
+    number,
+    numbers,
+    written,
+    yes_no,
+)
+
+ANIMALS = {"A": "cat", "B": "dog", "C": "a red fox"}
+TRICKY = {"A": "point B", "B": "Vitamin C", "C": "angle A", "D": "none"}
+SMALL = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+    "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+    "nineteen",
+)  # fmt: skip
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+WORDS = st.text(alphabet="abcdefg ,.", max_size=20)
+
+
+def spelled(value: int, joint: str = "-") -> str:
+    """An integer from 0 to 99 in words."""
+    if value < 20:
+        return SMALL[value]
+    tens, ones = TENS[value // 10 - 2], value % 10
+    return f"{tens}{joint}{SMALL[ones]}" if ones else tens
+
+
+@pytest.mark.parametrize(
+    ("reply", "parsed"),
+    [
+        ("(B)", "B"), ("B.", "B"), ("B", "B"), ("b", "B"), ("B)", "B"), (" B \n", "B"),
+        ("The answer is B", "B"), ("The answer is (B).", "B"), ("Answer: B", "B"),
+        ("<answer>B</answer>", "B"), ("A or C? <answer> (B) </answer>", "B"),
+        ("<answer>A</answer> no: <answer>B</answer>", "B"), ("The answer is **A**.", "A"),
+        (r"\boxed{A}", "A"), ("A\nbecause it purrs", "A"), ("A because", "A"),
+        ("B. dog", "B"), ("(A) cat", "A"),
+        ("B: it barks", "B"), ("B, B and again B", "B"),
+        ("dog", "B"), ("Dog.", "B"), ("It is a  red FOX.", "C"), ("a dog", "B"),
+        # The English words A and I are no letters.
+        ("A dog", "B"), ("I see a cat", "A"), ("A nice picture", None), ("I'm not sure", None),
+        # Two answers, none, or an option that is not there.
+        ("A or B", None), ("Both A and C.", None), ("A is right, B is wrong", None),
+        ("A/B", None), ("B, not A", None), ("(A) (C)", None),
+        ("a cat and a dog", None), ("dogs", None),
+        ("", None), ("   ", None), ("<answer></answer>", None), ("E", None), ("24", None),
+        ("Because", None), ("yes", None),
+    ],
+)  # fmt: skip
+def test_letters(reply, parsed):
+    assert letter(reply, ANIMALS) == parsed
+
+
+@pytest.mark.parametrize(
+    ("reply", "parsed"),
+    [
+        ("point B", "A"), ("It is Vitamin C.", "B"), ("(C) angle A", "C"), ("D. none", "D"),
+        ("A. point B", "A"), ("B", "B"), ("The answer is point B", "A"),
+    ],
+)  # fmt: skip
+def test_letters_inside_an_options_text_do_not_count(reply, parsed):
+    assert letter(reply, TRICKY) == parsed
+
+
+def test_an_option_that_is_a_letter_is_named_by_its_own_letter():
+    assert letter("B", {"A": "B", "B": "A"}) == "B"
+
+
+@pytest.mark.parametrize(
+    ("reply", "parsed"),
+    [
+        ("yes", "yes"), ("Yes.", "yes"), ("NO", "no"), (" no,", "no"), ("yes yes", "yes"),
+        ("Yes, there is a seven.", "yes"), ("No, there is not.", "no"),
+        ("no? <answer>yes</answer>", "yes"),
+        ("", None), ("maybe", None), ("yes and no", None), ("yesterday", None), ("nothing", None),
+        ("24", None), ("(B)", None),
+    ],
+)  # fmt: skip
+def test_yes_and_no(reply, parsed):
+    assert yes_no(reply) == parsed
+
+
+@settings(deadline=None, derandomize=True)
+@given(WORDS, WORDS, st.sampled_from(["yes", "no"]), st.booleans())
+def test_yes_and_no_count_wherever_they_stand(before, after, word, capital):
+    assert yes_no(f"{before} {word.upper() if capital else word} {after}") == word
+
+
+@pytest.mark.parametrize(
+    ("reply", "parsed"),
+    [
+        ("24", 24), ("24.", 24), ("24.0", 24), ("twenty-four", 24), ("Twenty four.", 24),
+        ("There are 24 of them.", 24), ("1,000", 1000), ("1,234,567", 1234567), ("-3", -3),
+        (".5", 0.5), ("0.50", 0.5), ("3 + 4 = 7", 7), ("$12.50", 12.5), ("50%", 50),
+        ("<answer>seven</answer>", 7), ("4, that is four", 4), ("ninety", 90), ("sixteen", 16),
+        ("", None), ("many", None), ("3 or 4", None), ("1/2", None), ("1,2", None),
+        ("two hundred", None), ("5 million", None), ("someone", None), ("tenant", None),
+    ],
+)  # fmt: skip
+def test_numbers(reply, parsed):
+    assert number(reply) == parsed
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(0, 99), st.sampled_from(["-", " "]), st.booleans())
+def test_numbers_in_words_are_those_in_figures(value, joint, capital):
+    words = spelled(value, joint)
+    assert number(words.capitalize() if capital else words) == value == number(str(value))
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.integers(-(10**11), 10**11))
+def test_written_numbers_are_read_back(value):
+    assert number(written(value)) == value == number(f"{value:,}") == exact_number(f"{value:,}.")
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 99), max_size=5))
+def test_all_numbers_of_a_text_are_found(values):
+    assert numbers(", ".join(spelled(value) for value in values)) == values
+
+
+def test_an_exact_number_stands_alone():
+    assert exact_number("Twenty-four.") == 24
+    assert exact_number("Route 66") is None
+    assert exact_number("1 2") is None
+    assert exact_number("") is None
+
+
+def test_texts_are_compared_without_case_space_and_last_stop():
+    assert normalised(" The  Red\nfox. ") == "the red fox"
+    assert normalised(".5") == ".5"
+    assert mentions("It's the Red Fox!", "red fox")
+    assert not mentions("foxes", "fox")
+    assert not mentions("fox", "")

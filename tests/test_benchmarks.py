@@ -1,0 +1,459 @@
+"""The seven benchmarks on small tables in the published columns: load, prompt, judge, score."""
+
+import datasets
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from lost_in_attention.benchmarks import (
+    BENCHMARKS,
+    Sample,
+    chance,
+    hallusionbench,
+    load_benchmark,
+    mathvista,
+    mmmu,
+    threedsrbench,
+    vmcbench,
+)
+
+
+def picture(shade: int = 90) -> Image.Image:
+    return Image.new("RGB", (8, 6), (shade, 0, 0))
+
+
+ROWS = {
+    "pope": {
+        "id": "0", "question_id": "1", "question": "Is there a dog in the image?",
+        "answer": "yes", "image_source": "COCO_1", "image": picture(), "category": "random",
+    },
+    "realworldqa": {
+        "image": picture(), "answer": "B",
+        "question": "Where is the car?\nA. Left\nB. Right\nAnswer with the letter only.",
+    },
+    "3dsrbench": {
+        "index": "VIN6MS3J-flip-1", "qid": "VIN6MS3J-flip-1", "question": "Which is higher?",
+        "A": "the lamp", "B": "the chair", "C": None, "D": None, "answer": "A",
+        "category": "height_higher", "image_source": "COCO", "image_url": "", "image": picture(),
+    },
+    "mmmu": {
+        "id": "validation_Art_Theory_12", "question": "Compare <image 1> with <image 2>.",
+        "options": "['older <image 1>', \"both's\", 'neither']", "explanation": "",
+        "image_1": picture(1), "image_2": picture(2), **{f"image_{n}": None for n in range(3, 8)},
+        "img_type": "['Paintings']", "answer": "A", "topic_difficulty": "Easy",
+        "question_type": "multiple-choice", "subfield": "Art",
+    },
+    "vmcbench": {
+        "index": 7, "question": "What is it?", "A": "a cat", "B": "a dog", "C": "a cow",
+        "D": "a fox", "answer": "D", "category": "GQA", "image": picture(),
+    },
+    "hallusionbench": {
+        "category": "VD", "subcategory": "figure", "visual_input": "1", "set_id": "0",
+        "figure_id": "1", "sample_note": "circle", "question_id": "2",
+        "question": "Is it round?", "gt_answer_details": "", "gt_answer": "0",
+        "filename": "./VD/figure/0_1.png", "image": picture(),
+    },
+    "mathvista": {
+        "pid": "3", "question": "How long is it?", "image": "images/3.jpg",
+        "decoded_image": picture(), "choices": None, "unit": "cm", "precision": 1.0,
+        "answer": "1.5", "question_type": "free_form", "answer_type": "float",
+        "metadata": {"task": "geometry"}, "query": "",
+    },
+}  # fmt: skip
+SPLITS = {"mmmu": "validation", "hallusionbench": "image", "mathvista": "testmini"}
+CHOICES = {"question_type": "multi_choice", "choices": ["12 cm", "15 cm"], "answer": "15 cm"}
+
+
+def folder_of(tmp_path, name, *rows, split=None):
+    table = datasets.Dataset.from_list(list(rows))
+    table.to_parquet(tmp_path / f"{split or SPLITS.get(name, 'test')}.parquet")
+    return tmp_path
+
+
+def only(tmp_path, name, **changes) -> Sample:
+    [sample] = load_benchmark(name, folder_of(tmp_path, name, ROWS[name] | changes))
+    return sample
+
+
+def sample(name="vmcbench", answer="A", options=None, **fields) -> Sample:
+    return Sample("1", (), "?", "?", answer, name, "1", options or {}, fields)
+
+
+def judge(name, reply, **changes):
+    return BENCHMARKS[name].judge(reply, sample(name, **changes))
+
+
+# Loading
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_local_folder_of_published_rows(name, tmp_path):
+    loaded = only(tmp_path, name)
+    assert [image.size for image in loaded.images] == [(8, 6)] * (2 if name == "mmmu" else 1)
+    assert loaded.images[0].mode == "RGB"
+    assert loaded.prompt == BENCHMARKS[name].prompt(ROWS[name])
+    assert loaded.question == ROWS[name]["question"]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_gold_answer_of_the_embedded_set_is_right(name):
+    for drawn in load_benchmark(name).draw(40, seed=3):
+        parsed, correct = BENCHMARKS[name].judge(drawn.answer, drawn)
+        assert correct and parsed is not None
+        assert BENCHMARKS[name].judge("", drawn) == (None, False)
+
+
+def test_what_the_rows_become(tmp_path):
+    facts = {}
+    for name in BENCHMARKS:
+        (tmp_path / name).mkdir()
+        got = only(tmp_path / name, name)
+        facts[name] = (got.id, got.answer, got.group, got.image_source, len(got.options))
+    assert facts == {
+        "pope": ("random-1", "yes", "random", "COCO_1", 0),
+        "realworldqa": ("0", "B", "options", "row-0", 2),
+        "3dsrbench": ("VIN6MS3J-flip-1", "A", "height_higher", "VIN6MS3J", 2),
+        "mmmu": ("validation_Art_Theory_12", "A", "Art_Theory", "row-0", 3),
+        "vmcbench": ("7", "D", "GQA", "row-0", 4),
+        "hallusionbench": ("VD-figure-0-1-2", "no", "VD", "VD-figure-0-1", 0),
+        "mathvista": ("3", "1.5", "free_form", "row-0", 0),
+    }
+
+
+def test_blanked_samples_keep_all_their_images(tmp_path):
+    blank = only(tmp_path, "mmmu").blanked()
+    assert [image.size for image in blank.images] == [(8, 6), (8, 6)]
+    assert {image.getpixel((0, 0)) for image in blank.images} == {(128, 128, 128)}
+
+
+def test_mmmu_keeps_markers_and_the_order_of_images(tmp_path):
+    got = only(tmp_path, "mmmu")
+    assert got.prompt.count("<image 1>") == 2 and got.prompt.count("<image 2>") == 1
+    assert [image.getpixel((0, 0))[0] for image in got.images] == [1, 2]
+    assert got.options == {"A": "older <image 1>", "B": "both's", "C": "neither"}
+
+
+def test_hallusionbench_has_questions_without_an_image(tmp_path):
+    row = ROWS["hallusionbench"] | {"image": None, "figure_id": "0"}
+    folder = folder_of(tmp_path, "hallusionbench", row, split="non_image")
+    [got] = load_benchmark("hallusionbench", folder, "non_image")
+    assert got.images == () == got.blanked().images
+    assert got.image_source == "VD-figure-0-0"
+
+
+def test_3dsrbench_reads_an_address_when_the_picture_is_asked_for(tmp_path):
+    picture().save(tmp_path / "here.png")
+    rows = [
+        {k: v for k, v in ROWS["3dsrbench"].items() if k not in ("image", "qid")}
+        | {"image_url": str(tmp_path / file)}
+        for file in ("here.png", "gone.png")
+    ]
+    samples = load_benchmark("3dsrbench", folder_of(tmp_path, "3dsrbench", *rows))
+    assert samples[0].images[0].size == (8, 6)
+    assert samples[0].image_source == "here"
+    assert samples[0].fields == {"qid": "VIN6MS3J-flip-1"}
+    with pytest.raises(ValueError, match="row 1, column 'image_url': cannot be decoded"):
+        samples[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "split", "asked"),
+    [
+        ("pope", "hub", None, ("lmms-lab/POPE", "default", "test")),
+        ("pope", "lmms-lab-encoder/POPE", "popular", ("lmms-lab-encoder/POPE", "Full", "popular")),
+        ("mmmu", "hub", None, ("lmms-lab/MMMU", None, "validation")),
+        ("3dsrbench", "hub", None, ("ccvl/3DSRBench", "benchmark", "test")),
+        ("3dsrbench", "oscarqjh/3DSRBench_lmmseval", None,
+         ("oscarqjh/3DSRBench_lmmseval", "3dsr_circular", "test")),
+        ("hallusionbench", "hub", "non_image", ("lmms-lab/HallusionBench", None, "non_image")),
+        ("mathvista", "hub", None, ("AI4Math/MathVista", None, "testmini")),
+    ],
+)  # fmt: skip
+def test_hub_ids_and_their_configurations(name, source, split, asked, monkeypatch):
+    calls = []
+
+    def load_dataset(repository, configuration, *, split):
+        calls.append((repository, configuration, split))
+        return datasets.Dataset.from_list([ROWS[name]])
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    assert len(load_benchmark(name, source, split)) == 1
+    assert calls == [asked]
+
+
+# Refusals
+
+
+def test_unknown_names_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"name: expected one of .*'pope'.* got 'pop'"):
+        load_benchmark("pop")
+    with pytest.raises(ValueError, match=r"split: expected one of \['image', 'non_image'\], got "):
+        load_benchmark("hallusionbench", split="test")
+    with pytest.raises(FileNotFoundError, match=r"expected files named test\*.parquet"):
+        load_benchmark("vmcbench", tmp_path)
+    for source in (tmp_path / "gone", str(tmp_path / "gone"), "digit"):
+        with pytest.raises(FileNotFoundError, match="source: expected 'digits', 'hub', a folder"):
+            load_benchmark("vmcbench", source)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_missing_columns_are_named(name, tmp_path):
+    bad = {key: value for key, value in ROWS[name].items() if key != "question"}
+    with pytest.raises(ValueError, match=r"source: expected columns .*\['question'\] missing"):
+        load_benchmark(name, folder_of(tmp_path, name, bad))
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_an_empty_set_is_refused(name, tmp_path):
+    table = datasets.Dataset.from_list([ROWS[name]]).select([])
+    table.to_parquet(tmp_path / f"{SPLITS.get(name, 'test')}.parquet")
+    with pytest.raises(ValueError, match="source: expected at least one row"):
+        load_benchmark(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_an_unreadable_picture_names_row_and_column(name, tmp_path):
+    column = {"mmmu": "image_2", "mathvista": "decoded_image"}.get(name, "image")
+    bad = ROWS[name] | {column: {"bytes": b"not a picture", "path": "x.png"}}
+    samples = load_benchmark(name, folder_of(tmp_path, name, bad))
+    with pytest.raises(ValueError, match=f"row 0, column '{column}': cannot be decoded"):
+        samples[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("pope", {"answer": "perhaps"}, r"'answer': expected one of \['yes', 'no'\], got 'perhaps"),
+        ("realworldqa", {"answer": "C"}, r"'answer': expected one of \['A', 'B'\], got 'C'"),
+        ("3dsrbench", {"answer": "D"}, r"'answer': expected one of \['A', 'B'\], got 'D'"),
+        ("mmmu", {"answer": "D"}, r"'answer': expected one of \['A', 'B', 'C'\], got 'D'"),
+        ("mmmu", {"options": "['one', "}, "'options': expected a list as text, got "),
+        ("mmmu", {"id": "Art12"}, "'id': expected such as 'validation_Art_1', got 'Art12'"),
+        ("vmcbench", {"answer": "E"}, r"'answer': expected one of .*'D'\], got 'E'"),
+        ("hallusionbench", {"gt_answer": "2"}, r"'gt_answer': expected one of \['0', '1'\], got"),
+        ("mathvista", CHOICES | {"answer": "9"}, r"'answer': .*'12 cm', '15 cm'\], got '9'"),
+    ],
+)  # fmt: skip
+def test_strange_values_name_row_and_column(name, changes, message, tmp_path):
+    bad = ROWS[name] | changes
+    good = bad if name == "mathvista" else ROWS[name]
+    samples = load_benchmark(name, folder_of(tmp_path, name, good, bad))
+    with pytest.raises(ValueError, match=f"row 1, column {message}"):
+        samples[1]
+
+
+# Prompts
+
+
+def test_prompts():
+    lettered = "Options:\nA. the lamp\nB. the chair\n"
+    assert BENCHMARKS["pope"].prompt(ROWS["pope"]).endswith("single word or phrase.")
+    assert BENCHMARKS["hallusionbench"].prompt(ROWS["hallusionbench"]) == "Is it round?"
+    assert threedsrbench.prompt(ROWS["3dsrbench"] | {"C": "nan", "D": ""}) == (
+        f"Question: Which is higher?\n{lettered}"
+        "Please select the correct answer from the options above."
+    )
+    assert vmcbench.prompt(ROWS["vmcbench"]).endswith(
+        "D. a fox\nAnswer ONLY option's letter from the given choices."
+    )
+    closed = mmmu.prompt(ROWS["mmmu"]).split("\n")
+    assert closed[1] == "A. older <image 1>" and closed[-1].startswith("Answer with the option's")
+    opened = mmmu.prompt(ROWS["mmmu"] | {"question_type": "open", "options": "[]"})
+    assert opened == "Compare <image 1> with <image 2>.\n" + (
+        "Answer the question using a single word or phrase."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint", "rest"),
+    [
+        ({}, "with 1 decimal place and provide the final value, e.g., 1.2, 1.3, 1.5,",
+         "Question: How long is it? (Unit: cm)"),
+        ({"precision": 2.0}, "with 2 decimal places and provide the final value, e.g., 1.23,",
+         "Question: How long is it? (Unit: cm)"),
+        ({"answer_type": "integer"}, "requiring an integer answer",
+         "Question: How long is it? (Unit: cm)"),
+        ({"answer_type": "list"}, "requiring a Python list",
+         "Question: How long is it? (Unit: cm)"),
+        (CHOICES | {"unit": None}, "the correct option letter",
+         "Question: How long is it?\nChoices:\n(A) 12 cm\n(B) 15 cm"),
+    ],
+)  # fmt: skip
+def test_mathvista_hints_at_the_kind_of_answer(changes, hint, rest):
+    first, _, remainder = mathvista.prompt(ROWS["mathvista"] | changes).partition("\n")
+    assert first.startswith("Hint: ") and hint in first
+    assert remainder == rest
+
+
+# Judging
+
+LETTERED = ("3dsrbench", "mmmu", "vmcbench", "realworldqa", "mathvista")
+TEXTS = ("a dog", "Point B", "vitamin C", "10", "dark red", "left of the car", "one & a half")
+FORMS = (
+    "({0})", "{0}.", "{0}", "{0})", "The answer is {0}", "The answer is {0}.",
+    "<answer>{0}</answer>", "<answer> ({0}) </answer>", "{0}. {1}", "({0}) {1}", "**{0}**",
+)  # fmt: skip
+TEXT_FORMS = ("{1}", "{1}.", "The answer is {1}.", "<answer>{1}</answer>")
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    st.sampled_from(LETTERED),
+    st.lists(st.sampled_from(TEXTS), min_size=2, max_size=5, unique=True),
+    st.sampled_from((*FORMS, *TEXT_FORMS)),
+    st.data(),
+)
+def test_a_gold_answer_scores_in_any_form_and_no_other_option_does(name, texts, form, data):
+    options = dict(zip("ABCDE", texts, strict=False))
+    gold = data.draw(st.sampled_from(sorted(options)))
+    answer = options[gold] if name == "mathvista" else gold
+    for letter, text in options.items():
+        parsed, correct = judge(name, form.format(letter, text), answer=answer, options=options)
+        assert correct == (letter == gold)
+        assert parsed == (text if name == "mathvista" else letter)
+
+
+@pytest.mark.parametrize("name", LETTERED)
+@pytest.mark.parametrize("reply", ["", "A or B", "a red fox or a cat", "Z", "perhaps"])
+def test_what_names_no_single_option_is_unparsed(name, reply):
+    options = {"A": "a cat", "B": "a red fox"}
+    answer = "a cat" if name == "mathvista" else "A"
+    assert judge(name, reply, answer=answer, options=options) == (None, False)
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    st.sampled_from(("mmmu", "realworldqa", "mathvista")),
+    st.integers(0, 2 * 10**6),
+    st.sampled_from(("{}", "{}.", "{:,}", "It is {}.", "= {}", "<answer>{}</answer>", "{}.0")),
+)
+def test_a_number_scores_in_any_form_and_its_neighbours_do_not(name, value, form):
+    for said in (value - 1, value, value + 1):
+        got = judge(name, form.format(said), answer=str(value), answer_type="integer")
+        assert got.correct == (said == value)
+        assert got.parsed is not None
+
+
+@pytest.mark.parametrize("name", ["mmmu", "realworldqa", "mathvista"])
+def test_numbers_in_words(name):
+    for reply, correct in (("twenty-four", True), ("Twenty four.", True), ("two hundred", False)):
+        assert judge(name, reply, answer="24", answer_type="integer").correct == correct
+
+
+@pytest.mark.parametrize("name", ["pope", "hallusionbench", "realworldqa"])
+def test_yes_and_no(name):
+    answer = "Yes" if name == "realworldqa" else "yes"
+    assert judge(name, "Yes, it is.", answer=answer) == ("yes", True)
+    assert judge(name, "no.", answer=answer) == ("no", False)
+    assert judge(name, "yes and no", answer=answer) == (None, False)
+
+
+def test_realworldqa_compares_words_as_a_whole():
+    assert judge("realworldqa", " Route  66. ", answer="Route 66").correct
+    assert not judge("realworldqa", "66", answer="Route 66").correct
+
+
+@pytest.mark.parametrize(
+    ("reply", "gold", "correct"),
+    [
+        ("24", "24", True), ("The answer is 24 apples.", "24", True),
+        ("x = 3 + 21 = 24", "24", True), ("24.4", "24", False),
+        ("x = 3 + 21 = 24", "21", False), ("3.14159", "3.14", True), ("nine", "9", True),
+        ("It is the mitral valve.", "mitral valve", True), ("valves", "valve", False),
+        ("Monet", "['Monet', 'Claude Monet']", True), ("Manet", "['Monet', 'Manet']", True),
+        ("m", "Monet", False), ("[0, 1)", "[0, 1)", True), ("$6.00", "6", True),
+    ],
+)  # fmt: skip
+def test_open_questions_of_mmmu_are_judged_by_a_list_of_candidates(reply, gold, correct):
+    assert judge("mmmu", reply, answer=gold).correct == correct
+
+
+@pytest.mark.parametrize(
+    ("reply", "precision", "answer", "correct"),
+    [
+        ("1.5", "1.0", "1.5", True), ("1.52", "1.0", "1.5", True), ("1.52", "2.0", "1.5", False),
+        ("1.5 cm", "2.0", "1.50", True), ("1.57", "1.0", "1.5", False),
+    ],
+)  # fmt: skip
+def test_mathvista_rounds_to_the_rows_precision(reply, precision, answer, correct):
+    got = judge("mathvista", reply, answer=answer, answer_type="float", precision=precision)
+    assert got.correct == correct
+
+
+def test_mathvistas_other_kinds_of_answers():
+    assert not judge("mathvista", "5.4", answer="5", answer_type="integer").correct
+    assert judge("mathvista", "3 or 4", answer="3", answer_type="integer") == (None, False)
+    assert judge("mathvista", "[1,2, 3]", answer="[1, 2, 3]", answer_type="list").correct
+    assert judge("mathvista", "Triangle.", answer="triangle", answer_type="text").correct
+
+
+# Scores
+
+
+def table(correct, **columns) -> pd.DataFrame:
+    parsed = ["x"] * (len(correct) - 1) + [None]
+    columns = {"group": ["g"] * len(correct)} | columns
+    return pd.DataFrame({"correct": list(map(bool, correct)), "parsed": parsed, **columns})
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_score_has_accuracy_and_unparsed(name):
+    keys = dict.fromkeys(("qid", "answer", *ROWS["hallusionbench"]), ["0"] * 4)
+    got = BENCHMARKS[name].score(table([1, 1, 1, 0], **keys | {"group": ["g"] * 4}))
+    assert got["accuracy"] == pytest.approx(3 / 4)
+    assert got["unparsed"] == pytest.approx(1 / 4)
+    assert all(isinstance(value, float) for value in got.values())
+
+
+def test_3dsrbench_counts_circular_and_flip_by_hand():
+    qids = [
+        "AAAAAAAA", "AAAAAAAA-1", "AAAAAAAA-flip", "AAAAAAAA-flip-1",
+        "BBBBBBBB", "BBBBBBBB-1", "BBBBBBBB-flip", "BBBBBBBB-flip-1",
+    ]  # fmt: skip
+    groups = ["height_higher"] * 4 + ["multi_object_facing"] * 4
+    got = threedsrbench.score(table([1, 1, 1, 1, 1, 0, 1, 1], qid=qids, group=groups))
+    assert got["accuracy"] == pytest.approx(7 / 8)
+    assert got["circular_accuracy"] == pytest.approx(3 / 4)
+    assert got["flip_accuracy"] == pytest.approx(3 / 4)
+    assert got["flip_circular_accuracy"] == pytest.approx(1 / 2)
+    assert got["accuracy/group height"] == 1
+    assert got["accuracy/group multi_object"] == pytest.approx(3 / 4)
+    assert "accuracy/group location" not in got
+
+
+def test_3dsrbench_joins_rows_that_share_a_qid():
+    qids = ["A", "A", "A-flip", "A-flip"]
+    got = threedsrbench.score(table([1, 1, 1, 0], qid=qids))
+    assert got["circular_accuracy"] == pytest.approx(1 / 2)
+    assert got["flip_accuracy"] == got["flip_circular_accuracy"] == 0
+
+
+def test_vmcbench_means_over_datasets_and_over_samples():
+    groups = ["GQA", "GQA", "GQA", "VQAv2", "MMMU"]
+    got = vmcbench.score(table([1, 1, 0, 0, 1], group=groups))
+    assert got["accuracy"] == pytest.approx((2 / 3 + 0 + 1) / 3)
+    assert got["sample_accuracy"] == pytest.approx(3 / 5)
+    assert got["accuracy/GQA"] == pytest.approx(2 / 3)
+    assert got["accuracy/group reason"] == pytest.approx((2 / 3 + 1) / 2)
+    assert got["accuracy/group general"] == 0
+    assert "accuracy/group doc" not in got
+
+
+def test_hallusionbench_counts_questions_and_figures_by_hand():
+    keys = ("category", "subcategory", "set_id", "figure_id", "question_id")
+    rows = ["VD a 0 1 0", "VD a 0 1 1", "VD a 0 2 0", "VD a 0 2 1", "VS a 0 1 0"]
+    columns = dict(zip(keys, zip(*map(str.split, rows), strict=True), strict=True))
+    got = hallusionbench.score(table([1, 1, 0, 1, 1], **columns))
+    assert got["accuracy"] == pytest.approx(4 / 5)
+    assert got["question_accuracy"] == pytest.approx(2 / 3)
+    assert got["figure_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_chance():
+    two, four = dict.fromkeys("AB", "x"), dict.fromkeys("ABCD", "x")
+    assert chance([sample(options=two), sample(options=four)]) == pytest.approx(3 / 8)
+    assert chance([sample(answer="yes"), sample(answer="no"), sample(answer="yes")]) == 0.5
+    numbers = [sample(answer=each) for each in ("3", "3", "4")]
+    assert chance([*numbers, sample(options=two)]) == pytest.approx((2 + 1 / 2) / 4)
