@@ -124,7 +124,10 @@ def visual_tokens(vlm: VisionLanguageModel) -> int:
 
 
 def accuracies(vlm: VisionLanguageModel) -> list[dict]:
-    """Accuracy on the seven embedded sets, with images and blank ones, overall and by group."""
+    """Accuracy on the seven embedded sets, with images and blank ones, overall and by group.
+
+    Overall rows have an interval and the level of chance.
+    """
     rows = []
     for name in BENCHMARKS:
         samples = load_benchmark(name)
@@ -132,22 +135,23 @@ def accuracies(vlm: VisionLanguageModel) -> list[dict]:
         guess = chance(samples)
         for condition, asked in (("images", samples), ("blank images", samples.blanked())):
             replies = evaluate(vlm, asked, benchmark=name)
-            for group, part in (("all", replies), *replies.groupby("group")):
-                facts = {"benchmark": name, "condition": condition, "group": group}
-                rows.append(facts | _accuracy(part) | ({"chance": guess} if group == "all" else {}))
+            # Questions on one image are not independent: resample images.
+            interval = mean_interval(
+                replies["correct"], units=replies["image_source"], seed=EVALUATION_SEED
+            )
+            bounds = {"low": interval.low, "high": interval.high, "chance": guess}
+            facts = {"benchmark": name, "condition": condition}
+            rows.append(facts | {"group": "all"} | _shares(replies) | bounds)
+            rows += [
+                facts | {"group": group} | _shares(part) for group, part in replies.groupby("group")
+            ]
     return rows
 
 
-def _accuracy(replies: pd.DataFrame) -> dict[str, float]:
-    # Questions on one image are not independent: resample images.
-    interval = mean_interval(
-        replies["correct"], units=replies["image_source"], seed=EVALUATION_SEED
-    )
+def _shares(replies: pd.DataFrame) -> dict[str, float]:
     return {
         "questions": len(replies),
-        "accuracy": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
+        "accuracy": float(replies["correct"].mean()),
         "unparsed": float(replies["parsed"].isna().mean()),
     }
 

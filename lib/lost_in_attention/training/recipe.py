@@ -38,7 +38,7 @@ class TrainingConfig:
     alignment_steps: int = 1500
     alignment_batch: int = 32
     alignment_rates: tuple[float, float] = (1e-2, 1e-3)
-    looking_steps: int = 300
+    looking_steps: int = 500
     decoder_steps: int = 1400
     decoder_batch: int = 32
     decoder_rates: tuple[float, float] = (1e-2, 2e-3)
