@@ -53,7 +53,7 @@ def tokens_on_sphere() -> tuple[go.Figure, list[Slider]]:
         "xaxis": hidden | {"domain": [0, 1], "anchor": "y"},
         "yaxis": hidden | {"domain": [0.5, 1], "scaleanchor": "x"},
         "xaxis2": {
-            "anchor": "y2", "range": [-1.05, 1.05], "tickvals": [-1, 0, 1],
+            "anchor": "y2", "range": [-1.25, 1.25], "tickvals": [-1, 0, 1],
             "ticktext": ["one", "spread", "two groups"],
         },
         "yaxis2": {
@@ -70,33 +70,24 @@ def tokens_on_sphere() -> tuple[go.Figure, list[Slider]]:
 
 
 def _frame(place: float, view: float, curves: dict[int, list[float]]) -> go.Frame:
-    points = directions(place)
+    points, top = directions(place), math.log(TOKENS)
     rho = float(np.linalg.norm(points.mean(0)))
-    position = PLACES.index(place)
-    here, eighth = (curves[power][position] for power in (1, 8))
-    top = math.log(TOKENS)
+    here, eighth = (curves[power][PLACES.index(place)] for power in (1, 8))
     words = (
         f"Place {place:+.1f}: mean resultant length {rho:.2f}, TME {here:.3f} nats, "
         f"{top - here:.3f} below log {TOKENS}. With the 8th power {eighth:.3f}."
     )
-    data = [_outline(), *_points(points, view)]
-    for power, color, dash in ((1, GREEN, "solid"), (8, PINK, "dash")):
-        data.append(_curve(power, curves[power], color, dash))
     marks = {"color": [GREEN, PINK], "size": 12}
-    data.append(
-        go.Scatter(
-            x=[place, place], y=[here, eighth], mode="markers", marker=marks, xaxis="x2",
-            yaxis="y2", hoverinfo="skip",
-        )  # fmt: skip
-    )
     floor = [round(top - math.log(2), 4)] * 2
-    data.append(
-        go.Scatter(
-            x=[-1, 1], y=floor, mode="lines", line={"color": "gray", "dash": "dot"}, xaxis="x2",
-            yaxis="y2", hoverinfo="skip",
-        )  # fmt: skip
-    )
-    return go.Frame(name=words, data=data)
+    below = [
+        _curve("definition", curves[1], GREEN, "solid"),
+        _curve("8th power", curves[8], PINK, "dash"),
+        go.Scatter(x=[-1, 1], y=floor, mode="lines", line={"color": "gray", "dash": "dot"}),
+        go.Scatter(x=[place, place], y=[here, eighth], mode="markers", marker=marks),
+    ]
+    for trace in below:
+        trace.update(xaxis="x2", yaxis="y2", hoverinfo="skip")
+    return go.Frame(name=words, data=[_outline(), *_points(points, view), *below])
 
 
 def _outline() -> go.Scatter:
@@ -118,12 +109,10 @@ def _points(points: Float[np.ndarray, "tokens 3"], view: float) -> list[go.Scatt
     return drawn
 
 
-def _curve(power: int, values: list[float], color: str, dash: str) -> go.Scatter:
-    name = "definition" if power == 1 else "8th power"
-    label = ["" for _ in PLACES]
-    label[4] = name
+def _curve(name: str, values: list[float], color: str, dash: str) -> go.Scatter:
+    line = {"color": color, "dash": dash}
+    names = [name if place == 0.4 else "" for place in PLACES]
+    side = "top right" if name == "definition" else "bottom right"
     return go.Scatter(
-        x=list(PLACES), y=values, mode="lines+text", line={"color": color, "dash": dash},
-        text=label, textposition="bottom left" if power == 8 else "top center", xaxis="x2",
-        yaxis="y2", hoverinfo="skip",
-    )  # fmt: skip
+        x=PLACES, y=values, mode="lines+text", line=line, text=names, textposition=side
+    )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Float64
@@ -81,11 +82,9 @@ def check_alikeness(alikeness: Callable[[Matrix], float]) -> None:
     random = torch.Generator().manual_seed(2)
     for tokens in (3, 20):
         x = torch.eye(tokens, dtype=torch.float64)
-        rising = []
-        for share in (0.0, 0.2, 0.5, 1.0, 3.0, 10.0):
-            rising.append(float(alikeness(x + share)))
+        rising = [float(alikeness(x + common)) for common in (0.0, 0.2, 0.5, 1.0, 3.0, 10.0)]
         require_close(f"{tokens} orthogonal tokens", rising[0], 0)
-        steps = [b - a for a, b in zip(rising, rising[1:], strict=False)]
+        steps = [b - a for a, b in pairwise(rising)]
         require(min(steps) > 1e-6, f"a larger common part should raise it, got {rising}")
         equal = torch.ones(tokens, 4, dtype=torch.float64)
         require_close(f"{tokens} equal tokens", alikeness(equal), 1, tolerance=1e-6)
