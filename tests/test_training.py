@@ -17,6 +17,7 @@ from lost_in_attention.training.architecture import ARCHITECTURES, GRID
 from lost_in_attention.training.conversations import (
     EVERYTHING,
     LOOKING,
+    PLAIN,
     colours,
     digits,
     letters,
@@ -38,8 +39,8 @@ from lost_in_attention.training.scenes import training_scenes
 from lost_in_attention.training.tasks import TASKS, Turn
 
 SHORT = TrainingConfig(
-    name="short", architecture="llava", alignment_steps=3, alignment_batch=4, looking_steps=2,
-    decoder_steps=4, decoder_batch=4, decoder_scenes=8, joint_steps=2, joint_batch=2,
+    name="short", architecture="llava", alignment_steps=3, alignment_batch=4, looking_steps=1,
+    plain_steps=1, decoder_steps=4, decoder_batch=4, decoder_scenes=8, joint_steps=2, joint_batch=2,
 )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def test_lists_of_letters_need_no_image(scenes):
 def test_tasks_put_the_benchmarks_own_prompts(scenes, name, tmp_path):
     """Some turns hold the official wording, and the lettered answers stand among the options."""
     rng = np.random.default_rng(3)
-    turns = [turn for scene in scenes for turn in [TASKS[name](scene, rng)] if turn]
+    turns = [turn for scene in scenes for turn in [TASKS[name](scene, rng, plain=False)] if turn]
     assert len(turns) > 20
     for turn in turns:
         assert turn.answer and not turn.given
@@ -137,6 +138,19 @@ def test_tasks_put_the_benchmarks_own_prompts(scenes, name, tmp_path):
     }
     assert set(instructions) == set(BENCHMARKS)
     assert any(instructions[name] in turn.question for turn in turns)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_plain_questions_have_no_options(scenes, name):
+    rng = np.random.default_rng(5)
+    turns = [turn for s in scenes for turn in [TASKS[name](s, rng, plain=True)] if turn]
+    assert all("\n" not in turn.question and turn.answer not in LETTERS for turn in turns)
+
+
+def test_lessons_follow_each_other():
+    config = TrainingConfig(looking_steps=3, plain_steps=2)
+    lessons = [recipe.lesson_at(step, config) for step in range(7)]
+    assert lessons == [LOOKING] * 3 + [PLAIN] * 2 + [EVERYTHING] * 2
 
 
 def test_lessons_differ(scenes):

@@ -16,14 +16,20 @@ def question(scene: Scene, rng: np.random.Generator) -> dict[str, str] | None:
     return ask(scene, rng)
 
 
+def options(row: dict[str, str]) -> dict[str, str]:
+    """The lettered options that stand in a question; none where it asks for a number."""
+    lines = row["question"].split("\n")[1:-1]
+    return dict(line.split(". ", 1) for line in lines)
+
+
 def quarter(scene: Scene, rng: np.random.Generator) -> dict[str, str] | None:
     clear = [d for d in unique_digits(scene) if quadrant(d)]
     if not clear:
         return None
     [digit] = choose(clear, 1, rng)
     place = quadrant(digit)
-    options, answer = lettered(place, [p for p in PLACES if p != place], rng)
-    lines = [f"{letter}. {text}" for letter, text in options.items()]
+    letters, answer = lettered(place, [p for p in PLACES if p != place], rng)
+    lines = [f"{letter}. {text}" for letter, text in letters.items()]
     text = "\n".join([f"Where in the image is the {digit.name}?", *lines, LETTER])
     return {"question": text, "answer": answer}
 

@@ -7,7 +7,7 @@ are given, in random order, and what follows each is learned: so the model must 
 digit up, and cannot scan.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +26,6 @@ from lost_in_attention.digits.facts import (
 from lost_in_attention.training import tasks
 from lost_in_attention.training.tasks import Task, Turn
 
-QUESTIONS_PER_CONVERSATION = 4
 LISTS_PER_CONVERSATION = 2
 _PAIRS = 5
 _SUMS = 5
@@ -34,10 +33,16 @@ _CLEARLY_TALLER = 3
 
 
 class Lesson(NamedTuple):
-    """What is talked about: the lists of a conversation of lists, the tasks of one of questions."""
+    """What is talked about.
 
-    lists: tuple[Task, ...]
+    The lists that a conversation of lists draws from; the tasks of a conversation of
+    questions, how many it holds, and whether they are put plainly.
+    """
+
+    lists: tuple[Callable[[Scene, np.random.Generator], Turn], ...]
     tasks: tuple[Task, ...]
+    questions: int
+    plain: bool
 
 
 def list_conversation(scene: Scene, lesson: Lesson, rng: np.random.Generator) -> list[Turn]:
@@ -48,8 +53,9 @@ def list_conversation(scene: Scene, lesson: Lesson, rng: np.random.Generator) ->
 def question_conversation(scene: Scene, lesson: Lesson, rng: np.random.Generator) -> list[Turn]:
     """A few questions, each drawn until the scene allows it."""
     turns: list[Turn] = []
-    while len(turns) < QUESTIONS_PER_CONVERSATION:
-        turn = lesson.tasks[rng.integers(len(lesson.tasks))](scene, rng)
+    while len(turns) < lesson.questions:
+        task = lesson.tasks[rng.integers(len(lesson.tasks))]
+        turn = task(scene, rng, plain=lesson.plain)
         turns += [turn] if turn else []
     return turns
 
@@ -108,11 +114,14 @@ def letters(scene: Scene, rng: np.random.Generator) -> Turn:
     return _list(asked, ((text, options[text]) for text in choose(texts, len(texts), rng)))
 
 
-# Looking a digit up comes first: with all tasks at once it is learned far more slowly.
-LOOKING = Lesson(lists=(digits, letters), tasks=(tasks.pope,))
-EVERYTHING = Lesson(
-    lists=(digits, colours, pairs, sums, letters), tasks=tuple(tasks.TASKS.values())
-)
+_LISTS = (digits, colours, pairs, sums, letters)
+_TASKS = tuple(tasks.TASKS.values())
+
+# Looking a digit up comes first: with all tasks at once it is learned far more slowly.  Plain
+# questions are short, so that a conversation holds many.
+LOOKING = Lesson((digits, letters), (tasks.pope,), questions=4, plain=True)
+PLAIN = Lesson(_LISTS, _TASKS, questions=10, plain=True)
+EVERYTHING = Lesson(_LISTS, _TASKS, questions=4, plain=False)
 
 
 def _list(asked: str, items: Iterable[tuple[str, str]]) -> Turn:

@@ -56,7 +56,7 @@ def dialogue_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Mean cross-entropy of the answers' tokens: lists on half of the scenes, questions on half.
 
-    The two halves differ in length, so each is its own batch: less padding.
+    The two halves weigh the same.  They differ in length, so each is its own batch: less padding.
     """
     half = len(scenes) // 2
     parts = [
@@ -66,12 +66,12 @@ def dialogue_loss(
             (question_conversation, slice(half, None)),
         )
     ]
-    logits, targets = (torch.cat(values) for values in zip(*parts, strict=True))
+    losses = [F.cross_entropy(logits.float(), targets) for logits, targets in parts]
     numbers = {
         f"{name}_accuracy": (got.argmax(-1) == wanted).float().mean().item()
         for name, (got, wanted) in zip(("list", "question"), parts, strict=True)
     }
-    return F.cross_entropy(logits.float(), targets), numbers
+    return sum(losses) / len(losses), numbers
 
 
 def _answers(

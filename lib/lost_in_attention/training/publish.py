@@ -52,7 +52,8 @@ and sheared a little in training.
    the classifier.
 2. Decoder, {decoder_steps} steps of {decoder_batch} conversations on
    {decoder_scenes} scenes, vision tower frozen. The first {looking_steps} steps teach to look
-   digits up and to tell whether there is one; then all seven kinds of questions follow.
+   digits up and to tell whether there is one, {plain_steps} steps teach all kinds of questions
+   without options, the others teach them in the benchmarks' wording.
 3. Joint, {joint_steps} steps of {joint_batch} conversations, all weights.
 
 Muon for weight matrices, AdamW for the rest.

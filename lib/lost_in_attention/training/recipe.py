@@ -17,6 +17,8 @@ from lost_in_attention.training.architecture import ARCHITECTURES
 from lost_in_attention.training.conversations import (
     EVERYTHING,
     LOOKING,
+    PLAIN,
+    Lesson,
     list_conversation,
     question_conversation,
 )
@@ -39,7 +41,8 @@ class TrainingConfig:
     alignment_batch: int = 32
     alignment_rates: tuple[float, float] = (1e-2, 1e-3)
     looking_steps: int = 500
-    decoder_steps: int = 1400
+    plain_steps: int = 1000
+    decoder_steps: int = 2600
     decoder_batch: int = 32
     decoder_rates: tuple[float, float] = (1e-2, 2e-3)
     decoder_scenes: int = 8000
@@ -98,6 +101,13 @@ def snapshot_steps(steps: int) -> list[int]:
     return [0, *sorted({int(s) for s in np.geomspace(10, steps / 2, 6)})]
 
 
+def lesson_at(step: int, config: TrainingConfig) -> Lesson:
+    """What a step of the decoder's phase teaches: looking, then plain questions, then all."""
+    if step < config.looking_steps:
+        return LOOKING
+    return PLAIN if step < config.looking_steps + config.plain_steps else EVERYTHING
+
+
 def _alignment(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
     aligner = Aligner(vlm).to(vlm.device)
 
@@ -119,8 +129,8 @@ def _decoder(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
 
     def loss(step: int):
         rng = np.random.default_rng([_seed(config, 3), step])
-        lesson = LOOKING if step < config.looking_steps else EVERYTHING
-        return dialogue_loss(vlm, *stock().batch(config.decoder_batch, rng), lesson, rng)
+        batch = stock().batch(config.decoder_batch, rng)
+        return dialogue_loss(vlm, *batch, lesson_at(step, config), rng)
 
     trainable = [p for p in vlm.model.parameters() if p.requires_grad]
     return Phase(

@@ -1,12 +1,13 @@
 """The benchmarks' questions on a training scene, as a turn of a conversation.
 
 Prompts come from the benchmarks themselves, so that a model meets in training what it is
-asked later.  Half of the time a multiple-choice question is put without the official wording,
-or without any options, where the option's text is the answer.
+asked later.  A question can be put plainly: without options or instruction, answered by the
+option's text.  Where it need not be, it is put in the official wording half of the time, with
+bare options or plainly otherwise.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,48 +36,54 @@ class Turn(NamedTuple):
     given: tuple[tuple[int, int], ...] = ()
 
 
-Task = Callable[[Scene, np.random.Generator], Turn | None]
+class Task(Protocol):
+    def __call__(self, scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None: ...
 
 
-def pope(scene: Scene, rng: np.random.Generator) -> Turn:
+def pope(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn:
     present = rng.random() < 0.5
     values = [d.digit for d in scene.digits]
     value = int(rng.choice(values)) if present else absent_digit(scene, rng)
     text = existence_question(value)
-    if rng.random() < _OFFICIAL_SHARE:
+    if not plain and rng.random() < _OFFICIAL_SHARE:
         text = BENCHMARKS["pope"].prompt({"question": text})
     return Turn(text, "yes" if present else "no")
 
 
-def real_world(scene: Scene, rng: np.random.Generator) -> Turn | None:
+def real_world(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
     row = realworldqa.question(scene, rng)
-    return row and Turn(BENCHMARKS["realworldqa"].prompt(row), row["answer"])
+    if row is None:
+        return None
+    if plain:
+        head, options = row["question"].split("\n")[0], realworldqa.options(row)
+        return Turn(head, options.get(row["answer"], row["answer"]))
+    return Turn(BENCHMARKS["realworldqa"].prompt(row), row["answer"])
 
 
-def three_d(scene: Scene, rng: np.random.Generator) -> Turn | None:
+def three_d(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
     row = threedsrbench.question(scene, rng)
-    return row and _choice("3dsrbench", row | {"C": None, "D": None}, row, rng)
+    return row and _choice("3dsrbench", row | {"C": None, "D": None}, row, rng, plain=plain)
 
 
-def vmc(scene: Scene, rng: np.random.Generator) -> Turn | None:
+def vmc(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
     row = vmcbench.question(scene, rng)
-    return row and _choice("vmcbench", row, row, rng)
+    return row and _choice("vmcbench", row, row, rng, plain=plain)
 
 
-def multi_discipline(scene: Scene, rng: np.random.Generator) -> Turn | None:
+def multi_discipline(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
     row = mmmu.question(scene, rng)
     if row is None:
         return None
     options = dict(zip(LETTERS, mmmu.options(row), strict=False))
-    turn = _choice("mmmu", row, row | options, rng)
+    turn = _choice("mmmu", row, row | options, rng, plain=plain)
     return turn._replace(question=turn.question.removeprefix(mmmu.MARKER))
 
 
-def hallusion(scene: Scene, rng: np.random.Generator) -> Turn:
+def hallusion(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn:
     return Turn(*hallusionbench.question(scene, rng))
 
 
-def math(scene: Scene, rng: np.random.Generator) -> Turn | None:
+def math(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
     row = mathvista.question(scene, rng)
     if row is None:
         return None
@@ -84,7 +91,7 @@ def math(scene: Scene, rng: np.random.Generator) -> Turn | None:
     options = dict(zip(LETTERS, choices, strict=False))
     letter = LETTERS[choices.index(row["answer"])] if choices else row["answer"]
     row |= {"unit": None, "precision": None}
-    return _choice("mathvista", row, row | options | {"answer": letter}, rng)
+    return _choice("mathvista", row, row | options | {"answer": letter}, rng, plain=plain)
 
 
 TASKS: dict[str, Task] = {
@@ -99,14 +106,19 @@ TASKS: dict[str, Task] = {
 
 
 def _choice(
-    benchmark: str, row: Mapping, lettered: Mapping[str, str], rng: np.random.Generator
+    benchmark: str,
+    row: Mapping,
+    lettered: Mapping[str, str],
+    rng: np.random.Generator,
+    *,
+    plain: bool,
 ) -> Turn:
     """The question as the benchmark puts it, with bare options, or plain.
 
     `lettered` holds the options and the answer's letter.
     """
     answer = lettered["answer"]
-    draw = rng.random()
+    draw = 1.0 if plain else rng.random()
     if draw < _OFFICIAL_SHARE:
         return Turn(BENCHMARKS[benchmark].prompt(row), answer)
     options = [f"{letter}. {lettered[letter]}" for letter in LETTERS if lettered.get(letter)]
