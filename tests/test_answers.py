@@ -44,6 +44,10 @@ def spelled(value: int, joint: str = "-") -> str:
         (r"\boxed{A}", "A"), ("A\nbecause it purrs", "A"), ("A because", "A"),
         ("B. dog", "B"), ("(A) cat", "A"),
         ("B: it barks", "B"), ("B, B and again B", "B"),
+        # Lower case, where no article can be meant.
+        ("(b)", "B"), ("b.", "B"), ("the answer is b", "B"), ("answer: (b).", "B"),
+        ("the correct answer is option a.", "A"), ("the answer is a red fox", "C"),
+        ("not option b", None), ("the answer is bad", None), ("it is b", None),
         ("dog", "B"), ("Dog.", "B"), ("It is a  red FOX.", "C"), ("a dog", "B"),
         # The English words A and I are no letters.
         ("A dog", "B"), ("I see a cat", "A"), ("A nice picture", None), ("I'm not sure", None),
@@ -68,6 +72,26 @@ def test_letters(reply, parsed):
 )  # fmt: skip
 def test_letters_inside_an_options_text_do_not_count(reply, parsed):
     assert letter(reply, TRICKY) == parsed
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "parsed"),
+    [
+        ("It is dark red.", {"A": "red", "B": "dark red"}, "B"),
+        ("red, not dark red", {"A": "red", "B": "dark red"}, None),
+        ("It is 10.5", {"A": "10", "B": "10.5"}, "B"),
+        ("It is 10.5", {"A": "10", "B": "5"}, None),
+        ("It is 1,000.", {"A": "1", "B": "1,000"}, "B"),
+        ("It is -5", {"A": "5", "B": "7"}, None),
+        ("It is \N{MINUS SIGN}5", {"A": "5", "B": "-5"}, "B"),
+        ("cat", {"A": "cat", "B": "Cat"}, None),
+        ("It is a cat.", {"A": "cat", "B": "Cat"}, None),
+        ("It is a cat.", {"A": "", "B": "cat"}, "B"),
+        ("I say f(x)", {"A": "f(y)", "B": "f(x)"}, "B"),
+    ],
+)
+def test_texts_of_options_are_read_as_a_whole(reply, options, parsed):
+    assert letter(reply, options) == parsed
 
 
 def test_an_option_that_is_a_letter_is_named_by_its_own_letter():
@@ -100,6 +124,7 @@ def test_yes_and_no_count_wherever_they_stand(before, after, word, capital):
         ("24", 24), ("24.", 24), ("24.0", 24), ("twenty-four", 24), ("Twenty four.", 24),
         ("There are 24 of them.", 24), ("1,000", 1000), ("1,234,567", 1234567), ("-3", -3),
         (".5", 0.5), ("0.50", 0.5), ("3 + 4 = 7", 7), ("$12.50", 12.5), ("50%", 50),
+        ("\N{MINUS SIGN}3", -3), ("8-3", None),
         ("<answer>seven</answer>", 7), ("4, that is four", 4), ("ninety", 90), ("sixteen", 16),
         ("", None), ("many", None), ("3 or 4", None), ("1/2", None), ("1,2", None),
         ("two hundred", None), ("5 million", None), ("someone", None), ("tenant", None),
@@ -140,4 +165,5 @@ def test_texts_are_compared_without_case_space_and_last_stop():
     assert normalised(".5") == ".5"
     assert mentions("It's the Red Fox!", "red fox")
     assert not mentions("foxes", "fox")
+    assert not mentions("3.14", "14") and mentions("It is 3.14.", "3.14")
     assert not mentions("fox", "")

@@ -1,20 +1,28 @@
 """The seven benchmarks on small tables in the published columns: load, prompt, judge, score."""
 
+from functools import cache
+from io import BytesIO
+from types import SimpleNamespace
+
 import datasets
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from lost_in_attention import evaluate as evaluation
 from lost_in_attention.benchmarks import (
     BENCHMARKS,
     Sample,
+    base,
     chance,
     hallusionbench,
     load_benchmark,
     mathvista,
     mmmu,
+    realworldqa,
     threedsrbench,
     vmcbench,
 )
@@ -85,6 +93,18 @@ def judge(name, reply, **changes):
     return BENCHMARKS[name].judge(reply, sample(name, **changes))
 
 
+@pytest.fixture
+def evaluated(monkeypatch):
+    """The table of `evaluate` where each sample's reply is given."""
+
+    def table_of(name, samples, replies) -> pd.DataFrame:
+        monkeypatch.setattr(evaluation, "replies", lambda *_, **__: replies)
+        vlm = SimpleNamespace(name="given", device=torch.device("cpu"))
+        return evaluation.evaluate(vlm, samples, benchmark=name, batch_size=len(replies))
+
+    return table_of
+
+
 # Loading
 
 
@@ -95,14 +115,6 @@ def test_a_local_folder_of_published_rows(name, tmp_path):
     assert loaded.images[0].mode == "RGB"
     assert loaded.prompt == BENCHMARKS[name].prompt(ROWS[name])
     assert loaded.question == ROWS[name]["question"]
-
-
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_every_gold_answer_of_the_embedded_set_is_right(name):
-    for drawn in load_benchmark(name).draw(40, seed=3):
-        parsed, correct = BENCHMARKS[name].judge(drawn.answer, drawn)
-        assert correct and parsed is not None
-        assert BENCHMARKS[name].judge("", drawn) == (None, False)
 
 
 def test_what_the_rows_become(tmp_path):
@@ -133,6 +145,39 @@ def test_mmmu_keeps_markers_and_the_order_of_images(tmp_path):
     assert got.prompt.count("<image 1>") == 2 and got.prompt.count("<image 2>") == 1
     assert [image.getpixel((0, 0))[0] for image in got.images] == [1, 2]
     assert got.options == {"A": "older <image 1>", "B": "both's", "C": "neither"}
+
+
+def test_mmmu_reads_open_questions_with_several_answers(tmp_path):
+    opened = {"question_type": "open", "options": "[]", "answer": "['24', 'two dozen']"}
+    got = only(tmp_path, "mmmu", **opened)
+    assert (got.options, got.answer) == ({}, "['24', 'two dozen']")
+    for reply, correct in (("twenty-four", True), ("Two dozen eggs", True), ("2", False)):
+        assert mmmu.judge(reply, got).correct == correct
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "wrong"),
+    [("3", "three.", "4"), ("Yes", "yes.", "No"), ("Stop sign", " stop  SIGN.", "sign")],
+)
+def test_realworldqa_reads_questions_without_options(answer, right, wrong, tmp_path):
+    got = only(tmp_path, "realworldqa", question="What? Please answer briefly.", answer=answer)
+    assert (got.options, got.group) == ({}, "words")
+    assert realworldqa.judge(right, got).correct and not realworldqa.judge(wrong, got).correct
+
+
+def test_mathvista_reads_precision_as_the_float_it_is_stored_as(tmp_path):
+    got = only(tmp_path, "mathvista", answer="2.50", precision=2.0)
+    assert got.fields["precision"] == "2.0"
+    assert mathvista.judge("2.504", got) == ("2.50", True)
+    assert mathvista.judge("2.51", got) == ("2.51", False)
+
+
+def test_mathvista_reads_choices_and_judges_their_text(tmp_path):
+    got = only(tmp_path, "mathvista", **CHOICES | {"choices": ["12 cm", "15 cm "]})
+    assert (got.options, got.answer) == ({"A": "12 cm", "B": "15 cm"}, "15 cm")
+    for reply in ("B", "(B)", "15 cm", "The answer is 15 cm."):
+        assert mathvista.judge(reply, got) == ("15 cm", True)
+    assert mathvista.judge("A", got) == ("12 cm", False)
 
 
 def test_hallusionbench_has_questions_without_an_image(tmp_path):
@@ -183,6 +228,68 @@ def test_hub_ids_and_their_configurations(name, source, split, asked, monkeypatc
     assert calls == [asked]
 
 
+# The table of an evaluation
+
+
+def rows_of(name, **columns) -> list[dict]:
+    """One row for each value of the columns."""
+    return [ROWS[name] | change for change in pd.DataFrame(columns).to_dict("records")]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_no_field_of_a_sample_overwrites_a_column(name, tmp_path, evaluated):
+    one = only(tmp_path, name)
+    columns = set(evaluated("pope", [sample("pope")], ["?"]).columns)
+    assert columns.isdisjoint(one.fields)
+    assert set(evaluated(name, [one], ["?"]).columns) == columns | set(one.fields)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_right_replies_score_one_and_empty_ones_nothing(name, evaluated):
+    samples = load_benchmark(name)[:60]
+    got = evaluated(name, samples, [each.answer for each in samples])
+    scores = BENCHMARKS[name].score(got)
+    assert scores.pop("unparsed") == 0
+    scores.pop("yes_ratio", None)
+    assert set(scores.values()) == {1.0}
+    got = BENCHMARKS[name].score(evaluated(name, samples, [""] * 60))
+    assert (got["accuracy"], got["unparsed"]) == (0, 1)
+
+
+def test_3dsrbench_from_rows_to_scores(tmp_path, evaluated):
+    qids = ["AAAAAAAA", "AAAAAAAA-1", "AAAAAAAA-flip", "AAAAAAAA-flip-1"]
+    rows = rows_of("3dsrbench", index=qids, qid=qids, answer=["A", "B", "B", "A"])
+    samples = load_benchmark("3dsrbench", folder_of(tmp_path, "3dsrbench", *rows))
+    assert {each.image_source for each in samples} == {"AAAAAAAA"}
+    got = threedsrbench.score(evaluated("3dsrbench", samples, ["A", "B", "B", "B"]))
+    assert got["accuracy"] == pytest.approx(3 / 4)
+    assert got["circular_accuracy"] == got["flip_accuracy"] == pytest.approx(1 / 2)
+    assert got["flip_circular_accuracy"] == 0
+
+
+def test_vmcbench_from_rows_to_both_means(tmp_path, evaluated):
+    rows = rows_of("vmcbench", index=[0, 1, 2], category=["GQA", "GQA", "OCRVQA"])
+    samples = load_benchmark("vmcbench", folder_of(tmp_path, "vmcbench", *rows))
+    got = vmcbench.score(evaluated("vmcbench", samples, ["D", "a fox", "A"]))
+    assert got["accuracy"] == pytest.approx(1 / 2)
+    assert got["sample_accuracy"] == pytest.approx(2 / 3)
+    assert (got["accuracy/group reason"], got["accuracy/group ocr"]) == (1, 0)
+
+
+def test_hallusionbench_from_rows_to_scores(tmp_path, evaluated):
+    """Two questions on a figure and on its edited twin; one reply of four is wrong."""
+    rows = rows_of(
+        "hallusionbench",
+        figure_id=["0", "0", "1", "1"],
+        question_id=["0", "1", "0", "1"],
+        gt_answer=["1", "0", "0", "1"],
+    )
+    samples = load_benchmark("hallusionbench", folder_of(tmp_path, "hallusionbench", *rows))
+    got = hallusionbench.score(evaluated("hallusionbench", samples, ["yes", "no", "yes", "yes"]))
+    assert got["accuracy"] == pytest.approx(3 / 4)
+    assert got["question_accuracy"] == got["figure_accuracy"] == pytest.approx(1 / 2)
+
+
 # Refusals
 
 
@@ -222,6 +329,26 @@ def test_an_unreadable_picture_names_row_and_column(name, tmp_path):
         samples[0]
 
 
+def damaged() -> dict[str, bytes]:
+    file = BytesIO()
+    # Large enough for a second chunk of pixels, which is read after the file is opened.
+    Image.effect_noise((400, 400), 50).save(file, "PNG")
+    png = file.getvalue()
+    head, _, tail = png.rpartition(b"IDAT")
+    return {
+        "empty": b"",
+        "cut off": png[: len(png) // 2],
+        "broken chunk": head + bytes(4) + tail,
+        "too large": b"P6 65535 65535 255 ",
+    }
+
+
+@pytest.mark.parametrize("kind", damaged())
+def test_damaged_pictures_name_row_and_column(kind):
+    with pytest.raises(ValueError, match="row 3, column 'image': cannot be decoded: "):
+        base.picture({"image": {"bytes": damaged()[kind], "path": None}}, 3)
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
@@ -230,6 +357,12 @@ def test_an_unreadable_picture_names_row_and_column(name, tmp_path):
         ("3dsrbench", {"answer": "D"}, r"'answer': expected one of \['A', 'B'\], got 'D'"),
         ("mmmu", {"answer": "D"}, r"'answer': expected one of \['A', 'B', 'C'\], got 'D'"),
         ("mmmu", {"options": "['one', "}, "'options': expected a list as text, got "),
+        ("mmmu", {"options": "'one'"}, "'options': expected a list as text, got "),
+        ("mmmu", {"options": None}, "'options': expected a list as text, got None"),
+        ("mmmu", {"image_2": None}, "'image_2': expected a picture for the marker <image 2>, got"),
+        ("pope", {"answer": None}, r"'answer': expected one of \['yes', 'no'\], got 'none'"),
+        ("vmcbench", {"image": None}, "'image': cannot be decoded: An image should have"),
+        ("mathvista", {"answer": "long"}, "'answer': expected a number, got 'long'"),
         ("mmmu", {"id": "Art12"}, "'id': expected such as 'validation_Art_1', got 'Art12'"),
         ("vmcbench", {"answer": "E"}, r"'answer': expected one of .*'D'\], got 'E'"),
         ("hallusionbench", {"gt_answer": "2"}, r"'gt_answer': expected one of \['0', '1'\], got"),
@@ -238,8 +371,7 @@ def test_an_unreadable_picture_names_row_and_column(name, tmp_path):
 )  # fmt: skip
 def test_strange_values_name_row_and_column(name, changes, message, tmp_path):
     bad = ROWS[name] | changes
-    good = bad if name == "mathvista" else ROWS[name]
-    samples = load_benchmark(name, folder_of(tmp_path, name, good, bad))
+    samples = load_benchmark(name, folder_of(tmp_path, name, ROWS[name], bad))
     with pytest.raises(ValueError, match=f"row 1, column {message}"):
         samples[1]
 
@@ -247,23 +379,52 @@ def test_strange_values_name_row_and_column(name, changes, message, tmp_path):
 # Prompts
 
 
-def test_prompts():
-    lettered = "Options:\nA. the lamp\nB. the chair\n"
-    assert BENCHMARKS["pope"].prompt(ROWS["pope"]).endswith("single word or phrase.")
-    assert BENCHMARKS["hallusionbench"].prompt(ROWS["hallusionbench"]) == "Is it round?"
-    assert threedsrbench.prompt(ROWS["3dsrbench"] | {"C": "nan", "D": ""}) == (
-        f"Question: Which is higher?\n{lettered}"
-        "Please select the correct answer from the options above."
+PROMPTS = {
+    "pope": """Is there a dog in the image?
+Answer the question using a single word or phrase.""",
+    "realworldqa": """Where is the car?
+A. Left
+B. Right
+Answer with the letter only.""",
+    "3dsrbench": """Question: Which is higher?
+Options:
+A. the lamp
+B. the chair
+Please select the correct answer from the options above.""",
+    "mmmu": """Compare <image 1> with <image 2>.
+A. older <image 1>
+B. both's
+C. neither
+Answer with the option's letter from the given choices directly.""",
+    "vmcbench": """Question: What is it?
+Options:
+A. a cat
+B. a dog
+C. a cow
+D. a fox
+Answer ONLY option's letter from the given choices.""",
+    "hallusionbench": "Is it round?",
+    "mathvista": """Hint: Please answer the question requiring a floating-point number with 1 \
+decimal place and provide the final value, e.g., 1.2, 1.3, 1.5, at the end.
+Question: How long is it? (Unit: cm)""",
+}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_wording_of_the_originals(name):
+    assert BENCHMARKS[name].prompt(ROWS[name]) == PROMPTS[name]
+
+
+def test_an_open_question_of_mmmu_asks_for_a_word():
+    assert mmmu.prompt(ROWS["mmmu"] | {"question_type": "open", "options": "[]"}) == (
+        "Compare <image 1> with <image 2>.\nAnswer the question using a single word or phrase."
     )
-    assert vmcbench.prompt(ROWS["vmcbench"]).endswith(
-        "D. a fox\nAnswer ONLY option's letter from the given choices."
-    )
-    closed = mmmu.prompt(ROWS["mmmu"]).split("\n")
-    assert closed[1] == "A. older <image 1>" and closed[-1].startswith("Answer with the option's")
-    opened = mmmu.prompt(ROWS["mmmu"] | {"question_type": "open", "options": "[]"})
-    assert opened == "Compare <image 1> with <image 2>.\n" + (
-        "Answer the question using a single word or phrase."
-    )
+
+
+@pytest.mark.parametrize("none", [None, "nan", "", float("nan")])
+def test_options_that_are_not_there_are_not_asked(none):
+    row = ROWS["3dsrbench"] | {"C": none, "D": none}
+    assert threedsrbench.prompt(row) == PROMPTS["3dsrbench"]
 
 
 @pytest.mark.parametrize(
@@ -313,6 +474,48 @@ def test_a_gold_answer_scores_in_any_form_and_no_other_option_does(name, texts, 
         parsed, correct = judge(name, form.format(letter, text), answer=answer, options=options)
         assert correct == (letter == gold)
         assert parsed == (text if name == "mathvista" else letter)
+
+
+@cache
+def embedded(name) -> list[Sample]:
+    return list(load_benchmark(name).draw(80, seed=3))
+
+
+def answers_of(one: Sample) -> set[str]:
+    """The gold answer of an embedded sample and what else could have been said."""
+    if one.options:
+        return set(one.options.values() if one.answer in one.options.values() else one.options)
+    if one.answer in ("yes", "no"):
+        return {"yes", "no"}
+    digits = {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"}
+    return digits if one.answer in digits else {str(value) for value in range(20)}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(st.data())
+def test_of_all_answers_to_an_embedded_question_only_the_gold_one_is_right(name, data):
+    one = data.draw(st.sampled_from(embedded(name)))
+    said = data.draw(st.sampled_from(sorted(answers_of(one))))
+    letters = [letter for letter, text in one.options.items() if said in (letter, text)]
+    if letters:
+        form = data.draw(st.sampled_from((*FORMS, *TEXT_FORMS)))
+        reply = form.format(letters[0], one.options[letters[0]])
+    else:
+        forms = ("{}", "{}.", " {}\n", "It is {}.", "<answer>{}</answer>")
+        reply = data.draw(st.sampled_from(forms)).format(
+            data.draw(st.sampled_from((said, said.upper(), said.capitalize())))
+        )
+    parsed, correct = BENCHMARKS[name].judge(reply, one)
+    assert parsed is not None
+    assert correct == (said == one.answer)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_an_empty_reply_is_unparsed(name):
+    for one in embedded(name):
+        for reply in ("", "  \n", "<answer> </answer>"):
+            assert BENCHMARKS[name].judge(reply, one) == (None, False)
 
 
 @pytest.mark.parametrize("name", LETTERED)
@@ -385,6 +588,7 @@ def test_mathvista_rounds_to_the_rows_precision(reply, precision, answer, correc
 def test_mathvistas_other_kinds_of_answers():
     assert not judge("mathvista", "5.4", answer="5", answer_type="integer").correct
     assert judge("mathvista", "3 or 4", answer="3", answer_type="integer") == (None, False)
+    assert judge("mathvista", "1000", answer="1,000", answer_type="integer").correct
     assert judge("mathvista", "[1,2, 3]", answer="[1, 2, 3]", answer_type="list").correct
     assert judge("mathvista", "Triangle.", answer="triangle", answer_type="text").correct
 
@@ -457,3 +661,8 @@ def test_chance():
     assert chance([sample(answer="yes"), sample(answer="no"), sample(answer="yes")]) == 0.5
     numbers = [sample(answer=each) for each in ("3", "3", "4")]
     assert chance([*numbers, sample(options=two)]) == pytest.approx((2 + 1 / 2) / 4)
+
+
+def test_chance_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="samples: expected at least one, got none"):
+        chance([])

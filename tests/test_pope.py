@@ -1,5 +1,7 @@
 """POPE: its score, its embedded set, and drawing and blanking samples."""
 
+from math import isnan
+
 import pandas as pd
 import pytest
 
@@ -9,15 +11,15 @@ from lost_in_attention.benchmarks.pope import INSTRUCTION, score
 
 def test_score_by_hand():
     table = pd.DataFrame(
-        {"answer": ["yes", "yes", "no", "no", "no"], "parsed": ["yes", "no", "yes", "no", None]}
+        {"answer": ["yes", "yes", "no", "no", "no"], "parsed": ["yes", "no", "yes", "yes", None]}
     )
     table["correct"] = table["answer"] == table["parsed"]
     got = score(table)
-    assert got["accuracy"] == pytest.approx(2 / 5)
-    assert got["precision"] == pytest.approx(1 / 2)
+    assert got["accuracy"] == pytest.approx(1 / 5)
+    assert got["precision"] == pytest.approx(1 / 3)
     assert got["recall"] == pytest.approx(1 / 2)
-    assert got["f1"] == pytest.approx(1 / 2)
-    assert got["yes_ratio"] == pytest.approx(2 / 5)
+    assert got["f1"] == pytest.approx(2 / 5)
+    assert got["yes_ratio"] == pytest.approx(3 / 5)
     assert got["unparsed"] == pytest.approx(1 / 5)
 
 
@@ -27,6 +29,13 @@ def test_f1_is_the_harmonic_mean_with_unparsed_replies():
     got = score(table)
     mean = 2 * got["precision"] * got["recall"] / (got["precision"] + got["recall"])
     assert got["f1"] == pytest.approx(mean)
+
+
+def test_precision_is_nan_where_nothing_is_a_yes():
+    table = pd.DataFrame({"answer": ["yes", "no"], "parsed": ["no", "no"]})
+    got = score(table.assign(correct=table["answer"] == table["parsed"]))
+    assert isnan(got["precision"])
+    assert got["recall"] == got["f1"] == 0
 
 
 def test_the_embedded_set():

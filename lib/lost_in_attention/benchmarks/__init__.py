@@ -63,7 +63,11 @@ def chance(samples: Sequence[Sample]) -> float:
 
     A guess among the options, or between yes and no; for open questions, whose answers are
     countless, the commonest answer to the benchmark's open questions.
+
+    Raises ValueError if there are no samples.
     """
+    if not samples:
+        raise ValueError("samples: expected at least one, got none")
     asked = [(len(sample.options), sample.answer) for sample in samples]
     answers = Counter(answer for options, answer in asked if not options)
     guessed = max(answers.values(), default=0)

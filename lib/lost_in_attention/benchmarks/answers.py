@@ -4,7 +4,11 @@ import re
 from collections.abc import Iterable, Mapping
 
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
-_WHOLE_LETTER = re.compile(r"\(?([A-Za-z])\)?[.:]?")
+# Small letters count only where nothing else can be meant: "a" is an article elsewhere.
+_WHOLE_LETTER = re.compile(
+    r"(?:(?:(?!not\b)\w+ )*(?:answer|option|choice)(?: is|:)*\s*)?\(?([A-Z])\)?[.:]?",
+    re.IGNORECASE,
+)
 _LETTERS = (
     re.compile(r"\(([A-Z])\)"),
     re.compile(r"^([A-Z])[).:](?=\s)"),
@@ -39,8 +43,8 @@ def final(reply: str) -> str:
 
 
 def normalised(text: str) -> str:
-    """Lower case, single spaces, no stop at the end."""
-    return " ".join(text.lower().split()).rstrip(" .")
+    """Lower case, single spaces, the minus that keyboards have, no stop at the end."""
+    return " ".join(text.lower().replace("\N{MINUS SIGN}", "-").split()).rstrip(" .")
 
 
 def yes_no(reply: str) -> str | None:
@@ -52,7 +56,8 @@ def yes_no(reply: str) -> str | None:
 def letter(reply: str, options: Mapping[str, str]) -> str | None:
     """The letter of an option: as a letter in any usual form, or by the option's full text.
 
-    Two different letters, or the texts of two options, are None.
+    Two different letters, or the texts of two options, are None; a text inside a longer
+    option's text is not that option's.
     """
     text = final(reply)
     whole = _WHOLE_LETTER.fullmatch(text)
@@ -61,10 +66,12 @@ def letter(reply: str, options: Mapping[str, str]) -> str | None:
     exact = [name for name, option in options.items() if normalised(option) == normalised(text)]
     if len(exact) == 1:
         return exact[0]
-    bare = _without(text, options.values())
+    # Letters may stand in an option's own words ("point A").
+    bare = _whole_words(option for option in options.values() if len(option) > 1).sub(" ", text)
     found = {name for pattern in _LETTERS for name in pattern.findall(bare)} & set(options)
     if not found:
-        found = {name for name, option in options.items() if mentions(text, option)}
+        texts = set(_whole_words(options.values()).findall(normalised(text)))
+        found = {name for name, option in options.items() if normalised(option) in texts}
     return found.pop() if len(found) == 1 else None
 
 
@@ -82,7 +89,7 @@ def numbers(text: str) -> list[float]:
 
     None are found in a text with larger number words: "two hundred" is not 2.
     """
-    text = text.lower()
+    text = normalised(text)
     if _SCALES.search(text):
         return []
     return [_value(match[0]) for match in _NUMBER.finditer(text)]
@@ -101,8 +108,7 @@ def written(value: float) -> str:
 
 def mentions(text: str, words: str) -> bool:
     """Whether `words` stand in `text` as whole words."""
-    wanted = re.escape(normalised(words))
-    return bool(wanted) and re.search(rf"(?<!\w){wanted}(?!\w)", normalised(text)) is not None
+    return _whole_words([words]).search(normalised(text)) is not None
 
 
 def _value(number: str) -> float:
@@ -112,10 +118,8 @@ def _value(number: str) -> float:
     return float(number.replace(",", ""))
 
 
-def _without(text: str, options: Iterable[str]) -> str:
-    """`text` less the options' own words, among which letters may stand ("point A")."""
-    words = sorted((option for option in options if len(option) > 1), key=len, reverse=True)
-    if not words:
-        return text
-    anyone = "|".join(map(re.escape, words))
-    return re.sub(rf"(?<!\w)(?:{anyone})(?!\w)", " ", text, flags=re.IGNORECASE)
+def _whole_words(texts: Iterable[str]) -> re.Pattern:
+    """Finds any of the texts, the longest first, but none inside a word or a number."""
+    known = sorted(filter(None, map(normalised, texts)), key=len, reverse=True)
+    anyone = "|".join(map(re.escape, known)) or "(?!)"
+    return re.compile(rf"(?<![\w-])(?<!\d[.,])(?:{anyone})(?!\w|[.,]\d)", re.IGNORECASE)

@@ -13,6 +13,8 @@ from pyarrow import parquet
 
 from lost_in_attention.paths import data_folder
 
+# Pillow raises SyntaxError for a damaged PNG.
+_UNREADABLE = (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -155,10 +157,10 @@ class Published:
 
 def picture(row: dict, index: int, column: str = "image") -> Image.Image:
     """A row's picture, decoded.  Raises ValueError that names row and column if it cannot be."""
-    value = {"path": row[column]} if isinstance(row[column], str) else row[column]
+    value = {"path": row[column]} if isinstance(row[column], str) else row[column] or {}
     try:
         return datasets.Image().decode_example({"bytes": None, "path": None} | value).convert("RGB")
-    except (OSError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"row {index}, column {column!r}: cannot be decoded: {error}") from error
 
 

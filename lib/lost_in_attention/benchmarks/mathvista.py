@@ -7,7 +7,14 @@ long replies are understood less often: see `unparsed`.
 from collections.abc import Mapping
 from pathlib import Path
 
-from lost_in_attention.benchmarks.answers import final, letter, normalised, number, written
+from lost_in_attention.benchmarks.answers import (
+    exact_number,
+    final,
+    letter,
+    normalised,
+    number,
+    written,
+)
 from lost_in_attention.benchmarks.base import (
     Judgement,
     Published,
@@ -73,7 +80,7 @@ def judge(reply: str, sample: Sample) -> Judgement:
     if sample.fields["answer_type"] in ("integer", "float"):
         value = number(reply)
         parsed = None if value is None else _rounded(value, sample.fields)
-        return Judgement(parsed, parsed == _rounded(float(sample.answer), sample.fields))
+        return Judgement(parsed, parsed == _rounded(exact_number(sample.answer), sample.fields))
     text = normalised(final(reply)).replace(" ", "")
     return Judgement(text or None, text == normalised(sample.answer).replace(" ", ""))
 
@@ -96,16 +103,26 @@ def _hint(row: Mapping) -> str:
     return _HINTS["float"].format(places=places, s="" if places == 1 else "s", examples=examples)
 
 
-def _sample(row: dict, index: int) -> Sample:
-    options = options_of(row)
+def _gold(row: dict, options: Mapping[str, str], index: int) -> str:
+    """The text of a choice, or a number where one is asked for."""
     answer = str(row["answer"]).strip()
+    if options:
+        return expect(answer, tuple(options.values()), index, "answer")
+    if row["answer_type"] in ("integer", "float") and exact_number(answer) is None:
+        raise ValueError(f"row {index}, column 'answer': expected a number, got {answer!r}")
+    return answer
+
+
+def _sample(row: dict, index: int) -> Sample:
+    options = {name: text.strip() for name, text in options_of(row).items()}
+    answer = _gold(row, options, index)
     precision = "" if row["precision"] is None else str(row["precision"])
     return Sample(
         id=str(row["pid"]),
         images=(picture(row, index, "decoded_image"),),
         question=row["question"],
         prompt=prompt(row),
-        answer=expect(answer, tuple(options.values()) or (answer,), index, "answer"),
+        answer=answer,
         group=row["question_type"],
         image_source=picture_name(row, f"row-{index}", "decoded_image"),
         options=options,

@@ -35,6 +35,7 @@ PUBLISHED = Published(
     pictures=IMAGES,
 )
 _SIGNS = re.compile(r"\b(?:could be|so|is|thus|therefore|final|answer|result)\b:?|=", re.IGNORECASE)
+_MARKER = re.compile(r"<image (\d+)>")
 _ID = re.compile(r"[a-z]+_(\w+)_\d+")
 
 score = plain
@@ -48,6 +49,8 @@ def load(source: str | Path = "digits", split: str | None = None) -> Samples:
 def options_of(row: Mapping) -> dict[str, str]:
     """The lettered options; the column holds a list written as a string."""
     texts = ast.literal_eval(row["options"])
+    if not isinstance(texts, list):
+        raise ValueError("not a list")
     return {chr(ord("A") + place): str(text) for place, text in enumerate(texts)}
 
 
@@ -98,17 +101,30 @@ def _sample(row: dict, index: int) -> Sample:
     is_open = row["question_type"] == "open"
     options = {} if is_open else _options(row, index)
     answer = str(row["answer"])
-    present = [column for column in IMAGES if row.get(column)]
+    text = prompt(row)
+    present = _present(row, index, text)
     return Sample(
         id=row["id"],
         images=tuple(picture(row, index, column) for column in present),
         question=row["question"],
-        prompt=prompt(row),
+        prompt=text,
         answer=answer if is_open else expect(answer, tuple(options), index, "answer"),
         group=_subject(row, index),
         image_source=picture_name(row, f"row-{index}", present[0]) if present else f"row-{index}",
         options=options,
     )
+
+
+def _present(row: dict, index: int, text: str) -> list[str]:
+    """The columns with a picture; every marker in the text must have its own among them."""
+    present = [column for column in IMAGES if row.get(column)]
+    for number in _MARKER.findall(text):
+        if f"image_{number}" not in present:
+            raise ValueError(
+                f"row {index}, column 'image_{number}': expected a picture for the marker "
+                f"<image {number}>, got none"
+            )
+    return present
 
 
 def _subject(row: dict, index: int) -> str:

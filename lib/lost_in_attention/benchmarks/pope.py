@@ -67,7 +67,7 @@ def _sample(row: dict, index: int) -> Sample:
         images=(picture(row, index),),
         question=row["question"],
         prompt=prompt(row),
-        answer=expect(row["answer"].lower(), ("yes", "no"), index, "answer"),
+        answer=expect(str(row["answer"]).lower(), ("yes", "no"), index, "answer"),
         group=row["category"],
         image_source=row["image_source"],
     )
