@@ -31,6 +31,7 @@
 # %%
 import json
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from myst_nb import glue
 
@@ -87,9 +88,10 @@ cards = {path.parent.name: json.loads(path.read_text()) for path in folders}
 
 # %%
 sets = {name: load_benchmark(name) for name in BENCHMARKS}
-fig, axes = plots.panels(len(sets), row_height=3.0)
+fig, axes = plt.subplots(2, 4, figsize=(plots.WIDTH, 3.2), layout="constrained")
+axes.flat[-1].set_axis_off()
 shown = []
-for ax, (name, samples) in zip(axes, sets.items(), strict=True):
+for ax, (name, samples) in zip(axes.flat, sets.items(), strict=False):
     sample = samples[4]
     plots.scene(sample.image, ax, caption=name)
     shown.append({"set": name, "question": sample.question, "answer": sample.answer})
@@ -113,15 +115,13 @@ rows = [
     {
         "set": name,
         "questions": len(samples),
-        "prompt": samples[4].prompt,
+        "prompt": samples[4].prompt.replace("\n", " / "),
         "answer": samples[4].answer,
         "chance": chance(samples),
     }
     for name, samples in sets.items()
 ]
-run.table(
-    pd.DataFrame(rows), "The seven sets, with one prompt each as the model reads it"
-)
+run.table(pd.DataFrame(rows), "The seven sets, with one prompt each; / ends a line")
 
 # %% [markdown]
 # The originals, and what the set here keeps of them:
@@ -180,65 +180,91 @@ accuracy = pd.concat(
 overall = accuracy[accuracy["group"] == "all"]
 seen = overall[overall["condition"] == "images"]
 blank = overall[overall["condition"] == "blank images"]
-fig, axes = plots.panels(len(BENCHMARKS), row_height=2.6)
-for ax, name in zip(axes, BENCHMARKS, strict=True):
+guess = seen.groupby("benchmark", sort=False)["chance"].first()
+
+# %%
+ncols = min(2, len(cards))
+nrows = -(-len(cards) // ncols)
+size = plots.WIDTH, 0.6 + 2.6 * nrows
+grid = {"sharex": True, "sharey": True, "squeeze": False}
+fig, axes = plt.subplots(nrows, ncols, figsize=size, layout="constrained", **grid)
+for ax in axes.flat[len(cards) :]:
+    ax.set_axis_off()
+for ax, name in zip(axes.flat, cards, strict=False):
+    ax.plot(guess, guess.index, "|", color="0.3", ms=14, label="chance")
     for part, colour, label in ((seen, "C0", "image"), (blank, "C1", "blank")):
-        these = part[part["benchmark"] == name]
-        low, high = (
-            these["accuracy"] - these["low"],
-            these["high"] - these["accuracy"],
+        these = part[part["model"] == name]
+        mean = these["accuracy"]
+        bars = [mean - these["low"], these["high"] - mean]
+        ax.errorbar(
+            mean, these["benchmark"], xerr=bars, fmt="o", color=colour, label=label
         )
-        ax.errorbar(these["accuracy"], these["model"], xerr=[low, high], fmt="o",
-                    color=colour, label=label)  # fmt: skip
-    ax.axvline(
-        seen.loc[seen["benchmark"] == name, "chance"].iloc[0], ls=":", color="0.4"
-    )
-    ax.set(title=name, xlim=(0, 1.02))
-axes[0].legend(frameon=False)
+    ax.set(title=name, xlim=(-0.02, 1.02), xlabel="accuracy")
+axes.flat[0].invert_yaxis()
+fig.legend(
+    *axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=3
+)
+
+# %%
 means = seen.groupby("model")["accuracy"].mean()
+told = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
 run.figure(
     fig,
     "accuracy",
-    data=overall[["model", "benchmark", "condition", "questions", "accuracy", "low", "high"]],
-    alt="Accuracy of each small model on each set. Mean over the sets: "
-    + ", ".join(f"{name} {value:.2f}" for name, value in means.items()) + ".",
-    caption="Accuracy with images and with blank ones; dotted: chance. Bars: 95% bootstrap "
-    "intervals over images. Measured when each model was published, on its card.",
-)  # fmt: skip
+    data=overall.drop(columns="group"),
+    alt=f"Accuracy of each small model on the seven sets. Mean over the sets: {told}.",
+    caption="Accuracy with images and with blank ones, against chance. Bars: 95% bootstrap "
+    "intervals over images. Measured once for each model's card.",
+)
 
 # %%
-table = seen.pivot(index="model", columns="benchmark", values="accuracy")
-guess = seen.groupby("benchmark")["chance"].first()
-without = blank.pivot(index="model", columns="benchmark", values="accuracy")
+table = seen.pivot(index="benchmark", columns="model", values="accuracy")
+without = blank.pivot(index="benchmark", columns="model", values="accuracy")
+table = table.loc[guess.index]
 summary = pd.DataFrame(
     {
-        "mean of seven": table.mean(axis=1),
-        "points over chance": 100 * (table - guess).mean(axis=1),
-        "points over blank images": 100 * (table - without).mean(axis=1),
+        "mean of the seven": table.mean(),
+        "mean over chance": table.sub(guess, axis=0).mean(),
+        "mean over blank images": (table - without).mean(),
     }
-)
+).T
+table.insert(0, "chance", guess)
+
+# %%
 run.table(
-    table.join(summary).reset_index(), "Accuracy on the seven sets, means and margins"
+    pd.concat([table, summary]).rename_axis("set").reset_index().fillna(""),
+    "Accuracy on the seven sets",
 )
+above = {
+    name: [row.benchmark for row in part.itertuples() if row.low > row.chance]
+    for name, part in seen.groupby("model")
+}
+told = "; ".join(
+    f"{name}: {', '.join(sets) or 'none'}" for name, sets in above.items()
+)
+glue("above-chance", told, display=False)
 
 # %% [markdown]
-# Wrong answers are left in every set: later chapters compare right answers with wrong ones.
+# A model that is at or below chance on a set does not understand its questions, and nothing can be
+# learned there from its attention. The sets on which the whole interval lies above chance:
+# {glue:text}`above-chance`. A model's card says what it was taught.
 #
 # ## Ask one
 #
 # The table above was measured once, when the models were published. The next cell asks again:
-# {glue:text}`asked` questions of `{glue:text}`asked-set`` to `{glue:text}`asked-model``.
+# {glue:text}`asked` questions of {glue:text}`asked-set` to {glue:text}`asked-model`.
 
 # %%
 vlm = load(model)
 samples = load_benchmark(benchmark, source).draw(questions, seed=seed)
 replies = evaluate(vlm, samples, benchmark=benchmark)
+replies["question"] = replies["prompt"].str.split("\n").str[0]
 interval = mean_interval(replies["correct"], units=replies["image_source"], seed=seed)
-glue("asked", len(replies))
+glue("asked", len(replies), display=False)
 glue("asked-set", benchmark, display=False)
 glue("asked-model", model, display=False)
 run.table(
-    replies[["sample", "prompt", "reply", "answer", "correct"]].head(6),
+    replies[["sample", "question", "reply", "answer", "correct"]].head(6),
     f"The first replies; {interval.mean:.2f} [{interval.low:.2f}, {interval.high:.2f}] right",
 )
 

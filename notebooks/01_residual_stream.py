@@ -106,8 +106,8 @@ print(f"S = {len(visual)} tokens, {int(visual.sum())} of them visual")
 # $$
 #
 # Attention writes the first update, the feed-forward network (FFN) the second. The running sum is
-# the **residual stream**. With $L$ layers it passes through $2L + 1$ states, and `record` shows
-# each of them to a function of ours while the model runs.
+# the {term}`residual stream`. With $L$ layers it passes through $2L + 1$ {term}`states <state>`,
+# and `record` shows each of them to a function of ours while the model runs.
 
 # %% tags=["nbval-check-output"]
 states, names = [], []

@@ -25,7 +25,7 @@
 #
 # 1. read a matrix as a map that stretches, and its singular values as the stretches,
 # 2. count dimensions in four ways, prove which count is larger, and see what each overlooks,
-# 3. follow effective rank through the layers of a trained model.
+# 3. follow {term}`effective rank` through the layers of a trained model.
 #
 # You need {doc}`01_residual_stream`, orthogonal matrices, and what a logarithm is. The symbols are
 # in {doc}`../notation`.
@@ -86,9 +86,9 @@ samples = load_benchmark("pope", source).draw(asked, seed=seed)
 # $$
 #
 # with orthonormal $u_i \in \mathbb{R}^S$ and orthonormal $v_i \in \mathbb{R}^H$. The $\sigma_i$ are
-# the **singular values** of $X$, all of them together its **spectrum**, and the **rank** is the
-# number of positive ones. The energy is $\|X\|_F^2 = \sum_i \sigma_i^2$. (Definitions 3.2 and 3.3
-# of the paper.)
+# the {term}`singular values <singular value>` of $X$, all of them together its {term}`spectrum`,
+# and the {term}`rank` is the number of positive ones. The {term}`energy` is
+# $\|X\|_F^2 = \sum_i \sigma_i^2$. (Definitions 3.2 and 3.3 of the paper.)
 # ```
 #
 # In words: the direction $v_i$ is sent to the direction $u_i$ and stretched by $\sigma_i$. In the
@@ -134,7 +134,7 @@ run.figure(
 # :label: def-effective-rank
 #
 # For $X \ne 0$ let $p_i = \sigma_i / \sum_j \sigma_j$. With $H(p) = -\sum_i p_i \log p_i$ the
-# entropy in nats ($0 \log 0 = 0$),
+# entropy in {term}`nats <nat>` ($0 \log 0 = 0$),
 #
 # $$
 # \mathrm{eRank}(X) = \exp H(p).
@@ -209,8 +209,8 @@ show_interactive(
 # ```{prf:definition} Stable rank and participation ratio
 # :label: def-counts
 #
-# Let $q_i = \sigma_i^2 / \sum_j \sigma_j^2$ be the shares of energy. The **stable rank** is
-# $1 / \max_i q_i = \|X\|_F^2 / \sigma_1^2$, and the **participation ratio** is
+# Let $q_i = \sigma_i^2 / \sum_j \sigma_j^2$ be the shares of energy. The {term}`stable rank` is
+# $1 / \max_i q_i = \|X\|_F^2 / \sigma_1^2$, and the {term}`participation ratio` is
 # $1 / \sum_i q_i^2$.
 # ```
 #

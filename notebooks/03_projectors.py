@@ -22,7 +22,7 @@
 #
 # You will
 #
-# 1. treat a subspace as one object, its projector,
+# 1. treat a subspace as one object, its {term}`projector`,
 # 2. measure how far two subspaces are apart, and what of a vector is new to one of them,
 # 3. see a projector jump on a real state, and know when it cannot.
 #
@@ -84,9 +84,9 @@ record(vlm, inputs, lambda s: states.append(s.hidden[0].double().cpu()))
 # :label: def-projector
 #
 # Let $X = \sum_{i \le r} \sigma_i u_i v_i^\top$ with $\sigma_r > 0$ ({prf:ref}`def-svd`). Its
-# **column space** $\mathcal{C}(X) = \mathrm{span}(u_1, \dots, u_r)$ lies in $\mathbb{R}^S$, its
-# **row space** $\mathcal{R}(X) = \mathrm{span}(v_1, \dots, v_r)$ in $\mathbb{R}^H$. The set of all
-# $r$-dimensional subspaces of $\mathbb{R}^n$ is the **Grassmannian** $\mathrm{Gr}(r, n)$. A
+# {term}`column space` $\mathcal{C}(X) = \mathrm{span}(u_1, \dots, u_r)$ lies in $\mathbb{R}^S$, its
+# {term}`row space` $\mathcal{R}(X) = \mathrm{span}(v_1, \dots, v_r)$ in $\mathbb{R}^H$. The set of
+# all $r$-dimensional subspaces of $\mathbb{R}^n$ is the {term}`Grassmannian` $\mathrm{Gr}(r, n)$. A
 # subspace with the orthonormal basis $U$ (as columns) has the **orthogonal projector**
 # $P = U U^\top$.
 # ```
@@ -129,7 +129,7 @@ print(f"P P = P: {torch.allclose(p @ p, p)}; trace of P: {float(p.trace()):.0f}"
 # ```{prf:definition} Innovation
 # :label: def-innovation
 #
-# Let $P$ be the projector of the subspace $\mathcal{U}$. The **innovation** of $y$ is
+# Let $P$ be the projector of the subspace $\mathcal{U}$. The {term}`innovation` of $y$ is
 # $\tilde y = (I - P) y$. (Definition 3.5 of the paper.)
 # ```
 #
@@ -185,8 +185,8 @@ show_interactive(
 # :label: def-angles
 #
 # Let $U$ and $V$ be orthonormal bases of subspaces of $\mathbb{R}^d$ of dimensions $r \le s$. The
-# cosines of the **principal angles** $0 \le \theta_1 \le \dots \le \theta_r \le \pi / 2$ are the
-# singular values of $U^\top V$.
+# cosines of the {term}`principal angles <principal angle>`
+# $0 \le \theta_1 \le \dots \le \theta_r \le \pi / 2$ are the singular values of $U^\top V$.
 # ```
 #
 # ```{prf:theorem} What the angles decide
