@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from playwright.sync_api import sync_playwright
 
 from conftest import ROOT
 from lost_in_attention import interactive
@@ -157,18 +156,6 @@ def page_file(shown, tmp_path):
     tag = '<script src="interactive.js" defer></script>'
     page.write_text(f'<meta charset="utf-8">{tag}{shown[0]["text/html"]}')
     return page
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = [path for path in map(shutil.which, names) if path]
-    assert found, f"none of {', '.join(names)} is on PATH; .ci/browser says how to get one"
-    flags = ["--no-sandbox", "--disable-gpu"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found[0], args=flags)
-        yield chromium
-        chromium.close()
 
 
 def test_the_keyboard_moves_the_figure(browser, page_file):
