@@ -112,16 +112,17 @@ run.figure(
 
 # %%
 rows = [
-    {
-        "set": name,
-        "questions": len(samples),
-        "prompt": samples[4].prompt.replace("\n", " / "),
-        "answer": samples[4].answer,
-        "chance": chance(samples),
-    }
+    {"set": name, "questions": len(samples), "chance": chance(samples)}
     for name, samples in sets.items()
 ]
-run.table(pd.DataFrame(rows), "The seven sets, with one prompt each; / ends a line")
+run.table(pd.DataFrame(rows), "The seven sets")
+
+# %%
+rows = [
+    {"set": name, "prompt": samples[4].prompt.replace("\n", " / ")}
+    for name, samples in sets.items()
+]
+run.table(pd.DataFrame(rows), "The prompt of the scene above; a stroke ends a line")
 
 # %% [markdown]
 # The originals, and what the set here keeps of them:
@@ -156,7 +157,6 @@ rows = [
         "parameters (million)": card["parameters"] / 1e6,
         "visual tokens": card["visual_tokens"],
         "seed": card["config"]["seed"],
-        "trained on": card["device"],
     }
     for name, card in cards.items()
 ]
@@ -183,11 +183,21 @@ blank = overall[overall["condition"] == "blank images"]
 guess = seen.groupby("benchmark", sort=False)["chance"].first()
 
 # %%
+means = seen.groupby("model")["accuracy"].mean()
+told = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
+alt = f"Accuracy of each small model on the seven sets. Mean over the sets: {told}."
+caption = (
+    "Accuracy with images and with blank ones, against chance. Bars: 95% bootstrap "
+)
+caption += "intervals over images. Measured once for each model's card."
 ncols = min(2, len(cards))
 nrows = -(-len(cards) // ncols)
-size = plots.WIDTH, 0.6 + 2.6 * nrows
-grid = {"sharex": True, "sharey": True, "squeeze": False}
-fig, axes = plt.subplots(nrows, ncols, figsize=size, layout="constrained", **grid)
+grid = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
+
+# %%
+fig, axes = plt.subplots(
+    nrows, ncols, figsize=(plots.WIDTH, 0.6 + 2.6 * nrows), **grid
+)
 for ax in axes.flat[len(cards) :]:
     ax.set_axis_off()
 for ax, name in zip(axes.flat, cards, strict=False):
@@ -201,20 +211,10 @@ for ax, name in zip(axes.flat, cards, strict=False):
         )
     ax.set(title=name, xlim=(-0.02, 1.02), xlabel="accuracy")
 axes.flat[0].invert_yaxis()
-fig.legend(
-    *axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=3
-)
-
-# %%
-means = seen.groupby("model")["accuracy"].mean()
-told = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
+marks = axes.flat[0].get_legend_handles_labels()
+fig.legend(*marks, loc="outside upper center", ncols=3)
 run.figure(
-    fig,
-    "accuracy",
-    data=overall.drop(columns="group"),
-    alt=f"Accuracy of each small model on the seven sets. Mean over the sets: {told}.",
-    caption="Accuracy with images and with blank ones, against chance. Bars: 95% bootstrap "
-    "intervals over images. Measured once for each model's card.",
+    fig, "accuracy", data=overall.drop(columns="group"), alt=alt, caption=caption
 )
 
 # %%
@@ -232,7 +232,10 @@ table.insert(0, "chance", guess)
 
 # %%
 run.table(
-    pd.concat([table, summary]).rename_axis("set").reset_index().fillna(""),
+    pd.concat([table, summary])
+    .rename_axis(index="set", columns=None)
+    .reset_index()
+    .fillna(""),
     "Accuracy on the seven sets",
 )
 above = {
