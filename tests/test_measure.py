@@ -1,19 +1,26 @@
-"""The table of RID and MixIG: right numbers, each state decomposed once, padding left out."""
+"""The table of RID and MixIG: right numbers, each state decomposed once, padding left out,
+controls in the place of updates, and runs that go on after a crash."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from lost_in_attention import measure as measure_module
+from lost_in_attention import updates
+from lost_in_attention.averaging import compare, output_against_values
+from lost_in_attention.baselines import noise_update, without_rope
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.geometry import NonFiniteError, rid
+from lost_in_attention.controls import Noise, Resized, Rotated, resized
+from lost_in_attention.geometry import ExplainedEnergy, NonFiniteError, rid
 from lost_in_attention.measure import measure
 from lost_in_attention.mixing import mixing_information_gain
 from lost_in_attention.models import load
 from lost_in_attention.stream import record
+from lost_in_attention.tolerance import rope_tolerance
 
 NUMBERS = ["rid", "spectrum_change", "support_innovation", "mixig", "size", "feature_novelty"]
 
@@ -102,13 +109,13 @@ def test_token_subsets_part_the_tokens(vlm, samples, table):
 
 
 def test_every_state_is_decomposed_once(vlm, samples, monkeypatch):
-    real, calls = measure_module.spectrum, []
+    real, calls = updates.spectrum, []
 
     def counting(x, **kwargs):
         calls.append(x.shape)
         return real(x, **kwargs)
 
-    monkeypatch.setattr(measure_module, "spectrum", counting)
+    monkeypatch.setattr(updates, "spectrum", counting)
     measure(vlm, samples[:2])
     assert len(calls) == 2 * (2 * len(vlm.layers) + 1)
 
@@ -127,8 +134,169 @@ def test_a_nan_is_traced_to_sample_layer_and_module(vlm, samples):
         hook.remove()
 
 
-def test_bad_arguments_are_refused_before_the_model_runs(vlm, samples):
-    with pytest.raises(ValueError, match="tokens: expected one of .* got 'images'"):
-        measure(vlm, samples, tokens="images")
-    with pytest.raises(ValueError, match="samples: expected at least one"):
-        measure(vlm, [])
+def test_controls_are_measured_beside_the_updates(vlm, samples, table):
+    controls = {"resized": Resized(0.2), "rotated": Rotated(0.2, seed=1), "noise": Noise(1)}
+    beside = measure(vlm, samples, controls=controls)
+    groups = {name: rows.reset_index(drop=True) for name, rows in beside.groupby("update")}
+    assert groups.keys() == {"own", *controls}
+    pd.testing.assert_frame_equal(groups["own"], table)
+    for name in ("resized", "rotated"):
+        np.testing.assert_allclose(groups[name]["size"], 0.2, rtol=1e-9)
+    full = groups["own"]["rank"].groupby(groups["own"]["sample"]).shift() == table["tokens"]
+    np.testing.assert_allclose(
+        groups["resized"]["feature_novelty"][full], table["feature_novelty"][full], rtol=1e-6
+    )
+    changed = groups["rotated"]["feature_novelty"] - table["feature_novelty"]
+    assert changed.abs().median() > 0.01
+
+
+def test_a_control_takes_the_place_of_the_update_and_of_nothing_else(vlm, samples):
+    """Against the definition, on states kept from the model."""
+    table = measure(vlm, samples[:1], controls={"small": Resized(0.05)})
+    rows = table[table["update"] == "small"]
+    states = []
+    inputs = vlm.prepare([samples[0].images], [samples[0].prompt])
+    record(vlm, inputs, lambda state: states.append(state.hidden[0].double()))
+    for (_, row), before, after in zip(rows.iterrows(), states, states[1:], strict=False):
+        changed = before + resized(before, after - before, 0.05)
+        assert row["rid"] == pytest.approx(rid(before, changed).total, abs=1e-6)
+        assert row["mixig"] == pytest.approx(mixing_information_gain(before, changed), abs=1e-6)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The size of every batch that the model runs on."""
+    real, sizes = measure_module.record, []
+
+    def counting(vlm, inputs, visit):
+        sizes.append(len(inputs["input_ids"]))
+        return real(vlm, inputs, visit)
+
+    monkeypatch.setattr(measure_module, "record", counting)
+    return sizes
+
+
+CONTROLS = {"rotated": Rotated(0.2, seed=1)}
+
+
+def run(vlm, samples, **changes):
+    return measure(vlm, samples, **{"batch_size": 1, "controls": CONTROLS} | changes)
+
+
+def test_a_run_that_broke_off_goes_on_and_repeats_nothing(vlm, samples, counted, tmp_path):
+    whole, path = tmp_path / "whole.jsonl", tmp_path / "run.jsonl"
+    table = run(vlm, samples, output=whole)
+    pd.testing.assert_frame_equal(table, run(vlm, samples))
+    for lines in (0, 1, 40, 80):
+        content = whole.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(content[:lines]) + content[lines][:30])
+        path.with_name("run.jsonl.settings.json").write_bytes(
+            whole.with_name("whole.jsonl.settings.json").read_bytes()
+        )
+        counted.clear()
+        pd.testing.assert_frame_equal(run(vlm, samples, output=path, resume=True), table)
+        assert len(counted) == len(samples) - lines // (len(table) // len(samples))
+        assert path.read_bytes() == whole.read_bytes()
+    counted.clear()
+    pd.testing.assert_frame_equal(run(vlm, samples, output=path, resume=True), table)
+    assert not counted
+
+
+def test_another_run_is_refused_before_the_model_runs(vlm, samples, counted, tmp_path):
+    path = tmp_path / "run.jsonl"
+    run(vlm, samples, output=path)
+    counted.clear()
+    with pytest.raises(FileExistsError, match="output: expected no run in .*run.jsonl"):
+        run(vlm, samples, output=path)
+    others = [
+        ({"samples": samples[:2]}, "samples 3 there, 2 now"),
+        ({"samples": samples[::-1]}, "questions"),
+        ({"samples": [*samples[:2], samples[2].blanked()]}, "questions"),
+        ({"batch_size": 2}, "batch_size 1 there, 2 now"),
+        ({"tokens": "text"}, "tokens 'all' there, 'text' now"),
+        ({"rank_rule": ExplainedEnergy(0.9)}, "rank_rule .*share=0.9"),
+        ({"controls": {"rotated": Rotated(0.2, seed=2)}}, "controls .*seed=2"),
+        ({"controls": None}, "controls"),
+    ]
+    for changes, message in others:
+        with pytest.raises(ValueError, match=message):
+            run(vlm, **{"samples": samples, "output": path, "resume": True} | changes)
+    with noise_update(vlm, seed=0) as noisy, pytest.raises(ValueError, match="noise update"):
+        run(noisy, samples, output=path, resume=True)
+    assert not counted
+
+
+def test_the_tolerance_is_rid_with_and_without_rotary_embedding(vlm, samples):
+    table = rope_tolerance(vlm, samples, batch_size=2)
+    assert len(table) == len(samples) * len(vlm.layers)
+    first = table["layer"] == 0
+    np.testing.assert_allclose(table["rid"][first], 0, atol=1e-6)
+    assert (table["rid"][~first] > 1e-4).all()
+    inputs = vlm.prepare([samples[1].images], [samples[1].prompt])
+    usual, bare = [], []
+    record(vlm, inputs, lambda state: usual.append(state.hidden[0].clone()))
+    with without_rope(vlm):
+        record(vlm, inputs, lambda state: bare.append(state.hidden[0].clone()))
+    mine = table[table["sample"] == samples[1].id].set_index("layer")
+    for layer in (1, len(vlm.layers) - 1):
+        wanted = rid(usual[2 * layer], bare[2 * layer])
+        assert mine["rid"][layer] == pytest.approx(wanted.total, abs=1e-4)
+        assert mine["spectrum_change"][layer] == pytest.approx(wanted.spectrum_change, abs=1e-4)
+
+
+def test_outputs_against_values_in_closed_form():
+    """Two value heads for four output heads, four tokens."""
+    values = torch.randn(4, 2, 3, dtype=torch.float64)
+    uniform = values.mean(0, keepdim=True).expand(4, 2, 3).repeat_interleave(2, dim=1)
+    found = compare(values, uniform)
+    assert found["mean_shift"] == pytest.approx(0, abs=1e-12)
+    assert found["variance_ratio"] == pytest.approx(0, abs=1e-12)
+    same = compare(values, values.repeat_interleave(2, dim=1))
+    assert same["variance_ratio"] == pytest.approx(1)
+    first = values[:1].expand(4, 2, 3).repeat_interleave(2, dim=1)
+    shift = (values[0] - values.mean(0)).norm(dim=1)
+    spread = (values - values.mean(0)).square().sum(2).mean(0).sqrt()
+    assert compare(values, first)["mean_shift"] == pytest.approx(float((shift / spread).mean()))
+
+
+def test_outputs_are_those_of_uniform_attention_without_scores(vlm, samples):
+    """With queries at zero, row t of A is 1 / t: outputs are running means of the values."""
+    sample, attention = samples[0], vlm.layers[3].self_attn
+    zeroed = attention.q_proj.register_forward_hook(lambda _, __, out: torch.zeros_like(out))
+    seen = []
+    watch = attention.v_proj.register_forward_hook(lambda _, __, out: seen.append(out[0]))
+    try:
+        table = output_against_values(vlm, [sample])
+    finally:
+        zeroed.remove()
+        watch.remove()
+    [values] = (each.double().unflatten(-1, (-1, attention.head_dim)) for each in seen)
+    counts = torch.arange(1, len(values) + 1)[:, None, None]
+    wanted = compare(values, values.cumsum(0) / counts)
+    row = table.set_index("layer").loc[3]
+    assert row["mean_shift"] == pytest.approx(wanted["mean_shift"], rel=1e-3)
+    assert row["variance_ratio"] == pytest.approx(wanted["variance_ratio"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tokens": "images"}, "tokens: expected one of .* got 'images'"),
+        ({"samples": []}, "samples: expected at least one"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+        ({"controls": {"own": Noise(0)}}, "controls: expected names other than 'own'"),
+        ({"resume": True}, "resume: expected an output"),
+    ],
+)
+def test_bad_arguments_are_refused_before_the_model_runs(vlm, samples, counted, changes, message):
+    with pytest.raises(ValueError, match=message):
+        measure(vlm, **{"samples": samples} | changes)
+    assert not counted
+
+
+def test_the_other_measures_refuse_them_too(vlm, samples):
+    for other in (rope_tolerance, output_against_values):
+        with pytest.raises(ValueError, match="samples: expected at least one"):
+            other(vlm, [])
+        with pytest.raises(ValueError, match="batch_size: expected at least 1, got -2"):
+            other(vlm, samples, batch_size=-2)

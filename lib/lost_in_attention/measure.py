@@ -1,28 +1,27 @@
 """RID, its factors and MixIG of every module in every layer, as a tidy table.
 
-The states stream out of the forward pass one after another; each is decomposed once,
-serves as X' of one update and as X of the next, and is forgotten.
+The states stream out of the forward pass one after another; each is decomposed when it comes
+and forgotten after the next (`updates`).
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 from jaxtyping import Bool
 from torch import Tensor
 from tqdm import tqdm
+from transformers import BatchFeature
 
 from lost_in_attention.benchmarks import Sample
-from lost_in_attention.geometry import (
-    NUMERICAL_RANK,
-    NonFiniteError,
-    RankRule,
-    Spectrum,
-    spectrum,
-    update_geometry,
-)
-from lost_in_attention.mixing import token_mixing_entropy, token_mixing_entropy_from_gram
+from lost_in_attention.controls import Control
+from lost_in_attention.geometry import NUMERICAL_RANK, RankRule
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.runfile import RunFile
 from lost_in_attention.stream import State, record
+from lost_in_attention.updates import OWN, Tracker
 
 TOKENS = ("all", "visual", "text")
 
@@ -34,104 +33,129 @@ def measure(
     batch_size: int = 8,
     tokens: str = "all",
     rank_rule: RankRule = NUMERICAL_RANK,
+    controls: Mapping[str, Control] | None = None,
+    output: Path | None = None,
+    resume: bool = False,
 ) -> pd.DataFrame:
-    """One row a sample, layer and module (attention: X_in to X_attn; ffn: X_attn to X_ffn).
+    """One row a sample, layer, module (attention: X_in to X_attn; ffn: X_attn to X_ffn), update.
 
-    Columns: sample, image_source, layer, module, tokens (their number S), rid,
-    spectrum_change, support_innovation, size, token_novelty, feature_novelty, mixig,
-    and of the state after the update effective_rank, rank, tme.  `tokens` chooses the
-    rows of a state: all, visual or text; padding never counts.
+    Columns: sample, image_source, layer, module, update ("own", or the name of one of
+    `controls` in its place), tokens (their number S), rid, spectrum_change,
+    support_innovation, size, token_novelty, feature_novelty, mixig, and of the state after the
+    update effective_rank, rank, tme.  `tokens` chooses the rows of a state: all, visual or
+    text; padding never counts.  With `output` the rows go to that file batch by batch (see
+    `runfile`); `resume` goes on with a run that lies there, and starts one where none does.
 
-    Raises ValueError on bad arguments before the model runs, and NonFiniteError naming
-    sample, layer and module where a state holds NaN or an infinity.
+    Raises, before the model runs:
+        ValueError: bad arguments, `resume` without `output`, or a run of other settings or
+            samples in `output`.
+        FileExistsError: a run lies in `output` and `resume` is False.
+    and NonFiniteError naming sample, layer and module where a state holds NaN or an infinity.
     """
+    if resume and output is None:
+        raise ValueError("resume: expected an output to go on with, got none")
+    task = _Task(vlm, samples, batch_size, tokens, rank_rule, controls or {})
+    run, rows = None, []
+    if output is not None:
+        each = task.rows_per_sample
+        run = RunFile(Path(output), task.settings(), batch_size * each, len(samples) * each)
+        rows = run.begin(resume=resume)
+    done = len(rows) // task.rows_per_sample
+    for batch in batches(samples, batch_size, f"measure {vlm.name}", done=done):
+        new = task.measure(batch)
+        if run:
+            run.append(new)
+        rows += new
+    return pd.DataFrame(rows)
+
+
+def batches(
+    samples: Sequence[Sample], size: int, doing: str, *, done: int = 0
+) -> Iterator[list[Sample]]:
+    """Batches of the samples from number `done` on, with a progress bar."""
+    with tqdm(total=len(samples), initial=done, desc=doing, unit="sample") as bar:
+        for start in range(done, len(samples), size):
+            batch = list(samples[start : start + size])
+            yield batch
+            bar.update(len(batch))
+
+
+def prepared(
+    vlm: VisionLanguageModel, batch: Sequence[Sample], tokens: str
+) -> tuple[BatchFeature, Bool[Tensor, "batch tokens"]]:
+    """The model's inputs for a batch, and which of their tokens count."""
+    inputs = vlm.prepare([s.images for s in batch], [s.prompt for s in batch])
+    real = inputs["attention_mask"].bool()
+    if tokens == "all":
+        return inputs, real
+    visual = vlm.visual_mask(inputs)
+    return inputs, real & (visual if tokens == "visual" else ~visual)
+
+
+def check_request(samples: Sequence[Sample], batch_size: int, tokens: str) -> None:
+    """Raise ValueError unless there are samples, a positive batch size and known tokens."""
     if tokens not in TOKENS:
         raise ValueError(f"tokens: expected one of {TOKENS}, got {tokens!r}")
     if not samples:
         raise ValueError("samples: expected at least one, got none")
-    tables = []
-    with tqdm(total=len(samples), desc=f"measure {vlm.name}", unit="sample") as bar:
-        for start in range(0, len(samples), batch_size):
-            batch = list(samples[start : start + batch_size])
-            tables.append(_measure_batch(vlm, batch, tokens, rank_rule))
-            bar.update(len(batch))
-    return pd.concat(tables, ignore_index=True)
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
 
 
-def _measure_batch(
-    vlm: VisionLanguageModel, samples: Sequence[Sample], tokens: str, rank_rule: RankRule
-) -> pd.DataFrame:
-    inputs = vlm.prepare([s.image for s in samples], [s.prompt for s in samples])
-    chosen = _chosen_tokens(vlm, inputs, tokens)
-    rows: list[dict] = []
-    trackers = [
-        _tracker(sample, mask, rank_rule, rows.append)
-        for sample, mask in zip(samples, chosen, strict=True)
-    ]
+@dataclass(frozen=True)
+class _Task:
+    """What is measured of whom; refuses what cannot be measured."""
 
-    def visit(state: State) -> None:
-        for index, track in enumerate(trackers):
-            track(state, index)
+    vlm: VisionLanguageModel
+    samples: Sequence[Sample]
+    batch_size: int
+    tokens: str
+    rank_rule: RankRule
+    controls: Mapping[str, Control]
 
-    record(vlm, inputs, visit)
-    return pd.DataFrame(rows)
+    def __post_init__(self) -> None:
+        check_request(self.samples, self.batch_size, self.tokens)
+        if OWN in self.controls:
+            raise ValueError(f"controls: expected names other than {OWN!r}, the update itself")
 
+    @property
+    def rows_per_sample(self) -> int:
+        return 2 * len(self.vlm.layers) * (1 + len(self.controls))
 
-def _chosen_tokens(vlm: VisionLanguageModel, inputs, tokens: str) -> Bool[Tensor, "batch tokens"]:
-    real = inputs["attention_mask"].bool()
-    if tokens == "all":
-        return real
-    visual = vlm.visual_mask(inputs)
-    return real & (visual if tokens == "visual" else ~visual)
+    def settings(self) -> dict:
+        """What decides the rows, for the run's file."""
+        return {
+            "model": self.vlm.name,
+            "dtype": str(self.vlm.model.dtype),
+            "samples": len(self.samples),
+            "questions": _digest(self.samples),
+            "batch_size": self.batch_size,
+            "tokens": self.tokens,
+            "rank_rule": repr(self.rank_rule),
+            "controls": {name: repr(control) for name, control in self.controls.items()},
+        }
 
+    def measure(self, batch: Sequence[Sample]) -> list[dict]:
+        """The rows of a batch, sample by sample."""
+        inputs, chosen = prepared(self.vlm, batch, self.tokens)
+        trackers = [
+            Tracker(sample, mask, self.rank_rule, self.controls)
+            for sample, mask in zip(batch, chosen, strict=True)
+        ]
 
-def _tracker(
-    sample: Sample, mask: Bool[Tensor, " tokens"], rank_rule: RankRule, add: Callable[[dict], None]
-) -> Callable[[State, int], None]:
-    """Follows one sample through the states and adds a row for every update."""
-    before: tuple[Spectrum, float] | None = None
+        def visit(state: State) -> None:
+            for tracker, hidden in zip(trackers, state.hidden, strict=True):
+                tracker.visit(state, hidden)
 
-    def track(state: State, index: int) -> None:
-        nonlocal before
-        try:
-            decomposed = spectrum(state.hidden[index][mask], rank_rule=rank_rule)
-        except NonFiniteError as error:
-            raise NonFiniteError(
-                f"sample {sample.id}, layer {state.layer}, module {state.module}: {error}"
-            ) from error
-        after = (decomposed, _mixing_entropy(decomposed))
-        if before is not None:
-            add(_row(sample, state, before, after))
-        before = after
-
-    return track
-
-
-def _mixing_entropy(state: Spectrum) -> float:
-    """TME, from the token Gram matrix where the decomposition has made it already."""
-    if state.tokens <= state.features:
-        return float(token_mixing_entropy_from_gram(state.gram))
-    return float(token_mixing_entropy(state.matrix))
+        record(self.vlm, inputs, visit)
+        return [row for tracker in trackers for row in tracker.rows]
 
 
-def _row(
-    sample: Sample, state: State, before: tuple[Spectrum, float], after: tuple[Spectrum, float]
-) -> dict:
-    geometry = update_geometry(before[0], after[0])
-    return {
-        "sample": sample.id,
-        "image_source": sample.image_source,
-        "layer": state.layer,
-        "module": state.module,
-        "tokens": after[0].tokens,
-        "rid": geometry.rid.total,
-        "spectrum_change": geometry.rid.spectrum_change,
-        "support_innovation": geometry.rid.support_innovation,
-        "size": geometry.factors.size,
-        "token_novelty": geometry.factors.token_novelty,
-        "feature_novelty": geometry.factors.feature_novelty,
-        "mixig": after[1] - before[1],
-        "effective_rank": after[0].effective_rank,
-        "rank": after[0].rank,
-        "tme": after[1],
-    }
+def _digest(samples: Sequence[Sample]) -> str:
+    """A hash of all questions and pixels, in order."""
+    content = hashlib.sha256()
+    for sample in samples:
+        content.update(repr((sample.id, sample.prompt)).encode())
+        for image in sample.images:
+            content.update(image.tobytes())
+    return content.hexdigest()[:16]

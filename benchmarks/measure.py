@@ -1,0 +1,198 @@
+"""Time of `measure` beside a plain forward pass and a straight reading of the definitions.
+
+One run asks the same questions three times over, from images and words to numbers:
+
+- forward: the model alone,
+- measure: the library,
+- straight: all states kept, and RID and MixIG of every update as the definitions say, with
+  torch.linalg.svd of both states of every update.
+
+The methods take turns and the smallest of the repeats counts, so that other work on the machine
+falls on all alike.  `--shape` takes a decoder of random weights in place of a trained model; its
+questions are random words.  On a GPU the memory beyond the model is measured too.
+
+    python benchmarks/measure.py --output benchmarks/results/measure.json
+    python benchmarks/measure.py --shape 1400x28x3584 --questions 1 --output measure-gpu.json
+"""
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import torch
+import typer
+from metrics import processor_name, straight_rid, straight_tme
+from rich.console import Console
+from transformers import (
+    BatchFeature,
+    CLIPVisionConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    Qwen2Config,
+)
+
+from lost_in_attention.benchmarks import Sample, load_benchmark
+from lost_in_attention.files import replaced_when_complete
+from lost_in_attention.measure import batches, measure, prepared
+from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.provenance import device as device_name
+from lost_in_attention.stream import record
+
+SEED = 0
+# Qwen2.5-7B's proportions.
+HEAD, GROUP, EXPANSION = 128, 7, 18944 / 3584
+
+
+class RandomDecoder(VisionLanguageModel):
+    """A model of random weights whose every prompt is a number of random words."""
+
+    def prepare(self, images, prompts) -> BatchFeature:
+        generator = torch.Generator().manual_seed(SEED)
+        shape = (len(prompts), int(prompts[0]))
+        ids = torch.randint(10, 1000, shape, generator=generator)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        return BatchFeature(inputs).to(self.device)
+
+
+def random_decoder(layers: int, features: int, device: str) -> RandomDecoder:
+    heads = features // HEAD
+    text = Qwen2Config(
+        vocab_size=1000, hidden_size=features, num_hidden_layers=layers,
+        intermediate_size=round(EXPANSION * features), num_attention_heads=heads,
+        num_key_value_heads=max(1, heads // GROUP),
+    )  # fmt: skip
+    tower = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=1,
+        image_size=16, patch_size=8,
+    )  # fmt: skip
+    config = LlavaConfig(vision_config=tower, text_config=text, image_token_id=5)
+    torch.manual_seed(SEED)
+    with torch.device(device):
+        model = LlavaForConditionalGeneration(config)
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    return RandomDecoder(model.to(dtype).eval(), None, f"random {layers}x{features}")
+
+
+def forward(vlm: VisionLanguageModel, samples: Sequence[Sample], batch_size: int) -> None:
+    for batch in batches(samples, batch_size, "forward"):
+        record(vlm, prepared(vlm, batch, "all")[0], lambda state: None)
+
+
+def library(vlm: VisionLanguageModel, samples: Sequence[Sample], batch_size: int) -> pd.DataFrame:
+    return measure(vlm, samples, batch_size=batch_size)
+
+
+def straight(vlm: VisionLanguageModel, samples: Sequence[Sample], batch_size: int) -> pd.DataFrame:
+    rows = []
+    for batch in batches(samples, batch_size, "straight"):
+        inputs, real = prepared(vlm, batch, "all")
+        states = []
+        record(vlm, inputs, lambda state, kept=states: kept.append(state.hidden.clone()))
+        for index, mask in enumerate(real):
+            own = [state[index][mask].double() for state in states]
+            rows += [
+                {"rid": straight_rid(x, y), "mixig": straight_tme(y) - straight_tme(x)}
+                for x, y in pairwise(own)
+            ]
+    return pd.DataFrame(rows)
+
+
+METHODS: dict[str, Callable] = {"forward": forward, "measure": library, "straight": straight}
+
+
+def run_once(method: str, vlm, samples, batch_size: int) -> tuple[dict, pd.DataFrame | None]:
+    """Seconds on the wall and of all threads, and on a GPU the memory beyond the model."""
+    cuda = vlm.device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        model_memory = torch.cuda.memory_allocated()
+    wall, processor = time.perf_counter(), time.process_time()
+    table = METHODS[method](vlm, samples, batch_size)
+    if cuda:
+        torch.cuda.synchronize()
+    spent = {
+        "wall_s": time.perf_counter() - wall,
+        "processor_s": time.process_time() - processor,
+    }
+    if cuda:
+        spent["memory_gb"] = (torch.cuda.max_memory_allocated() - model_memory) / 1e9
+    return spent, table
+
+
+def compare(vlm, samples, batch_size: int, repeats: int) -> list[dict]:
+    """One row a method: its best figures for these questions and as ratios to the forward pass."""
+    spent: dict[str, list[dict]] = {method: [] for method in METHODS}
+    tables = {}
+    run_once("measure", vlm, samples[:1], batch_size)
+    for _ in range(repeats):
+        for method, results in spent.items():
+            result, tables[method] = run_once(method, vlm, samples, batch_size)
+            results.append(result)
+    best = {m: pd.DataFrame(results).min().to_dict() for m, results in spent.items()}
+    for method, row in best.items():
+        for key in ("wall", "processor"):
+            row[f"{key}_ratio"] = row[f"{key}_s"] / best["forward"][f"{key}_s"]
+        row["wall_s_per_1000"] = row["wall_s"] / len(samples) * 1000
+        if method != "forward":
+            for column in ("rid", "mixig"):
+                distance = tables[method][column] - tables["straight"][column]
+                row[f"{column}_error"] = float(distance.abs().max())
+    return [{"model": vlm.name, "method": method, **row} for method, row in best.items()]
+
+
+def prepared_case(model: str, shape: str | None, questions: int) -> tuple:
+    """The model and its questions."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if shape is None:
+        vlm = load(model, device=device)
+        return vlm, list(load_benchmark("pope").draw(questions, seed=SEED))
+    tokens, layers, features = map(int, shape.split("x"))
+    words = Sample("random", (), "", str(tokens), "", "", "random")
+    return random_decoder(layers, features, device), [words] * questions
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="Where the JSON with all figures goes.")],
+    model: Annotated[str, typer.Option(help="A trained model.")] = "small-qwen2.5-vl",
+    shape: Annotated[
+        str | None, typer.Option(help="Random weights instead: TOKENSxLAYERSxFEATURES.")
+    ] = None,
+    questions: Annotated[int, typer.Option(min=1, help="How many are asked.")] = 100,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions at a time.")] = 8,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads.")] = 2,
+) -> None:
+    """Measure `measure` beside the model alone and a straight reading of the definitions."""
+    torch.set_num_threads(threads)
+    rows = compare(*prepared_case(model, shape, questions), batch_size, repeats)
+    Console(width=160).print(
+        pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format)
+    )
+    report = {
+        "command": shlex.join(["python", "benchmarks/measure.py", *sys.argv[1:]]),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "seed": SEED,
+        "questions": questions,
+        "threads": threads,
+        "device": device_name(),
+        "processors": os.cpu_count(),
+        "processor": processor_name(),
+        "load_average": os.getloadavg(),
+        # The forward pass has no table to compare, and only a GPU says its memory.
+        "rows": [{k: v for k, v in row.items() if v == v} for row in rows],
+    }
+    with replaced_when_complete(output) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

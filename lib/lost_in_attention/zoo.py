@@ -1,0 +1,88 @@
+"""Several models as witnesses to one claim: which to ask, how they differ, what they say together.
+
+A chapter measures every model by itself and keeps one row a sample; intervals resample whole
+images, because questions about one image share most of their tokens.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from lost_in_attention.models.load import resolve
+from lost_in_attention.paths import data_folder
+from lost_in_attention.stats import mean_intervals
+
+SHIPPED = "zoo"
+_SAMPLE = ["sample", "image_source"]
+
+
+def chosen_models(models: str) -> list[str]:
+    """The names in a comma-separated list; "zoo" is every model that the repository holds.
+
+    Raises ValueError on an empty or repeated name, and FileNotFoundError on an unknown one.
+    """
+    if models == SHIPPED:
+        return sorted(path.parent.name for path in data_folder().glob("models/*/config.json"))
+    names = [name.strip() for name in models.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise ValueError(
+            f"models: expected {SHIPPED!r} or different names parted by commas, got {models!r}"
+        )
+    for name in names:
+        resolve(name)
+    return names
+
+
+def over_layers(
+    measured: pd.DataFrame, quantities: Sequence[str], by: Sequence[str], how: str = "mean"
+) -> pd.DataFrame:
+    """One row a sample and group `by`: the mean (or `how`="sum") over layers."""
+    cells = measured.groupby([*_SAMPLE, *by], sort=False)[list(quantities)]
+    return cells.agg(how).reset_index()
+
+
+def intervals(
+    per_sample: pd.DataFrame, quantities: Sequence[str], by: Sequence[str], *, seed: int
+) -> pd.DataFrame:
+    """Mean and 95% interval of every quantity in every group, resampling whole images."""
+    return mean_intervals(per_sample, quantities, by, unit="image_source", seed=seed)
+
+
+def module_gaps(
+    per_sample: pd.DataFrame, quantities: Sequence[str], by: Sequence[str], *, seed: int
+) -> pd.DataFrame:
+    """FFN minus attention with 95% intervals, subtracted sample by sample.
+
+    `per_sample` has a column module; the columns are those of `stats.mean_intervals`.
+    """
+    index = [*_SAMPLE, *by]
+    modules = {
+        name: rows.set_index(index)[list(quantities)] for name, rows in per_sample.groupby("module")
+    }
+    gaps = (modules["ffn"] - modules["attention"]).reset_index()
+    return intervals(gaps, quantities, by, seed=seed)
+
+
+def side_of(low: float, high: float, border: float = 0) -> bool | None:
+    """Whether an interval lies above (True) or below (False) `border`; None if it holds it."""
+    if low > border:
+        return True
+    return False if high < border else None
+
+
+def unanimous(answers: Iterable[bool | None]) -> bool | None:
+    """True if every model says yes, False if one says no, None if it stays open for one.
+
+    Raises ValueError if there are no answers.
+    """
+    answers = list(answers)
+    if not answers:
+        raise ValueError("answers: expected at least one, got none")
+    if False in answers:
+        return False
+    return None if None in answers else True
+
+
+def in_words(row: pd.Series) -> str:
+    """A mean with its interval, for a table."""
+    return f"{row['mean']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"

@@ -1,0 +1,543 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Module by module: attention, FFN and two kinds of noise
+#
+# - **Covers** Section 4.2 of the paper, observations 1 and 2, Figure 2, Table 1 and Theorem F.3.
+# - **Verdict** on claim C071, noise: {glue:text}`verdict_c071`. On claim C073, attention and FFN:
+#   {glue:text}`verdict_c073`. The others are in the table below.
+# - **Takes** about a minute and 2 GB at tier `book`.
+#
+# You will
+#
+# 1. place every model's attention and FFN in the plane of RID and MixIG,
+# 2. put noise in attention's place in two ways, and see which figures come from the noise and which
+#    from where it is put,
+# 3. test Theorem F.3, which says that the two ways are alike in the mean.
+#
+# You need {doc}`04_rid`, {doc}`05_token_mixing` and {doc}`06_layerwise_curves`.
+
+# %%
+from itertools import cycle
+
+import numpy as np
+import pandas as pd
+import torch
+from myst_nb import glue
+
+from lost_in_attention import plots, report
+from lost_in_attention.averaging import output_against_values
+from lost_in_attention.baselines import noise_qkv, noise_update
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.claims import agreement
+from lost_in_attention.controls import Noise
+from lost_in_attention.measure import measure
+from lost_in_attention.models import load
+from lost_in_attention.paths import data_folder
+from lost_in_attention.zoo import (
+    chosen_models,
+    in_words,
+    intervals,
+    module_gaps,
+    over_layers,
+    side_of,
+    unanimous,
+)
+
+# %% tags=["parameters"]
+tier = "book"
+models = "zoo"
+source = "digits"
+questions = 40
+noise_seeds = 2
+seed = 0
+output = "book/generated"
+
+# %%
+names = chosen_models(models)
+run = report.start(
+    "07_modulewise",
+    tier=tier,
+    seed=seed,
+    model=", ".join(names),
+    output=output,
+    models=models,
+    source=source,
+    questions=questions,
+    noise_seeds=noise_seeds,
+)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+dtype = torch.bfloat16 if tier == "paper" else torch.float32
+asked, draws = (6, 1) if tier == "smoke" else (questions, noise_seeds)
+samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
+
+# %% [markdown]
+# ## What is compared
+#
+# `attention` and `ffn` are the updates of a trained model. The paper sets two baselines beside
+# them. **NoiseΔ** throws attention's update away and writes a Gaussian matrix with the same mean
+# and standard deviation. **NoiseQKV** keeps the computation and throws away what was learned: every
+# query, key and value matrix becomes a Gaussian matrix of the same mean and standard deviation.
+# Biases and the output projection stay as they are.
+#
+# Both replace all layers at once, so that from the second layer on the noise is added to a state
+# that is noise already. We add a third: **NoiseΔ in one layer** puts the noise into one layer at a
+# time, after layers that were left alone. The paper does not say which of the two it measured.
+#
+# Before the run we fix what will count as agreement:
+#
+# - C071: in every model, under both baselines, RID is above attention's *and* above the FFN's, and
+#   MixIG is below zero. All as means over layers, with 95% intervals that leave no doubt.
+# - C073: in every model the FFN's RID is above attention's and attention's MixIG above the FFN's,
+#   with intervals of the difference that exclude zero.
+# - Cells of Table 1: a number of the paper can be reproduced on published weights alone. There,
+#   agreement is a distance of at most a tenth, as a mean or as a sum over layers.
+
+# %%
+BASELINES = {"noise_delta": noise_update, "noise_qkv": noise_qkv}
+LOOKS = {
+    "attention": ("attention", plots.ATTENTION),
+    "ffn": ("FFN", plots.FFN),
+    "noise_delta": ("NoiseΔ", plots.OKABE_ITO[2]),
+    "noise_qkv": ("NoiseQKV", plots.OKABE_ITO[3]),
+    "noise_one_layer": ("NoiseΔ in one layer", plots.OKABE_ITO[4]),
+}
+
+
+# %%
+def measure_updates(vlm):
+    """The model's own updates, noise in one layer, and both baselines for every draw."""
+    own = measure(vlm, samples, controls={"noise": Noise(seed)})
+    own = own[(own["update"] == "own") | (own["module"] == "attention")]
+    own.loc[own["update"] == "noise", "module"] = "noise_one_layer"
+    tables = [own.assign(draw=0)]
+    for draw in range(draws):
+        for what, baseline in BASELINES.items():
+            with baseline(vlm, seed=seed + draw) as noisy:
+                table = measure(noisy, samples)
+            table = table[table["module"] == "attention"]
+            tables.append(table.assign(module=what, draw=draw))
+    return pd.concat(tables)
+
+
+def measure_averaging(vlm):
+    """Outputs against values, with the learned weights and with noise for them."""
+    learned = output_against_values(vlm, samples).assign(weights="learned")
+    with noise_qkv(vlm, seed=seed) as noisy:
+        return pd.concat(
+            [learned, output_against_values(noisy, samples).assign(weights="noise")]
+        )
+
+
+# %%
+found, averaging = [], []
+for name in names:
+    vlm = load(name, device=device, dtype=dtype)
+    found.append(measure_updates(vlm).assign(model=name))
+    averaging.append(measure_averaging(vlm).assign(model=name))
+measured, averaging = pd.concat(found), pd.concat(averaging)
+
+# %% [markdown]
+# ## Figure 2: RID and MixIG of every model
+#
+# Means over layers, then over {glue:text}`n_questions` questions. Bars are 95% bootstrap intervals
+# over images; where none is seen it is smaller than the mark. They hold for these trained models
+# and these draws of noise.
+
+# %%
+BOTH = ["rid", "mixig"]
+groups = ["model", "module"]
+per_sample = over_layers(measured, BOTH, groups)
+points = intervals(per_sample, BOTH, groups, seed=seed)
+glue("n_questions", len(samples), display=False)
+
+# %%
+MARKS = dict(zip(names, cycle("osD^vP*X<>hpd8H"), strict=False))
+
+
+def draw_plane(ax, shown):
+    for (name, module), cell in shown.groupby(groups):
+        rid, mixig = (cell.set_index("quantity").loc[q] for q in BOTH)
+        middle, (x, y) = "mean", (mixig, rid)
+        across = [[x[middle] - x["low"]], [x["high"] - x[middle]]]
+        along = [[y[middle] - y["low"]], [y["high"] - y[middle]]]
+        ax.errorbar(x[middle], y[middle], xerr=across, yerr=along, lw=1,
+                    fmt=MARKS[name], color=LOOKS[module][1], ms=6)  # fmt: skip
+    ax.axvline(0, color="0.7", lw=1, zorder=0)
+    ax.set(xlabel=plots.axis_label("mixig"), ylabel=plots.axis_label("rid"))
+    for label, color in LOOKS.values():
+        ax.plot([], [], "s", color=color, label=label)
+    for name in names:
+        ax.plot([], [], MARKS[name], color="0.4", label=name)
+
+
+# %%
+means = points.groupby(["module", "quantity"])["mean"].agg(["min", "max"])
+ranges = [
+    f"{LOOKS[m][0]} {q} {low:.2g} to {high:.2g}"
+    for (m, q), (low, high) in means.iterrows()
+]
+fig, [ax] = plots.panels(1, row_height=5.4)
+draw_plane(ax, points)
+fig.legend(loc="outside lower left", ncols=2, frameon=False)
+run.figure(
+    fig,
+    "plane",
+    data=points,
+    alt=f"RID against MixIG, one mark a model and module. Over models: {'; '.join(ranges)}.",
+    caption="Each model's attention and FFN, and noise in attention's place: the counterpart of "
+    "Figure 2. Colours tell modules apart, marks tell models apart.",
+)
+
+# %% [markdown]
+# ## Table 1: means or sums?
+#
+# MixIG telescopes: over all updates of a model it adds up to the entropy of the last state minus
+# that of the first, at most $\log 2 \approx 0.693$ nats ({doc}`05_token_mixing`). Table 1's
+# attention and FFN together have {glue:text}`table1_sum` nats. As means over the layers of one
+# model that would make {glue:text}`table1_total` nats over {glue:text}`table1_layers` layers, far
+# beyond the bound; as sums over layers it would just fit. So the table cannot hold means over
+# layers of what Definition 3.8 defines. We show both, and compare neither with the paper's size: a
+# sum grows with the number of layers, and these models are small.
+
+# %%
+table1 = pd.read_csv(data_folder() / "paper" / "table1_modules.csv").set_index(
+    "module"
+)
+table1 = table1.rename(index={"feed_forward": "ffn"})
+layer_sums = over_layers(measured, BOTH, [*groups, "draw"], how="sum")
+sums = intervals(layer_sums, BOTH, groups, seed=seed)
+columns = {}
+for label, table in (("layer mean", points), ("layer sum", sums)):
+    for quantity in BOTH:
+        rows = table[table["quantity"] == quantity]
+        cells = rows.apply(in_words, axis=1).tolist()
+        columns[f"{quantity}, {label}"] = pd.Series(
+            cells, index=pd.MultiIndex.from_frame(rows[groups])
+        )
+shown = pd.DataFrame(columns).reset_index()
+shown["module"] = [LOOKS[module][0] for module in shown["module"]]
+run.table(shown, "Layer means and layer sums with 95% intervals")
+
+# %% tags=["remove-cell"]
+learned_sum = table1.loc[["attention", "ffn"], "mixig"].sum()
+layers = 28
+glue("table1_sum", f"{learned_sum:.2f}", display=False)
+glue("table1_layers", layers, display=False)
+glue("table1_total", f"{layers * learned_sum:.1f}", display=False)
+
+# %% [markdown]
+# ## What the noise figures are made of
+#
+# The next table takes the figures apart. NoiseΔ has the size of an attention update by
+# construction. But in a state that is noise already the layer computes another update, so its
+# moments drift from layer to layer, and the state that it is added to is not the one that attention
+# meets.
+
+# %%
+parts = [
+    "size",
+    "feature_novelty",
+    "spectrum_change",
+    "support_innovation",
+    "rid",
+    "mixig",
+]
+means = over_layers(measured, parts, groups).groupby("module")[parts].mean()
+means = means.loc[list(LOOKS)].rename(index={m: look[0] for m, look in LOOKS.items()})
+run.table(means.reset_index(), "Parts of RID, mean over models")
+spread = (
+    over_layers(measured[measured["module"].isin(BASELINES)], BOTH, [*groups, "draw"])
+    .groupby([*groups, "draw"])[BOTH].mean().groupby(groups).agg(np.ptp)
+)  # fmt: skip
+glue("draw_spread", f"{spread['rid'].max():.3f}", display=False)
+glue("n_draws", draws, display=False)
+relation = means.loc["NoiseΔ in one layer", "rid"] / means.loc["NoiseΔ", "rid"]
+glue("one_layer_ratio", f"{relation:.2f}", display=False)
+rough = (
+    means.loc["NoiseΔ", "feature_novelty"] / means.loc["attention", "feature_novelty"]
+)
+glue("novelty_ratio", f"{rough:.2f}", display=False)
+
+# %% [markdown]
+# Noise in one layer has {glue:text}`one_layer_ratio` times the RID of noise in all layers, and
+# NoiseΔ has {glue:text}`novelty_ratio` times attention's novelty. Noise was drawn
+# {glue:text}`n_draws` times; between draws a model's mean RID differs by at most
+# {glue:text}`draw_spread`.
+#
+# ## Theorem F.3: are the two baselines alike?
+#
+# The theorem says that both baselines have the same mean. It argues in four steps, for one query
+# with $N$ independent keys and values and attention weights $a_i$:
+#
+# 1. $\mathbb{E}[a_i] = 1/N$, because the keys are exchangeable.
+# 2. $\mathbb{E}[y] = \mu_V$ for $y = \sum_i a_i v_i$, because values are independent of weights.
+# 3. The mean of the *learned* output is $\mu_V$ too.
+# 4. NoiseΔ has that mean by construction, so the means agree.
+#
+# Steps 1 and 2 hold in the setting they are stated in:
+
+
+# %%
+def theorem_setting(keys, size=32, trials=2000):
+    """One query, independent Gaussian keys and values of mean 1/2."""
+    random = np.random.default_rng(seed)
+    query = random.standard_normal((trials, 1, size))
+    scores = (random.standard_normal((trials, keys, size)) * query).sum(2) / size**0.5
+    weights = np.exp(scores)
+    weights /= weights.sum(1, keepdims=True)
+    values = 0.5 + random.standard_normal((trials, keys))
+    outputs = (weights * values).sum(1)
+    error = 1.96 * outputs.std() / trials**0.5
+    return {
+        "keys N": keys,
+        "N times mean weight of the first key": keys * weights[:, 0].mean(),
+        "mean output (values: 0.5)": f"{outputs.mean():.3f} ± {error:.3f}",
+        "variance of output / variance of values": outputs.var() / values.var(),
+        "1 / N": 1 / keys,
+    }
+
+
+run.table(
+    pd.DataFrame([theorem_setting(keys) for keys in (4, 16, 64, 256)]),
+    "Steps 1 and 2 in their own setting: the mean holds, the variance shrinks",
+)
+
+# %% [markdown]
+# The fourth column shows what the theorem leaves out. Means agree and variances do not: a weighted
+# mean of independent values has the variance $\sum_i a_i^2$ times theirs, and that falls with $N$
+# as $1/N$ does. NoiseΔ keeps the variance of the learned update. Two baselines with equal means and
+# unequal sizes cannot be put in each other's place where a quantity depends on size, as RID does.
+#
+# Step 3 does not follow. A convex combination lies between its values; its mean over tokens is the
+# mean of the values only if all values are used equally. And NoiseQKV does not have the theorem's
+# setting: the *weights* are drawn, not the keys, so tokens that look alike have keys and values
+# that are alike, and they are not independent. Both can be measured. Below, the shift is
+# $|\bar y - \bar v|$ in units of the spread of the values, and the variance ratio is the spread of
+# outputs over that of values.
+
+# %%
+SHARES = {
+    "mean_shift": "shift of mean (spreads)",
+    "variance_ratio": "variance ratio",
+}
+LINES = {"learned": ("-", plots.OKABE_ITO[7]), "noise": ("--", plots.OKABE_ITO[3])}
+shares = intervals(averaging, list(SHARES), ["model", "weights", "layer"], seed=seed)
+ends = shares.groupby(["quantity", "weights"])["mean"].agg(["min", "max"])
+spans = [
+    f"{SHARES[q]}, {w}: {a:.2g} to {b:.2g}" for (q, w), (a, b) in ends.iterrows()
+]
+
+# %%
+fig, axes = plots.panels(2, row_height=2.6)
+for ax, (quantity, label) in zip(axes, SHARES.items(), strict=True):
+    rows = shares[shares["quantity"] == quantity]
+    for (name, weights), curve in rows.groupby(["model", "weights"]):
+        style, color = LINES[weights]
+        first = weights if name == names[0] else None
+        ax.plot(
+            curve["layer"], curve["mean"], style, color=color, lw=1.3, label=first
+        )
+    ax.set(xlabel="layer (index)", ylabel=label, ylim=(0, None))
+handles, _ = axes[0].get_legend_handles_labels()
+fig.legend(handles, [f"{weights} weights" for weights in LINES], ncols=2,
+           loc="outside lower center", frameon=False)  # fmt: skip
+run.figure(
+    fig,
+    "theorem_f3",
+    data=shares,
+    alt=f"Lines by layer, one a model. {'; '.join(spans)}.",
+    caption="Step 3 and the theorem's setting on models: how far the mean of the outputs is from "
+    "the mean of the values, and how much averaging shrinks the variance.",
+)
+
+# %% tags=["remove-cell"]
+tokens = measured["tokens"].mean()
+typical = averaging.groupby("weights")[list(SHARES)].mean()
+shift = typical.loc["learned", "mean_shift"]
+glue("f3_shift", f"{shift:.2f}", display=False)
+glue("f3_chance", f"{tokens**-0.5:.2f}", display=False)
+holds = shift <= 2 * tokens**-0.5
+verdict = "no more than twice" if holds else "more than twice"
+glue("f3_step3", verdict, display=False)
+glue("f3_ratio_noise", f"{typical.loc['noise', 'variance_ratio']:.2f}", display=False)
+glue(
+    "f3_ratio_learned",
+    f"{typical.loc['learned', 'variance_ratio']:.2f}",
+    display=False,
+)
+glue("f3_one_over_n", f"{1 / tokens:.3f}", display=False)
+
+# %% [markdown]
+# With learned weights the mean is shifted by {glue:text}`f3_shift` spreads. Independent draws of as
+# many tokens would shift it by about {glue:text}`f3_chance`; the measured shift is
+# {glue:text}`f3_step3` that. With noise for weights the outputs keep {glue:text}`f3_ratio_noise`
+# of the variance of the values, with learned weights {glue:text}`f3_ratio_learned`; the theorem's
+# independent values would keep about {glue:text}`f3_one_over_n`.
+#
+# | part of Theorem F.3 | status |
+# | --- | --- |
+# | mean weight is $1/N$ | proved, for independent keys; not the setting of NoiseQKV |
+# | $\mathbb{E}[y] = \mu_V$ under noise | proved, for values independent of the weights |
+# | the learned output has mean $\mu_V$ | an assumption; its error is the shift above |
+# | so both baselines are interchangeable | does not follow: equal means, unequal variances |
+
+# %% [markdown]
+# ## The verdicts
+
+# %%
+noise, modules = list(BASELINES), ["attention", "ffn"]
+wide = per_sample.pivot(
+    index=["model", "sample", "image_source"], columns="module", values=BOTH
+)
+margins = pd.DataFrame(
+    {
+        "margin": wide["rid"][noise].min(axis=1) - wide["rid"][modules].max(axis=1),
+        "mixig": wide["mixig"][noise].max(axis=1),
+    }
+).reset_index()
+margins = intervals(margins, ["margin", "mixig"], ["model"], seed=seed)
+margins = margins.set_index(["model", "quantity"])
+run.table(
+    margins.apply(in_words, axis=1).unstack().reset_index(),
+    "C071: least RID of the two baselines minus the larger of attention and FFN; "
+    "the higher MixIG of the two baselines",
+)
+
+
+# %%
+def sides(table):
+    """For every row of a table of intervals: above zero, below, or open."""
+    return {key: side_of(row["low"], row["high"]) for key, row in table.iterrows()}
+
+
+def both(found, above, below):
+    """Model by model: is the one quantity above zero and the other below?"""
+    opposite = {True: False, False: True, None: None}
+    return [unanimous([found[n, above], opposite[found[n, below]]]) for n in names]
+
+
+# %%
+noise_answers = both(sides(margins), "margin", "mixig")
+learned = per_sample[per_sample["module"].isin(modules)]
+gaps = module_gaps(learned, BOTH, ["model"], seed=seed).set_index(
+    ["model", "quantity"]
+)
+module_answers = both(sides(gaps), "rid", "mixig")
+run.table(
+    gaps.apply(in_words, axis=1).unstack().reset_index(),
+    "C073: FFN minus attention, with 95% intervals",
+)
+
+
+# %%
+def tally(answers):
+    return f"{answers.count(True)} yes, {answers.count(False)} no, {answers.count(None)} open"
+
+
+run.claim(
+    "C071",
+    statement="Both noise baselines have RID well above the modules' and negative MixIG",
+    paper="RID 0.61 and 0.44, MixIG -0.80 and -0.50",
+    measured=f"of {len(names)} models: {tally(noise_answers)}",
+    tolerance="all models, RID above both modules, MixIG below 0, intervals clear",
+    verdict=agreement(unanimous(noise_answers), tier),
+    note="noise in all layers at once",
+)
+run.claim(
+    "C073",
+    statement="Attention has low RID and high MixIG, the FFN the reverse, in every model",
+    paper="RID 0.06 against 0.21, MixIG 0.61 against 0.02",
+    measured=f"of {len(names)} models: {tally(module_answers)}",
+    tolerance="all models, both differences in the paper's direction, intervals without 0",
+    verdict=agreement(unanimous(module_answers), tier),
+)
+
+
+# %%
+def cell_claim(module, quantity):
+    paper = float(table1.loc[module, quantity])
+    mean, total = (
+        table.query("module == @module and quantity == @quantity")["mean"].mean()
+        for table in (points, sums)
+    )
+    near = min(abs(mean - paper), abs(total - paper)) <= 0.1 * abs(paper)
+    run.claim(
+        f"T1.{module}.{quantity}",
+        statement=f"{quantity} of {LOOKS[module][0]}",
+        paper=paper,
+        measured=f"layer mean {mean:.3f}, layer sum {total:.3f}",
+        tolerance="within a tenth, as layer mean or layer sum, on published weights",
+        verdict=agreement(near, tier)
+        if tier == "paper"
+        else "needs published weights",
+    )
+
+
+for module in table1.index:
+    for quantity in BOTH:
+        cell_claim(module, quantity)
+run.claims_table()
+
+# %% tags=["remove-cell"]
+glue("verdict_c071", run.claims[0].verdict, display=False)
+glue("verdict_c073", run.claims[1].verdict, display=False)
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Which draw?
+# :label: ex-which-draw
+#
+# *Warm-up, 5 minutes.* Run the notebook with `noise_seeds` at 5. Which of the two baselines depends
+# more on the draw, and why would you expect that?
+# ```
+#
+# ```{solution} ex-which-draw
+# :class: dropdown
+#
+# Look at `spread`. NoiseΔ averages over as many numbers as the update has entries. NoiseQKV draws
+# few matrices, and every token goes through the same ones.
+# ```
+#
+# ```{exercise} Noise of one mean
+# :label: ex-noise-of-one-mean
+#
+# *Medium, 20 minutes.* Replace `gaussian_like` by noise with the mean and standard deviation of
+# *each feature* of the update. Does NoiseΔ's RID fall? Which part of the update did the noise keep
+# that it did not keep before?
+# ```
+#
+# ```{solution} ex-noise-of-one-mean
+# :class: dropdown
+#
+# It keeps the mean over tokens, a matrix of rank one, and the scale of every feature. A large part
+# of an update can lie there. Report RID with both kinds of noise side by side; the difference says
+# how much of the first figure came from noise in features that the model leaves alone.
+# ```
+#
+# ```{exercise} The theorem's setting
+# :label: ex-the-theorems-setting
+#
+# *Research, 40 minutes.* Draw keys and values independently for every token, with the moments of
+# the learned ones, instead of drawing weights (hooks on `k_proj` and `v_proj`). Is the variance
+# ratio now near $1/N$? What does the causal mask do to it?
+# ```
+#
+# ```{solution} ex-the-theorems-setting
+# :class: dropdown
+#
+# The ratio falls towards the mean of $1/t$ over positions $t$, because token $t$ sees $t$ keys.
+# That is about $(\log S + 0.58)/S$, larger than $1/S$.
+# ```

@@ -1,0 +1,400 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Size or novelty?
+#
+# - **Covers** Section 4.2 of the paper, observation 2: attention preserves the subspace, the FFN
+#   expands it.
+# - **Verdict** on the RID half of claim C073, at equal size: {glue:text}`verdict_c073`.
+# - **Takes** about a minute and 2 GB at tier `book`.
+#
+# You will
+#
+# 1. split support innovation into the size of an update and its novelty, in every layer of every
+#    model,
+# 2. hold the size fixed, and see what is left of the difference between attention and FFN,
+# 3. compare both modules with updates that point anywhere.
+#
+# You need {doc}`04_rid` and {doc}`06_layerwise_curves`.
+
+# %%
+import pandas as pd
+import torch
+from myst_nb import glue
+
+from lost_in_attention import plots, report
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.claims import agreement
+from lost_in_attention.controls import Resized, Rotated
+from lost_in_attention.measure import measure
+from lost_in_attention.models import load
+from lost_in_attention.zoo import (
+    chosen_models,
+    in_words,
+    intervals,
+    module_gaps,
+    over_layers,
+    side_of,
+    unanimous,
+)
+
+# %% tags=["parameters"]
+tier = "book"
+models = "zoo"
+source = "digits"
+questions = 60
+size = 0.3
+seed = 0
+output = "book/generated"
+
+# %%
+names = chosen_models(models)
+run = report.start(
+    "09_size_or_novelty",
+    tier=tier,
+    seed=seed,
+    model=", ".join(names),
+    output=output,
+    models=models,
+    source=source,
+    questions=questions,
+    size=size,
+)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+dtype = torch.bfloat16 if tier == "paper" else torch.float32
+asked = 6 if tier == "smoke" else questions
+samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
+
+# %% [markdown]
+# ## Three updates in one place
+#
+# At full rank, support innovation is a product ({prf:ref}`thm-size-novelty`):
+#
+# $$
+# \Delta\mathcal{D} = \frac{1}{2} \cdot
+# \underbrace{\frac{\|\Delta X\|_F}{\|X'\|_F}}_{\text{size}} \cdot
+# \underbrace{\frac{\|(I - P_\mathcal{C})\Delta X\|_F + \|\Delta X(I - P_\mathcal{R})\|_F}
+# {\|\Delta X\|_F}}_{\text{novelty}}.
+# $$
+#
+# Size says how much a module writes. Only novelty says whether it writes into directions that the
+# state did not have, which is what *expanding* and *preserving* a subspace mean. A module with
+# larger updates has a larger RID whatever their direction. The paper has no control for that. We
+# measure two, in the same forward pass, beside each update of the model:
+#
+# - **resized**: the update multiplied by the number that makes its size {glue:text}`size_shown`,
+#   the same for every module, layer and model;
+# - **rotated**: the update turned at random in token and feature space, then resized in the same
+#   way. It keeps its singular values and points anywhere. Its novelty is that of chance.
+#
+# Before the run we fix what will count as agreement with the RID half of C073, *attention preserves
+# and the FFN expands*: in every model the FFN's RID is above attention's when both are resized, as
+# a mean over layers, with a 95% interval of the difference above zero.
+
+# %%
+glue("size_shown", size, display=False)
+controls = {"resized": Resized(size), "rotated": Rotated(size, seed=seed)}
+tables = []
+for name in names:
+    vlm = load(name, device=device, dtype=dtype)
+    tables.append(measure(vlm, samples, controls=controls).assign(model=name))
+measured = pd.concat(tables)
+measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]
+QUANTITIES = ["rid", "spectrum_change", "support_innovation", "size", "novelty"]
+
+# %% [markdown]
+# ## Size and novelty, layer by layer
+#
+# Grey is the novelty of chance: the same updates, rotated. On average over rotations it depends on
+# the number of tokens and features and on the rank of the state alone. Bands are 95% bootstrap
+# intervals over the images of {glue:text}`n_questions` questions.
+
+# %%
+glue("n_questions", len(samples), display=False)
+by_layer = ["model", "update", "module", "layer"]
+curves = intervals(measured, ["size", "novelty"], by_layer, seed=seed)
+
+# %%
+UPDATES = {
+    "own": ("as they are", "k", "o"),
+    "resized": ("resized", plots.OKABE_ITO[2], "s"),
+    "rotated": ("rotated", "0.6", "^"),
+}
+LABELS = {q: plots.axis_label(q) for q in QUANTITIES}
+LABELS["novelty"] = "novelty (0 to 2)"
+
+
+def draw_module(ax, rows):
+    for (update, module), curve in rows.groupby(["update", "module"]):
+        look = dict(plots.MODULES[module])
+        if update == "rotated":
+            look |= {"color": "0.6", "label": None, "marker": None}
+        x = curve["layer"]
+        ax.plot(x, curve["mean"], **look)
+        ax.fill_between(
+            x, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0
+        )
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set_ylim(0, None)
+
+
+# %%
+def layers_alt(rows):
+    means = rows.groupby(["model", "update", "module"])["mean"].mean()
+    parts = [
+        f"{m} {plots.MODULES[k]['label']} {UPDATES[u][0]} {v:.2g}"
+        for (m, u, k), v in means.items()
+    ]
+    return f"Lines by layer, a panel a model. Means over layers: {'; '.join(parts)}."
+
+
+def draw_layers(quantity, updates, caption):
+    rows = curves[(curves["quantity"] == quantity) & curves["update"].isin(updates)]
+    fig, axes = plots.panels(len(names), row_height=2.1)
+    for ax, name in zip(axes, names, strict=True):
+        draw_module(ax, rows[rows["model"] == name])
+        ax.set_title(name)
+        ax.set_ylabel(LABELS[quantity])
+    axes[-1].set_xlabel("layer (index)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, ncols=2, loc="outside lower center", frameon=False)
+    run.figure(fig, quantity, data=rows, alt=layers_alt(rows), caption=caption)
+
+
+# %%
+draw_layers(
+    "size", ["own"], "How large the updates are, as a share of the state after them."
+)
+
+# %%
+draw_layers(
+    "novelty",
+    ["own", "rotated"],
+    "How much of the updates is new. Grey: the same updates rotated at random, attention solid "
+    "and FFN dashed.",
+)
+
+# %% [markdown]
+# ## The difference between the modules
+#
+# FFN minus attention, question by question, as means over layers: for the updates as they are, and
+# with the size held fixed.
+
+# %%
+per_sample = over_layers(measured, QUANTITIES, ["model", "update", "module"])
+gaps = module_gaps(per_sample, QUANTITIES, ["model", "update"], seed=seed)
+SHOWN = ["rid", "support_innovation", "spectrum_change"]
+
+
+def draw_gaps(ax, rows):
+    for offset, (update, (label, color, mark)) in enumerate(UPDATES.items()):
+        found = rows[rows["update"] == update].set_index("model").loc[names]
+        y = [len(names) - number + 0.2 * (1 - offset) for number in range(len(names))]
+        bars = [found["mean"] - found["low"], found["high"] - found["mean"]]
+        ax.errorbar(
+            found["mean"], y, xerr=bars, fmt=mark, color=color, label=label, ms=5
+        )
+    ax.axvline(0, color="0.7", lw=1, zorder=0)
+    ax.set_yticks(range(len(names), 0, -1), names)
+
+
+# %%
+fig, axes = plots.panels(len(SHOWN), row_height=0.9 + 0.35 * len(names))
+for ax, quantity in zip(axes, SHOWN, strict=True):
+    draw_gaps(ax, gaps[gaps["quantity"] == quantity])
+    ax.set_xlabel(f"FFN - attention, {plots.axis_label(quantity).split(' (')[0]}")
+handles, labels = axes[0].get_legend_handles_labels()
+fig.legend(handles, labels, ncols=3, loc="outside lower center", frameon=False)
+drawn = gaps[gaps["quantity"].isin(SHOWN)]
+spans = drawn.groupby(["quantity", "update"])["mean"].agg(["min", "max"])
+words = [
+    f"{plots.axis_label(q)} {UPDATES[u][0]} {low:.2g} to {high:.2g}"
+    for (q, u), (low, high) in spans.iterrows()
+]
+run.figure(
+    fig,
+    "gaps",
+    data=drawn,
+    alt=f"FFN minus attention for each model. Over models: {'; '.join(words)}.",
+    caption="FFN minus attention, means over layers with 95% intervals: updates as they are, "
+    "resized to one size, and rotated at random at that size.",
+)
+
+
+# %%
+def gap_table(gaps, caption):
+    shown = gaps[gaps["update"] != "rotated"]
+    cells = shown.assign(
+        cell=shown.apply(in_words, axis=1),
+        update=[UPDATES[u][0] for u in shown["update"]],
+    )
+    # Equal up to rounding, by construction.
+    held = (shown["quantity"] == "size") & (shown["update"] == "resized")
+    cells.loc[held, "cell"] = "equal"
+    table = cells.pivot(index=["model", "update"], columns="quantity", values="cell")
+    run.table(table[QUANTITIES].rename(columns=LABELS).reset_index(), caption)
+
+
+gap_table(gaps, "FFN minus attention, means over layers with 95% intervals")
+
+# %% [markdown]
+# In the rows *resized*, size is equal by construction and novelty is the same as in the rows *as
+# they are*: multiplying an update changes neither its direction nor its novelty. So at equal size
+# and full rank the sign of the difference in support innovation is that of novelty, whatever the
+# size is. Only spectrum change depends on which size we chose.
+#
+# ## Beside chance
+#
+# An update that knew nothing of the state would have the novelty of the rotated one. Below one
+# means that a module writes more into the directions that are there than chance would; above one,
+# less.
+
+# %%
+novelty = over_layers(measured, ["novelty"], ["model", "update", "module"])
+wide = novelty.pivot(
+    index=["model", "module", "sample", "image_source"],
+    columns="update",
+    values="novelty",
+).reset_index()
+wide["ratio"] = wide["own"] / wide["rotated"]
+ratios = intervals(wide, ["ratio"], ["model", "module"], seed=seed)
+ratios["cell"] = ratios.apply(in_words, axis=1)
+shown = ratios.pivot(index="model", columns="module", values="cell")
+run.table(
+    shown.rename(columns={"ffn": "FFN"}).reset_index(),
+    "Novelty as a multiple of the novelty of chance, with 95% intervals",
+)
+
+# %% tags=["remove-cell"]
+below = ratios.assign(below=ratios["high"] < 1).groupby("module")["below"].sum()
+glue("attention_below", int(below["attention"]), display=False)
+glue("ffn_below", int(below["ffn"]), display=False)
+glue("n_models", len(names), display=False)
+
+# %% [markdown]
+# Of {glue:text}`n_models` models, attention's novelty is below that of chance in
+# {glue:text}`attention_below`, the FFN's in {glue:text}`ffn_below`. *Expanding* would need more
+# than that: where the FFN is below chance too, both modules prefer the directions that are there,
+# and the question is only which of them does so more.
+#
+# ## The verdict
+
+
+# %%
+def votes(table, update):
+    """For every model: is the FFN's RID above attention's?"""
+    rows = table[(table["update"] == update) & (table["quantity"] == "rid")]
+    rows = rows.set_index("model").loc[names]
+    return [
+        side_of(low, high)
+        for low, high in zip(rows["low"], rows["high"], strict=True)
+    ]
+
+
+def tally(answers):
+    return f"{answers.count(True)} yes, {answers.count(False)} no, {answers.count(None)} open"
+
+
+own, resized = votes(gaps, "own"), votes(gaps, "resized")
+run.claim(
+    "C073",
+    statement="Attention preserves the subspace, the FFN expands it (the RID half)",
+    paper="RID 0.06 against 0.21",
+    measured=f"FFN above attention at equal size, of {len(names)} models: {tally(resized)}",
+    tolerance="all models, at equal size, intervals above 0",
+    verdict=agreement(unanimous(resized), tier),
+    note=f"updates as they are: {tally(own)}",
+)
+run.claims_table()
+
+# %% tags=["remove-cell"]
+glue("verdict_c073", run.claims[0].verdict, display=False)
+glue("own_tally", tally(own), display=False)
+glue("resized_tally", tally(resized), display=False)
+changed = sum(a != b for a, b in zip(own, resized, strict=True))
+glue("changed", changed, display=False)
+
+# %% [markdown]
+# Does the FFN innovate more than attention? With the updates as they are: {glue:text}`own_tally`.
+# With their size held fixed: {glue:text}`resized_tally`. Holding the size fixed changes the answer
+# for {glue:text}`changed` of {glue:text}`n_models` models.
+#
+# ## What hangs on layer 0
+#
+# Layer 0 is unlike the others ({doc}`06_layerwise_curves`), and one layer can carry a mean. The
+# same differences over layers 1 and later, also planned before the run:
+
+# %%
+later = over_layers(
+    measured[measured["layer"] > 0], QUANTITIES, ["model", "update", "module"]
+)
+later_gaps = module_gaps(later, QUANTITIES, ["model", "update"], seed=seed)
+gap_table(
+    later_gaps, "FFN minus attention over layers 1 and later, with 95% intervals"
+)
+glue("later_own", tally(votes(later_gaps, "own")), display=False)
+glue("later_resized", tally(votes(later_gaps, "resized")), display=False)
+
+# %% [markdown]
+# Without layer 0, is the FFN's RID above attention's? As they are: {glue:text}`later_own`.
+# At equal size: {glue:text}`later_resized`.
+#
+# ## Exercises
+#
+# ```{exercise} Another size
+# :label: ex-another-size
+#
+# *Warm-up, 5 minutes.* Run the notebook with `size` at 0.1 and at 0.6. Which column of the first
+# table can change its sign, and which cannot?
+# ```
+#
+# ```{solution} ex-another-size
+# :class: dropdown
+#
+# Support innovation is size times novelty over two, so its sign at equal size is that of novelty.
+# Spectrum change is not a product, and RID contains it.
+# ```
+#
+# ```{exercise} The novelty of chance
+# :label: ex-the-novelty-of-chance
+#
+# *Medium, 20 minutes.* Let $X$ have rank $S \le H$ and let $\Delta X$ point anywhere. Show that the
+# mean square of its feature novelty is $(H - S)/H$. Compare with the grey lines: where do they lie
+# lower or higher, and why?
+# ```
+#
+# ```{solution} ex-the-novelty-of-chance
+# :class: dropdown
+#
+# A random unit vector has on average $1/H$ of its energy in each direction, and $H - S$ directions
+# lie outside the row space. Novelty is a root, so its mean is a little below
+# $\sqrt{(H - S)/H}$. With more tokens than features the roles of tokens and features change, and at
+# layer 0, where rows are equal, both novelties count.
+# ```
+#
+# ```{exercise} Equal norms per token
+# :label: ex-equal-norms-per-token
+#
+# *Research, 45 minutes.* Size is one number for the whole matrix. Write a control that gives every
+# *token's* update the same size, and pass it to `measure`. Is the difference between the modules
+# carried by few tokens with large updates?
+# ```
+#
+# ```{solution} ex-equal-norms-per-token
+# :class: dropdown
+#
+# A control is a function of $X$ and $\Delta X$: divide each row of the update by its norm, multiply
+# by the norm of the row of $X$, and hand the result to `resized`. Novelty now weighs all tokens
+# alike. Compare it with the novelty above.
+# ```
