@@ -1,0 +1,82 @@
+"""Where the asked objects lie: boxes from annotations in COCO's instances format."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+from pycocotools.coco import COCO
+
+from lost_in_attention.digits.coco import shipped_annotations
+from lost_in_attention.vision import Box
+
+# Some published questions write "imange".
+_QUESTION = re.compile(r"Is there an? (.+) in the im(?:a|an)ge\?")
+
+
+def asked_object(question: str) -> str:
+    """The object that a POPE question asks for ("Is there a dog in the image?" -> "dog").
+
+    Raises ValueError if the question is not of that form.
+    """
+    found = _QUESTION.match(question)
+    if not found:
+        raise ValueError(f"question: expected 'Is there a ... in the image?', got {question!r}")
+    return found.group(1)
+
+
+class Annotations:
+    """Objects of many images, found by the image's name without its suffix."""
+
+    def __init__(self, coco: COCO) -> None:
+        self._coco = coco
+        self._images = {Path(i["file_name"]).stem: i for i in coco.dataset["images"]}
+        self._categories = {c["name"]: c["id"] for c in coco.dataset["categories"]}
+
+    @classmethod
+    def embedded(cls) -> "Annotations":
+        """Those of the embedded digit scenes."""
+        coco = COCO()
+        coco.dataset = shipped_annotations()
+        # pycocotools prints its progress.
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco.createIndex()
+        return cls(coco)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Annotations":
+        """Those of a file such as COCO's instances_val2014.json, for the published POPE.
+
+        Raises FileNotFoundError where there is no such file, ValueError where it has no images,
+        annotations or categories.
+        """
+        with contextlib.redirect_stdout(io.StringIO()):
+            coco = COCO(str(path))
+        missing = {"images", "annotations", "categories"} - set(coco.dataset)
+        if missing:
+            raise ValueError(
+                f"path: expected COCO instances, {sorted(missing)} missing from {path}"
+            )
+        return cls(coco)
+
+    def size(self, image: str) -> tuple[int, int]:
+        """Width and height of an image in pixels.  Raises ValueError if it is not annotated."""
+        return self._image(image)["width"], self._image(image)["height"]
+
+    def boxes(self, image: str, name: str) -> list[Box]:
+        """The boxes of all objects of that name in an image, crowds included; none if absent.
+
+        x, y of the upper left corner, width and height, in pixels of the original image.
+
+        Raises ValueError if the image is not annotated or no category has that name.
+        """
+        if name not in self._categories:
+            known = sorted(self._categories)
+            raise ValueError(f"name: expected one of {known}, got {name!r}")
+        found = self._coco.imgToAnns[self._image(image)["id"]]
+        return [tuple(a["bbox"]) for a in found if a["category_id"] == self._categories[name]]
+
+    def _image(self, name: str) -> dict:
+        if name not in self._images:
+            raise ValueError(f"image: expected one that is annotated, got {name!r}")
+        return self._images[name]

@@ -1,0 +1,188 @@
+"""The graph over visual tokens in every layer, with the strong attention weights as edges.
+
+An edge j -> i says that visual token i attends to visual token j with a weight of at least tau
+(Appendix E).  Tokens are numbered from 0 among the visual tokens, in the decoder's order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from lost_in_attention.benchmarks import Sample
+from lost_in_attention.measure import batches, check_request, prepared
+from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.trace.attention import LayerAttention, Visitor, reading_attention
+from lost_in_attention.trace.rollout import rollout_step
+
+THRESHOLD = 0.1
+WEIGHTS = ("mean", "heads", "rollout")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Interaction graphs of samples.
+
+    `edges` has one row an edge: sample, layer, source, target, weight, and head (0 except for
+    graphs of single heads).  `visual_tokens` has the number of vertices of each sample, isolated
+    ones included; `layers` and `heads` count the graphs of a sample, empty ones included.
+    """
+
+    edges: pd.DataFrame
+    visual_tokens: Mapping[str, int]
+    layers: int
+    heads: int
+    threshold: float
+
+    def at(self, threshold: float) -> "Trace":
+        """The same graphs under a higher threshold.  Raises ValueError if it is lower."""
+        if not self.threshold <= threshold <= 1:
+            raise ValueError(f"threshold: expected {self.threshold} to 1, got {threshold!r}")
+        kept = self.edges[self.edges["weight"] >= np.float32(threshold)]
+        return replace(self, edges=kept.reset_index(drop=True), threshold=threshold)
+
+    def graph(self, sample: str, layer: int, head: int = 0) -> nx.DiGraph:
+        """One graph G^(l), with `weight` on its edges.
+
+        Raises ValueError if the trace holds no such sample, layer or head.
+        """
+        if sample not in self.visual_tokens:
+            raise ValueError(f"sample: expected one that was traced, got {sample!r}")
+        for name, value, count in (("layer", layer, self.layers), ("head", head, self.heads)):
+            if not 0 <= value < count:
+                raise ValueError(f"{name}: expected 0 to {count - 1}, got {value!r}")
+        chosen = self.edges.query("sample == @sample and layer == @layer and head == @head")
+        graph = nx.DiGraph()
+        graph.add_nodes_from(range(self.visual_tokens[sample]))
+        graph.add_weighted_edges_from(
+            chosen[["source", "target", "weight"]].itertuples(index=False, name=None)
+        )
+        return graph
+
+
+def trace(
+    vlm: VisionLanguageModel,
+    samples: Sequence[Sample],
+    *,
+    threshold: float = THRESHOLD,
+    weights: str = "mean",
+    batch_size: int = 8,
+) -> Trace:
+    """The interaction graph of every sample and layer, from one forward pass over the prompt.
+
+    `weights` decides what is compared with `threshold`: the mean over heads (the paper's), the
+    weights of single heads, one graph each, or attention rollout up to the layer.
+
+    Raises, before the model runs, ValueError: no samples, two of one id, bad numbers, unknown
+    weights, or a model under an intervention.
+    """
+    _check(samples, threshold, weights, batch_size)
+    kept, visual_tokens = _Edges(threshold), {}
+    for batch in batches(samples, batch_size, f"trace {vlm.name}"):
+        inputs, visual = prepared(vlm, batch, "visual")
+        real = inputs["attention_mask"].bool()
+        ids = [sample.id for sample in batch]
+        visual_tokens |= dict(zip(ids, visual.sum(1).tolist(), strict=True))
+        visit = _visitor(weights, kept, ids, real, visual)
+        # Rollout passes through tokens that are not visual, where those lie between images.
+        with (
+            torch.inference_mode(),
+            reading_attention(vlm, real if weights == "rollout" else visual, visit),
+        ):
+            vlm.model.model(**inputs, use_cache=False)
+    heads = vlm.decoder.config.num_attention_heads if weights == "heads" else 1
+    return Trace(kept.table(), visual_tokens, len(vlm.layers), heads, threshold)
+
+
+def interaction_edges(
+    weights: Float[Tensor, "visual visual"], threshold: float = THRESHOLD
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source j, target i and weight of every entry (i, j) of at least `threshold`.
+
+    Raises ValueError unless 0 < threshold <= 1.
+    """
+    check_threshold(threshold)
+    weights = weights.float()
+    target, source = (weights >= threshold).nonzero(as_tuple=True)
+    return tuple(x.cpu().numpy() for x in (source, target, weights[target, source]))
+
+
+def check_threshold(threshold: float) -> None:
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold: expected more than 0 and at most 1, got {threshold!r}")
+
+
+class _Edges:
+    """Edges of many graphs, gathered."""
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self._graphs: list[tuple[str, int, int]] = []
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def add(self, sample: str, layer: int, head: int, weights: Tensor) -> None:
+        self._graphs.append((sample, layer, head))
+        self._parts.append(interaction_edges(weights, self._threshold))
+
+    def table(self) -> pd.DataFrame:
+        source, target, weight = (np.concatenate(x) for x in zip(*self._parts, strict=True))
+        counts = [len(part[0]) for part in self._parts]
+        sample, layer, head = (
+            np.repeat(np.array(x), counts) for x in zip(*self._graphs, strict=True)
+        )
+        table = pd.DataFrame({
+            "sample": sample, "layer": layer, "head": head,
+            "source": source, "target": target, "weight": weight,
+        })  # fmt: skip
+        return table.sort_values(["sample", "layer", "head", "target", "source"], ignore_index=True)
+
+
+def _visitor(
+    weights: str,
+    kept: _Edges,
+    ids: list[str],
+    real: Bool[Tensor, "batch tokens"],
+    visual: Bool[Tensor, "batch tokens"],
+) -> Visitor:
+    """What gathers the edges of one batch."""
+    if weights == "rollout":
+        return _Rollout(kept, ids, real, visual)
+
+    def visit(seen: LayerAttention) -> None:
+        for head, among in enumerate(seen.heads() if weights == "heads" else [seen.mean()]):
+            kept.add(ids[seen.sample], seen.layer, head, among)
+
+    return visit
+
+
+@dataclass
+class _Rollout:
+    """Follows the samples of a batch through the layers."""
+
+    edges: _Edges
+    ids: list[str]
+    real: Bool[Tensor, "batch tokens"]
+    visual: Bool[Tensor, "batch tokens"]
+    state: dict[int, Tensor] = field(default_factory=dict)
+
+    def __call__(self, seen: LayerAttention) -> None:
+        rolled = rollout_step(seen.mean(), self.state.get(seen.sample))
+        self.state[seen.sample] = rolled
+        among = self.visual[seen.sample][self.real[seen.sample]]
+        self.edges.add(self.ids[seen.sample], seen.layer, 0, rolled[among][:, among])
+
+
+def _check(samples: Sequence[Sample], threshold: float, weights: str, batch_size: int) -> None:
+    check_request(samples, batch_size, "visual")
+    check_threshold(threshold)
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights: expected one of {WEIGHTS}, got {weights!r}")
+    ids = [sample.id for sample in samples]
+    if len(set(ids)) < len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise ValueError(f"samples: expected different ids, got {twice!r} twice")
