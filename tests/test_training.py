@@ -153,6 +153,29 @@ def test_lessons_follow_each_other():
     assert lessons == [LOOKING] * 3 + [PLAIN] * 2 + [EVERYTHING] * 2
 
 
+def test_a_model_may_start_from_one_of_another_family(tokenizer, monkeypatch):
+    """Decoders of LLaVA and OneVision agree but for biases; towers agree in part."""
+    given, processor = ARCHITECTURES["llava"].build(tokenizer, seed=0)
+    own, _ = ARCHITECTURES["llava-onevision"].build(tokenizer, seed=1)
+    fresh = {key: weight.clone() for key, weight in own.state_dict().items()}
+    monkeypatch.setattr(recipe, "load", lambda _: VisionLanguageModel(given, processor, "given"))
+    recipe._inherit(own, "given")
+    for key, weight in own.state_dict().items():
+        other = given.state_dict().get(key)
+        inherited = other is not None and other.shape == weight.shape
+        assert torch.equal(weight, other if inherited else fresh[key]), key
+    assert torch.equal(own.lm_head.weight, given.lm_head.weight)
+    q_proj = "model.language_model.layers.0.self_attn.q_proj"
+    assert torch.equal(own.state_dict()[f"{q_proj}.bias"], fresh[f"{q_proj}.bias"])
+
+
+def test_cards_tell_a_model_that_starts_from_another():
+    alone, after = (publish._start(zoo_config(n)) for n in ("small-llava", "small-llava-next"))
+    assert alone == "All weights start at random."
+    assert "`small-llava`" in after and "no independent witnesses" in after
+    assert publish._lessons(zoo_config("small-llava-next")).count("steps") == 1
+
+
 def test_lessons_differ(scenes):
     rng = np.random.default_rng(4)
     asked = {turn.question for s in scenes for turn in question_conversation(s, LOOKING, rng)}

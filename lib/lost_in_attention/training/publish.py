@@ -47,13 +47,13 @@ and sheared a little in training.
 
 ## Recipe
 
+{start}
+
 1. Alignment, {alignment_steps} steps of {alignment_batch} scenes: the vision
    tower names digit and colour under every visual token, with the decoder's word embeddings as
    the classifier.
 2. Decoder, {decoder_steps} steps of {decoder_batch} conversations on
-   {decoder_scenes} scenes, vision tower frozen. The first {looking_steps} steps teach to look
-   digits up and to tell whether there is one, {plain_steps} steps teach all kinds of questions
-   without options, the others teach them in the benchmarks' wording.
+   {decoder_scenes} scenes, vision tower frozen. {lessons}
 3. Joint, {joint_steps} steps of {joint_batch} conversations, all weights.
 
 Muon for weight matrices, AdamW for the rest.
@@ -166,8 +166,11 @@ def card(facts: Mapping) -> str:
     columns = ["benchmark", "questions", "accuracy", "low", "high", "blank", "chance", "unparsed"]
     lines = [columns, ["---"] * len(columns), *table[columns].itertuples(index=False)]
     cells = [[v if isinstance(v, str) else f"{v:.4g}" for v in line] for line in lines]
+    config = TrainingConfig(**facts["config"])
     return CARD.format(
         **facts["config"],
+        start=_start(config),
+        lessons=_lessons(config),
         command=facts["command"],
         device=facts["device"],
         millions=facts["parameters"] / 1e6,
@@ -179,6 +182,27 @@ def card(facts: Mapping) -> str:
         visual_tokens=facts["visual_tokens"],
         accuracy="\n".join(f"| {' | '.join(line)} |" for line in cells),
     )
+
+
+def _start(config: TrainingConfig) -> str:
+    if config.starts_from is None:
+        return "All weights start at random."
+    return (
+        f"Weights start as those of `{config.starts_from}` wherever name and shape agree, at "
+        "random elsewhere: the two models are no independent witnesses."
+    )
+
+
+def _lessons(config: TrainingConfig) -> str:
+    stages = [
+        (config.looking_steps, "to look digits up and to tell whether there is one"),
+        (config.plain_steps, "all kinds of questions without options"),
+        (
+            config.decoder_steps - config.looking_steps - config.plain_steps,
+            "them in the benchmarks' wording",
+        ),
+    ]
+    return "; ".join(f"{steps} steps teach {what}" for steps, what in stages if steps) + "."
 
 
 def _draw_curve(curve: pd.DataFrame, path: Path) -> None:

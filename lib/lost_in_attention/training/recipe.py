@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from transformers import PreTrainedModel
 
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
 from lost_in_attention.files import replaced_when_complete
-from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.training.alignment import GROUND, Aligner, alignment_loss
 from lost_in_attention.training.architecture import ARCHITECTURES
 from lost_in_attention.training.conversations import (
@@ -32,11 +33,16 @@ CORPUS_SCENES = 2000
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What decides the weights. The defaults are those of the models that are shipped."""
+    """What decides the weights. The defaults are those of the models that are shipped.
+
+    `starts_from` names a model that is trained already: its weights are the first ones, wherever
+    name and shape agree.
+    """
 
     name: str = "small-qwen2.5-vl"
     architecture: str = "qwen2.5-vl"
     seed: int = 0
+    starts_from: str | None = None
     alignment_steps: int = 1500
     alignment_batch: int = 32
     alignment_rates: tuple[float, float] = (1e-2, 1e-3)
@@ -75,6 +81,8 @@ def train(config: TrainingConfig, *, runs: Path, device: str = "cpu") -> VisionL
     _claim_folder(folder, config)
     tokenizer = train_tokenizer(_corpus())
     model, processor = ARCHITECTURES[config.architecture].build(tokenizer, seed=config.seed)
+    if config.starts_from:
+        _inherit(model, config.starts_from)
     vlm = VisionLanguageModel(model.to(device).train(), processor, config.name)
     _snapshot(vlm, folder, 0)
     curve = run_phase(_alignment(vlm, config), folder)
@@ -106,6 +114,15 @@ def lesson_at(step: int, config: TrainingConfig) -> Lesson:
     if step < config.looking_steps:
         return LOOKING
     return PLAIN if step < config.looking_steps + config.plain_steps else EVERYTHING
+
+
+def _inherit(model: PreTrainedModel, name: str) -> None:
+    """Families whose parts are alike share their weights' names."""
+    own, given = model.state_dict(), load(name).model.state_dict()
+    model.load_state_dict(
+        {key: w for key, w in given.items() if key in own and own[key].shape == w.shape},
+        strict=False,
+    )
 
 
 def _alignment(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:

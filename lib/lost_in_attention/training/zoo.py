@@ -7,6 +7,16 @@ WITH_CHECKPOINTS = "small-qwen2.5-vl"
 
 # Its tower sees four patches a token, so it costs more a step and learns in fewer scenes.
 _QWEN = {"alignment_steps": 1200, "alignment_batch": 16}
+# These see a scene twice, so a conversation costs more.  They go on from the model whose parts
+# are most like theirs, as published families do from one language model.
+_TILED = {
+    "starts_from": "small-llava",
+    "looking_steps": 0,
+    "plain_steps": 0,
+    "decoder_steps": 600,
+    "decoder_batch": 24,
+    "decoder_rates": (5e-3, 1e-3),
+}
 
 ZOO = {
     config.name: config
@@ -15,8 +25,10 @@ ZOO = {
         TrainingConfig("small-qwen2.5-vl-seed1", "qwen2.5-vl", seed=1, **_QWEN),
         TrainingConfig("small-qwen2.5-vl-seed2", "qwen2.5-vl", seed=2, **_QWEN),
         TrainingConfig("small-llava", "llava", seed=0),
-        TrainingConfig("small-llava-next", "llava-next", seed=0),
-        TrainingConfig("small-llava-onevision", "llava-onevision", seed=0),
+        TrainingConfig("small-llava-next", "llava-next", seed=0, alignment_steps=300, **_TILED),
+        TrainingConfig(
+            "small-llava-onevision", "llava-onevision", seed=0, alignment_steps=1000, **_TILED
+        ),
     )
 }
 
