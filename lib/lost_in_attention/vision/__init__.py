@@ -1,11 +1,18 @@
 """What the vision encoder looks at, and which part of the image each visual token stands for."""
 
-from lost_in_attention.vision.attention import encoder_attention, recorded_attention
+from lost_in_attention.vision.attention import (
+    Recorder,
+    check_recordable,
+    encoder_attention,
+    recorded_attention,
+)
 from lost_in_attention.vision.boxes import Box, patch_boxes
 from lost_in_attention.vision.tiles import image_tiles, merge_size, pack, token_patches
 
 __all__ = [
     "Box",
+    "Recorder",
+    "check_recordable",
     "encoder_attention",
     "image_tiles",
     "merge_size",

@@ -19,6 +19,7 @@ from transformers.vision_utils import get_vision_window_index
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.vision.tiles import Inputs, merge_size, pack, tile_counts
 
+# How the patches of one token are pooled: the paper takes the mean, the release the largest.
 POOLINGS = ("mean", "max")
 _NAME = "recorded_vision_attention"
 _RECORDER = "_attention_recorder"
@@ -33,7 +34,7 @@ def encoder_attention(
     One float32 vector an image, each image alone in its prompt: the mean over heads, queries and
     the patches that a token merges, in the decoder's order; NaN for newline tokens.
 
-    Raises ValueError as `recorded_attention` does.
+    Raises ValueError as `check_recordable` does.
     """
     pixels = vlm.processor.image_processor(
         [image.convert("RGB") for image in images], return_tensors="pt"
@@ -46,9 +47,9 @@ def encoder_attention(
 class Recorder:
     """What the encoder's last map gave in the passes since the recording began."""
 
-    def __init__(self, pooling: str, merged: int, skipped: int) -> None:
-        self.pooling, self.merged, self.skipped = pooling, merged, skipped
-        self._received: list[Float[Tensor, "tiles patches"]] = []
+    def __init__(self, merged: int, skipped: int) -> None:
+        self.merged, self.skipped = merged, skipped
+        self._received: list[Float[Tensor, "poolings tiles tokens"]] = []
 
     def see(
         self,
@@ -63,58 +64,53 @@ class Recorder:
         self._received.append(torch.stack(heads).mean(0))
 
     def in_decoder_order(
-        self, vlm: VisionLanguageModel, inputs: Inputs
+        self, vlm: VisionLanguageModel, inputs: Inputs, *, pooling: str = "mean"
     ) -> list[Float[Tensor, " tokens"]]:
-        """What was recorded of the images of `inputs`, an entry for each."""
+        """What was recorded of the images of `inputs`, an entry for each.
+
+        `pooling` is how the patches of one token are pooled: "mean" (the paper) or "max" (the
+        release).  Raises ValueError on another one.
+        """
+        if pooling not in POOLINGS:
+            raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
+        received = [each[POOLINGS.index(pooling)] for each in self._received]
         if "image_grid_thw" in inputs:
-            return self._out_of_windows(vlm, inputs["image_grid_thw"])
-        tiles = torch.cat(self._received)[..., None].split(tile_counts(vlm, inputs))
+            return self._out_of_windows(vlm, inputs["image_grid_thw"], received)
+        tiles = torch.cat(received)[..., None].split(tile_counts(vlm, inputs))
         return [values[:, 0] for values in pack(vlm, inputs, tiles)]
 
     def _pooled(
         self, attention: Float[Tensor, "tiles queries keys"]
-    ) -> Float[Tensor, "tiles tokens"]:
-        """Over merged patches as `pooling` says, then the mean over queries."""
+    ) -> Float[Tensor, "poolings tiles tokens"]:
+        """Over merged patches in the order of `POOLINGS`, then the mean over queries."""
         own = attention[:, self.skipped :, self.skipped :]
         tokens = own.shape[-1] // self.merged
-        blocks = own.view(len(own), tokens, self.merged, tokens, self.merged)
-        if self.pooling == "max":
-            return blocks.amax((2, 4)).mean(1)
-        return blocks.mean((1, 2, 4))
+        blocks = own.reshape(len(own), tokens, self.merged, tokens, self.merged)
+        return torch.stack([blocks.mean((1, 2, 4)), blocks.amax((2, 4)).mean(1)])
 
     def _out_of_windows(
-        self, vlm: VisionLanguageModel, grids: Tensor
+        self, vlm: VisionLanguageModel, grids: Tensor, received: list[Float[Tensor, "1 tokens"]]
     ) -> list[Float[Tensor, " tokens"]]:
         """Qwen's encoder works on its tokens in the order of its windows."""
         vision = vlm.model.config.vision_config
         order, _ = get_vision_window_index(
             grids, vision.spatial_merge_size, vision.window_size, vision.patch_size
         )
-        received = torch.cat([each.flatten() for each in self._received])
-        received = received[order.argsort().to(received.device)]
-        return list(received.split([int(t * h * w) // self.merged for t, h, w in grids]))
+        values = torch.cat([each.flatten() for each in received])
+        values = values[order.argsort().to(values.device)]
+        return list(values.split([int(t * h * w) // self.merged for t, h, w in grids]))
 
 
 @contextmanager
-def recorded_attention(vlm: VisionLanguageModel, *, pooling: str = "mean") -> Iterator[Recorder]:
+def recorded_attention(vlm: VisionLanguageModel) -> Iterator[Recorder]:
     """Within the block the vision tower records its last map; what it computes stays the same.
 
-    `pooling` is how the patches of one token are pooled: "mean" (the paper) or "max" (the release).
-
-    Raises:
-        ValueError: an unknown pooling, a tower that does not run on SDPA, or one whose last map
-            is not over the whole image.
+    Raises ValueError as `check_recordable` does.
     """
-    if pooling not in POOLINGS:
-        raise ValueError(f"pooling: expected one of {list(POOLINGS)}, got {pooling!r}")
-    vision = vlm.model.config.vision_config
-    if vision._attn_implementation != "sdpa":
-        raise ValueError(
-            f"vlm: expected the vision tower to run on 'sdpa', got {vision._attn_implementation!r}"
-        )
+    check_recordable(vlm)
     module = _last_module(vlm)
     strategy = getattr(vlm.model.config, "vision_feature_select_strategy", "full")
-    recorder = Recorder(pooling, merge_size(vlm) ** 2, int(strategy == "default"))
+    recorder = Recorder(merge_size(vlm) ** 2, int(strategy == "default"))
     setattr(module, _RECORDER, recorder)
     try:
         vlm.model.set_attn_implementation({"vision_config": _NAME})
@@ -124,17 +120,24 @@ def recorded_attention(vlm: VisionLanguageModel, *, pooling: str = "mean") -> It
         delattr(module, _RECORDER)
 
 
+def check_recordable(vlm: VisionLanguageModel) -> None:
+    """Raises ValueError if the tower does not run on SDPA or its last map is not a whole one."""
+    implementation = vlm.model.config.vision_config._attn_implementation
+    if implementation != "sdpa":
+        raise ValueError(f"vlm: expected the vision tower to run on 'sdpa', got {implementation!r}")
+    visual = getattr(vlm.model.model, "visual", None)
+    if visual is not None and len(visual.blocks) - 1 not in visual.fullatt_block_indexes:
+        raise ValueError(
+            "vlm: expected the vision tower's last layer to attend to the whole image, "
+            "got one that attends within windows"
+        )
+
+
 def _last_module(vlm: VisionLanguageModel) -> nn.Module:
     """The attention module before the output that the decoder sees."""
     inner = vlm.model.model
     if hasattr(inner, "visual"):
-        last = len(inner.visual.blocks) - 1
-        if last not in inner.visual.fullatt_block_indexes:
-            raise ValueError(
-                "vlm: expected the vision tower's last layer to attend to the whole image, "
-                "got one that attends within windows"
-            )
-        return inner.visual.blocks[last].attn
+        return inner.visual.blocks[-1].attn
     chosen = vlm.model.config.vision_feature_layer
     chosen = chosen if isinstance(chosen, int) else chosen[-1]
     layers = inner.vision_tower.encoder.layers

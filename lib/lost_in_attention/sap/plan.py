@@ -1,0 +1,160 @@
+"""What is replaced, where, and by what; the settings of the paper and of its released code."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from lost_in_attention.prior import VARIANTS, Variant
+
+Mode = Literal["encoder", "complexity", "noise", "uniform"]
+MODES = ("encoder", "complexity", "noise", "uniform")
+RANKINGS = ("weights", "scores", "two_sided_scores")
+QUERIES = ("all", "last")
+VALUE_SCALES = ("none", "matched")
+
+
+@dataclass(frozen=True)
+class SharedAttentionPrior:
+    """One intervention (Appendix C.3).
+
+    `layers`: the first and the last layer, counted from 0, both included.
+    `heads`: a band of percentiles of each layer's heads, ordered from those that look most at
+        text to those that look least at it, judged by the prompt's last query.
+    `ranking`: how much a head looks at text: its mean "weights" on non-visual tokens (the paper),
+        the mean "scores" before the softmax, or "two_sided_scores", the average of the means
+        before and behind the images (the release).
+    `queries`: "all" rows, or only the "last" of the prompt and every one after it.
+    `blend`: the share b in score = (1 - b) own + b prior.
+    `value_scale`: "none", or "matched" to half the mean score (the release for LLaVA); the latter
+        looks at the whole prompt, so it goes with the last query only.
+    `variant`: of the prior, "paper" or "released" (see `prior`).
+    `seed`: of the noise.
+
+    Raises ValueError on a value that is not one of these.
+    """
+
+    mode: Mode
+    layers: tuple[int, int]
+    heads: tuple[float, float] = (0.0, 1.0)
+    ranking: str = "weights"
+    queries: str = "all"
+    blend: float = 1.0
+    value_scale: str = "none"
+    variant: Variant = "paper"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("mode", MODES),
+            ("ranking", RANKINGS),
+            ("queries", QUERIES),
+            ("value_scale", VALUE_SCALES),
+            ("variant", VARIANTS),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name}: expected one of {list(known)}, got {getattr(self, name)!r}"
+                )
+        first, last = self.layers
+        if not 0 <= first <= last:
+            raise ValueError(f"layers: expected 0 <= first <= last, got {self.layers}")
+        low, high = self.heads
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"heads: expected a band within [0, 1], got {self.heads}")
+        if not 0 <= self.blend <= 1:
+            raise ValueError(f"blend: expected a number between 0 and 1, got {self.blend!r}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+        if self.value_scale == "matched" and self.queries == "all":
+            raise ValueError(
+                "value_scale: 'matched' looks ahead in the prompt, so it needs queries 'last', "
+                "got 'all'"
+            )
+
+    @property
+    def label(self) -> str:
+        """Everything that sets this plan apart, in words."""
+        first, last = self.layers
+        low, high = self.heads
+        return (
+            f"SAP {self.mode} {self.variant}, layers {first}-{last}, heads {low:g}-{high:g} "
+            f"by {self.ranking}, {self.queries} queries, blend {self.blend:g}, "
+            f"scale {self.value_scale}, seed {self.seed}"
+        )
+
+    @property
+    def is_exact_mean(self) -> bool:
+        """Whether the visual part of attention is a weighted mean that no query changes."""
+        by_row = self.mode == "noise" and self.variant == "paper"
+        return self.blend == 1 and self.value_scale == "none" and not by_row
+
+    def ranks(self, heads: int) -> range:
+        """Which ranks of `heads` ordered heads lie between the band's two quantiles.
+
+        Raises ValueError if none does.
+        """
+        low, high = (share * (heads - 1) for share in self.heads)
+        # 0.3 * 10 is a little more than 3 in floating point.
+        chosen = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
+        if not chosen:
+            raise ValueError(
+                f"heads: expected a band that holds at least one of {heads} heads, got {self.heads}"
+            )
+        return chosen
+
+
+# Depth, affected layers (Table 2) and head band (the default rows of Tables 4-8).  Table 2 has no
+# LLaVA-NeXT; it takes LLaVA-1.5's setting, whose decoder has the same depth.
+_PUBLISHED = {
+    "qwen2.5-vl": (28, (1, 27), (0.3, 0.6)),
+    "llava": (32, (18, 23), (0.2, 0.8)),
+    "llava-next": (32, (18, 23), (0.2, 0.8)),
+    "llava-onevision": (28, (21, 27), (0.3, 0.6)),
+}
+
+
+def paper(family: str, mode: Mode = "encoder", *, depth: int | None = None) -> SharedAttentionPrior:
+    """The paper's setting: all queries, values as they are (Section 4.3, Appendices C.3 and D).
+
+    With `depth` the layers are those at the same share of a decoder of that many layers.
+
+    Raises ValueError on an unknown family or mode, or a depth below 1.
+    """
+    layers, heads = _place(family, depth)
+    return SharedAttentionPrior(mode, layers, heads)
+
+
+def released(
+    family: str, mode: Mode = "encoder", *, depth: int | None = None
+) -> SharedAttentionPrior:
+    """What the authors' code does, with the paper's layers and bands: it fixes none itself.
+
+    The last query only; probabilities written as scores, rescaled for the LLaVA families.  It
+    ranks heads anew for each new token; here the prompt's ranking holds.  It has no code for
+    LLaVA-NeXT, which is treated as LLaVA-1.5.
+
+    Raises ValueError on an unknown family or mode, or a depth below 1.
+    """
+    layers, heads = _place(family, depth)
+    return SharedAttentionPrior(
+        mode,
+        layers,
+        heads,
+        ranking="two_sided_scores" if family == "llava-onevision" else "scores",
+        queries="last",
+        value_scale="none" if family == "qwen2.5-vl" else "matched",
+        variant="released",
+    )
+
+
+def _place(family: str, depth: int | None) -> tuple[tuple[int, int], tuple[float, float]]:
+    if family not in _PUBLISHED:
+        raise ValueError(f"family: expected one of {sorted(_PUBLISHED)}, got {family!r}")
+    published, (first, last), heads = _PUBLISHED[family]
+    if depth is None:
+        return (first, last), heads
+    if depth < 1:
+        raise ValueError(f"depth: expected at least 1 layer, got {depth}")
+    # Qwen's range spares the first layer, and must do so at any depth that has a second.
+    start = min(max(round(first * depth / published), int(first > 0)), depth - 1)
+    return (start, max(start, round((last + 1) * depth / published) - 1)), heads

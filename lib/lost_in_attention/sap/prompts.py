@@ -1,0 +1,142 @@
+"""A batch of prompts, from its first pass to the last generated token.
+
+Whether keys come from a cache or every pass starts anew makes no difference: a pass without a
+cache whose tokens continue the prompts counts as the prompts' continuation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from lost_in_attention.prior import noise_prior
+from lost_in_attention.sap.images import SeenImage
+from lost_in_attention.sap.plan import SharedAttentionPrior
+from lost_in_attention.sap.rows import TextKeys
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of the decoder: its rows start at place `first` of the keys.
+
+    `prompt` is the prompts' length; rows from index `replaced` on are replaced.
+    """
+
+    first: int
+    prompt: int
+    replaced: int
+    visual: Bool[Tensor, "batch keys"]
+    real: Bool[Tensor, "batch keys"]
+    prior: Float[Tensor, "batch #rows keys"]
+
+    @cached_property
+    def text(self) -> TextKeys:
+        return TextKeys.of(self.real & ~self.visual)
+
+    @cached_property
+    def has_rows_within_images(self) -> bool:
+        """Whether a replaced row does not see all visual tokens."""
+        return bool(self.visual[:, self.first + self.replaced + 1 :].any())
+
+
+class Prompts:
+    """The prompts' tokens, their images and where the noise of each sample stands."""
+
+    def __init__(
+        self,
+        plan: SharedAttentionPrior,
+        ids: Int[Tensor, "batch tokens"],
+        visual: Bool[Tensor, "batch tokens"],
+        images: Sequence[SeenImage],
+    ) -> None:
+        self.plan, self.ids, self.visual = plan, ids, visual
+        self.samples = images_of_samples(visual.sum(1).tolist(), images)
+        self._random: list[np.random.Generator] = []
+        self._rows: Float[Tensor, "batch 1 keys"] | None = None
+
+    @property
+    def length(self) -> int:
+        return self.ids.shape[1]
+
+    def continued_by(self, ids: Int[Tensor, "batch tokens"]) -> bool:
+        """Whether `ids` are these prompts with more tokens behind them."""
+        known = self.length
+        return (
+            ids.shape[0] == self.ids.shape[0]
+            and ids.shape[1] > known
+            and torch.equal(ids[:, :known], self.ids)
+        )
+
+    def passed(self, first: int, real: Bool[Tensor, "batch keys"]) -> Pass:
+        """The pass over the keys from `first` on; 0 begins anew."""
+        if first == 0:
+            self._random = [
+                np.random.default_rng([self.plan.seed, *(image.fingerprint for image in sample)])
+                for sample in self.samples
+            ]
+            self._rows = None
+        added = real.shape[1] - self.length
+        visual = torch.nn.functional.pad(self.visual, (0, added))
+        begin = 0 if self.plan.queries == "all" else max(self.length - 1 - first, 0)
+        prior = self._prior(visual, real[:, first + begin :])
+        return Pass(first, self.length, begin, visual, real, prior)
+
+    def _prior(
+        self, visual: Bool[Tensor, "batch keys"], real_rows: Bool[Tensor, "batch rows"]
+    ) -> Float[Tensor, "batch #rows keys"]:
+        if self.plan.mode == "noise" and self.plan.variant == "paper":
+            return self._noise(visual, real_rows)
+        if self._rows is None:
+            self._rows = self._same_for_all_rows(self.visual)
+        return torch.nn.functional.pad(self._rows, (0, visual.shape[1] - self.length))
+
+    def _same_for_all_rows(
+        self, visual: Bool[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch 1 tokens"]:
+        prior = torch.zeros(visual.shape, device=visual.device)
+        if self.plan.mode != "noise":
+            values = [image.prior for sample in self.samples for image in sample]
+        else:
+            values = [
+                noise_prior(int(own.sum()), random, rows=1, variant=self.plan.variant)[0]
+                for own, random in zip(visual, self._random, strict=True)
+            ]
+        prior[visual] = torch.cat(values).to(prior)
+        return prior[:, None]
+
+    def _noise(
+        self, visual: Bool[Tensor, "batch keys"], real_rows: Bool[Tensor, "batch rows"]
+    ) -> Float[Tensor, "batch rows keys"]:
+        """The next rows of each sample's endless matrix; padding takes none."""
+        prior = torch.zeros((*real_rows.shape, visual.shape[1]), device=visual.device)
+        for own, rows, columns, random in zip(prior, real_rows, visual, self._random, strict=True):
+            drawn = noise_prior(int(columns.sum()), random, rows=int(rows.sum()))
+            own[rows[:, None] & columns] = drawn.flatten().to(own)
+        return prior
+
+
+def images_of_samples(tokens: Sequence[int], images: Sequence[SeenImage]) -> list[list[SeenImage]]:
+    """The images of each sample, given its number of visual tokens.
+
+    Beam search repeats each prompt but encodes its images once.
+
+    Raises ValueError if the images do not fill the prompts' visual tokens.
+    """
+    encoded = sum(image.tokens for image in images)
+    beams = max(sum(tokens) // encoded, 1) if encoded else 1
+    ends = list(accumulate((image.tokens for image in images), initial=0))
+    samples, begin = [], 0
+    for count in tokens[::beams]:
+        if begin + count not in ends:
+            raise ValueError(
+                f"inputs: expected images encoded within the block that fill {sum(tokens)} "
+                f"visual tokens, got images of {[image.tokens for image in images]} tokens"
+            )
+        samples += [list(images[ends.index(begin) : ends.index(begin + count)])] * beams
+        begin += count
+    return samples

@@ -1,0 +1,210 @@
+"""What a block of the intervention knows: the prompts, the images, the heads of each layer.
+
+It computes the attention of the chosen layers, pass by pass.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.sap.images import EncodedImages, SeenImage
+from lost_in_attention.sap.plan import SharedAttentionPrior
+from lost_in_attention.sap.prompts import Pass, Prompts
+from lost_in_attention.sap.ranking import chosen_heads, mean_scores
+from lost_in_attention.sap.rows import (
+    Collapsed,
+    merged_rows,
+    replaced_rows,
+    take_heads,
+    visual_part,
+)
+
+
+@dataclass
+class _Layer:
+    """What is settled about a layer once the prompts have passed it.
+
+    `collapsed` stands for the prompts' keys, where these were all that the pass had.
+    """
+
+    heads: Int[Tensor, "batch chosen"]
+    collapsed: Collapsed | None = None
+
+
+class Session:
+    """What the hooks have seen, and the attention of the chosen layers."""
+
+    def __init__(self, vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
+        self.plan = plan
+        self.image_token = vlm.model.config.image_token_id
+        self.ranks = plan.ranks(vlm.decoder.config.num_attention_heads)
+        self.images: list[SeenImage] = []
+        self.encoded_anew = False
+        self.ids: Int[Tensor, "batch tokens"] | None = None
+        self.prompts: Prompts | None = None
+        self.now: Pass | None = None
+        self.layers: dict[int, _Layer] = {}
+
+    def see_images(self, images: EncodedImages) -> None:
+        self.images, self.encoded_anew = images.under(self.plan), True
+
+    def see_tokens(self, module, args, kwargs) -> None:
+        """Before anything is encoded: the tokens of this pass."""
+        self.ids = kwargs.get("input_ids", args[0] if args else None)
+        if self.ids is None:
+            raise ValueError("inputs: expected input_ids, got none")
+        seen = (self.ids == self.image_token).any(1)
+        if not _past(kwargs) and not seen.all():
+            lacking = (~seen).nonzero().flatten().tolist()
+            raise ValueError(
+                f"inputs: expected image tokens in every prompt, got none in {lacking}"
+            )
+
+    def begin(self, module, args, kwargs) -> None:
+        """Before the decoder runs: where its rows stand and what their prior is."""
+        first, ids = _past(kwargs), self.ids
+        real = _real_keys(kwargs.get("attention_mask"), ids, first)
+        if first == 0:
+            new = self.encoded_anew or self.prompts is None or not self.prompts.continued_by(ids)
+            if new:
+                self.prompts = Prompts(self.plan, ids, ids == self.image_token, self.images)
+            self.layers, self.encoded_anew = {}, False
+        elif self.prompts is None or first < self.prompts.length:
+            raise ValueError("inputs: expected a cache that was filled within the block")
+        elif self.encoded_anew:
+            raise ValueError("inputs: expected all images in the prompts' first pass, got more")
+        self.now = self.prompts.passed(first, real)
+
+    def attend(
+        self,
+        module,
+        query: Float[Tensor, "batch heads rows features"],
+        key: Float[Tensor, "batch kv_heads keys features"],
+        value: Float[Tensor, "batch kv_heads keys features"],
+        mask: Bool[Tensor, "batch 1 rows keys"] | None,
+        scaling: float,
+    ) -> Float[Tensor, "batch heads rows features"] | None:
+        """The attention under the plan; None where it is the model's own."""
+        now, layer = self.now, module.layer_idx
+        if key.shape[2] != now.real.shape[1]:
+            raise ValueError(
+                f"inputs: expected a cache that holds {now.real.shape[1]} keys, got {key.shape[2]}"
+            )
+        if layer not in self.layers:
+            self.layers[layer] = _Layer(self._rank(query, key, scaling))
+        if self.plan.blend == 0:
+            return None
+        heads = self.layers[layer].heads
+        rows = query[:, :, now.replaced :]
+        own = rows if heads.shape[1] == rows.shape[1] else take_heads(rows, heads)
+        replace_rows = self._merged if self.plan.is_exact_mean else self._written_out
+        new = replace_rows(layer, query, own, key, value, scaling)
+        if new.shape == query.shape:
+            return new
+        if now.replaced or query.shape[2] == 1:
+            output = _vanilla(module, query, key, value, mask, scaling)
+        else:
+            output = _other_heads(query, key, value, mask, scaling, heads)
+        index = heads[:, :, None, None].expand_as(new)
+        output[:, :, now.replaced :].scatter_(1, index, new)
+        return output
+
+    def _rank(self, query: Tensor, key: Tensor, scaling: float) -> Int[Tensor, "batch chosen"]:
+        now = self.now
+        if now.first:
+            raise ValueError("inputs: expected the prompts' first pass within the block")
+        end = now.prompt
+        return chosen_heads(
+            query[:, :, end - 1], key[:, :, :end],
+            visual=now.visual[:, :end], real=now.real[:, :end],
+            ranking=self.plan.ranking, ranks=self.ranks, scaling=scaling,
+        )  # fmt: skip
+
+    def _merged(self, layer, query, rows, key, value, scaling) -> Tensor:
+        now, state = self.now, self.layers[layer]
+        if state.collapsed is not None and query.shape[2] == 1:
+            return self._collapsed(state, query, key, value, scaling)
+        visual = visual_part(value, now.prior[:, 0], now.visual, by_row=now.has_rows_within_images)
+        text_key, text_value = now.text.take(key), now.text.take(value)
+        if key.shape[2] == now.prompt:
+            state.collapsed = Collapsed.of(text_key, text_value, now.text, visual)
+        return merged_rows(
+            rows, text_key, text_value, now.text, visual,
+            kv_heads=state.heads // (query.shape[1] // key.shape[1]),
+            first=now.first + now.replaced, scaling=scaling,
+        )  # fmt: skip
+
+    def _collapsed(self, state: _Layer, query, key, value, scaling) -> Tensor:
+        end = self.now.prompt
+        output = state.collapsed.attend(
+            query, key[:, :, end:], value[:, :, end:], real=self.now.real[:, end:], scaling=scaling
+        )
+        return output if state.heads.shape[1] == query.shape[1] else take_heads(output, state.heads)
+
+    def _written_out(self, layer, query, rows, key, value, scaling) -> Tensor:
+        now = self.now
+        kv_heads = self.layers[layer].heads // (query.shape[1] // key.shape[1])
+        prior = now.prior
+        if self.plan.value_scale == "matched":
+            prior = self._matched(query, key, scaling)
+        return replaced_rows(
+            rows, take_heads(key, kv_heads), take_heads(value, kv_heads),
+            prior=prior, visual=now.visual, real=now.real,
+            first=now.first + now.replaced, blend=self.plan.blend, scaling=scaling,
+        )  # fmt: skip
+
+    def _matched(self, query: Tensor, key: Tensor, scaling: float) -> Tensor:
+        """The prior rescaled, so that its mean is half the size of the mean score."""
+        now = self.now
+        means = mean_scores(
+            query, key, real=now.real, first=now.first, prompt=now.prompt, scaling=scaling
+        )[:, now.replaced :, None]
+        own = now.prior.sum(-1, keepdim=True) / now.visual.sum(-1)[:, None, None]
+        # A blank image's complexity is zero everywhere, at any scale.
+        return now.prior * (means.abs() / (2 * own.abs()).clamp(min=1e-12))
+
+
+def _other_heads(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, heads: Tensor
+) -> Float[Tensor, "batch heads rows features"]:
+    """SDPA of the heads that are not in `heads`; room for the others."""
+    chosen = torch.zeros(query.shape[:2], dtype=torch.bool, device=query.device)
+    chosen = chosen.scatter(1, heads, True)
+    others = chosen.to(torch.int8).argsort(dim=1, stable=True)[:, : -heads.shape[1]]
+    kv_heads = others // (query.shape[1] // key.shape[1])
+    computed = scaled_dot_product_attention(
+        take_heads(query, others), take_heads(key, kv_heads), take_heads(value, kv_heads),
+        attn_mask=mask, is_causal=mask is None, scale=scaling,
+    )  # fmt: skip
+    output = torch.empty_like(query)
+    return output.scatter_(1, others[:, :, None, None].expand_as(computed), computed)
+
+
+def _vanilla(
+    module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float
+) -> Float[Tensor, "batch heads rows features"]:
+    return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling)[0].transpose(
+        1, 2
+    )
+
+
+def _past(kwargs: dict) -> int:
+    cache = kwargs.get("past_key_values")
+    return 0 if cache is None else cache.get_seq_length()
+
+
+def _real_keys(
+    mask: Tensor | None, ids: Int[Tensor, "batch tokens"], first: int
+) -> Bool[Tensor, "batch keys"]:
+    """Which keys are no padding."""
+    shape = (ids.shape[0], first + ids.shape[1])
+    if mask is None:
+        return torch.ones(shape, dtype=torch.bool, device=ids.device)
+    if mask.shape != shape:
+        raise ValueError(f"attention_mask: expected the shape {shape}, got {tuple(mask.shape)}")
+    return mask.bool()
