@@ -9,13 +9,16 @@ from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
+from PIL import Image
 
 from conftest import ROOT
 from lost_in_attention import interactive
 from lost_in_attention.interactive import Slider, seen_from, show_interactive
 from lost_in_attention.teaching.figures import spectrum_by_decay, tilted_planes, tilted_vector
+from lost_in_attention.trace.explorer import LayeredGraph, show_graph
 
 
 @pytest.fixture
@@ -143,19 +146,137 @@ def test_innovation_of_the_vector_is_the_product_of_two_sines(tilt, place):
     assert abs(y[2]) == pytest.approx(sines.prod())
 
 
-@pytest.fixture
-def page_file(shown, tmp_path):
+def layered_graph(**change):
+    """Four patches of an image in two layers; the key region is patch 1."""
+    layers = [
+        pd.DataFrame({"source": [0, 0, 2], "target": [1, 3, 2], "weight": [0.3, 0.1, 0.05]}),
+        pd.DataFrame({"source": [1], "target": [1], "weight": [0.2]}),
+    ]
+    parts = {
+        "image": Image.new("RGB", (20, 20), (255, 255, 255)),
+        "centres": np.array([[5.0, 5], [15, 5], [5, 15], [15, 15]]),
+        "key": np.array([False, True, False, False]),
+        "outline": [((10, 0), (20, 0)), ((10, 0), (10, 10)), ((10, 10), (20, 10))],
+        "layers": layers,
+        "thresholds": [0.05, 0.1, 0.3],
+    }
+    return LayeredGraph(**parts | change)
+
+
+def show_layers(graph, layer=0, threshold=0.1):
+    show_graph(graph, "graph", "A graph.", plt.figure(), caption="Edges.",
+               layer=layer, threshold=threshold)  # fmt: skip
+
+
+def test_a_graph_is_stored_once_with_its_sliders(shown):
+    show_layers(layered_graph())
+    data = content(shown[0]["text/html"])
+    assert [slider["label"] for slider in data["sliders"]] == [
+        "layer", "threshold (attention weight)", "patch"
+    ]  # fmt: skip
+    assert [slider["start"] for slider in data["sliders"]] == [0, 1, 0]
+    assert data["sliders"][2]["positions"] == ["all", "0", "1, key region", "2", "3"]
+    assert data["graph"]["layers"][0]["target"] == [1, 3, 2]
+    assert data["graph"]["key"] == [1] and "frames" not in data
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": [pd.DataFrame()]}, "layers: expected two or more, got 1"),
+        ({"thresholds": [0.1]}, r"thresholds: expected rising ones, got \[0.1\]"),
+        ({"thresholds": [0.3, 0.1]}, "thresholds: expected rising ones"),
+        ({"centres": np.zeros((3, 2))}, "layers: expected patches below 3, got 3"),
+    ],
+)
+def test_bad_graphs_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        layered_graph(**change)
+
+
+def test_a_graph_starts_where_it_has_a_position(shown):
+    with pytest.raises(ValueError, match=r"threshold: expected one of \[0.05, 0.1, 0.3\], got 0.2"):
+        show_layers(layered_graph(), threshold=0.2)
+    with pytest.raises(ValueError, match="start: expected an index from 0 to 1, got 2"):
+        show_layers(layered_graph(), layer=2)
+    assert not shown
+
+
+def write_page(html, folder):
     """A page with one figure, beside the scripts as Sphinx would put them."""
     config = SimpleNamespace(html_static_path=[])
     app = SimpleNamespace(connect=lambda event, change: change(None, config))
     interactive.setup(app)
     for script in (*config.html_static_path, ROOT / "book" / "_static" / "interactive.js"):
-        shutil.copy(script, tmp_path)
-    show(frames(2), sliders=[Slider("height", ["low", "high"])])
-    page = tmp_path / "page.html"
+        shutil.copy(script, folder)
+    page = folder / "page.html"
     tag = '<script src="interactive.js" defer></script>'
-    page.write_text(f'<meta charset="utf-8">{tag}{shown[0]["text/html"]}')
+    # The width of a phone's page, as the book's theme sets it.
+    view = '<meta name="viewport" content="width=device-width">'
+    page.write_text(f'<meta charset="utf-8">{view}{tag}{html}')
     return page
+
+
+@pytest.fixture
+def page_file(shown, tmp_path):
+    show(frames(2), sliders=[Slider("height", ["low", "high"])])
+    return write_page(shown[0]["text/html"], tmp_path)
+
+
+@pytest.fixture
+def graph_page(browser, shown, tmp_path):
+    """A phone's view of a page with a graph."""
+    show_layers(layered_graph())
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(write_page(shown[0]["text/html"], tmp_path).as_uri())
+    page.locator(".js-plotly-plot svg").first.wait_for()
+    yield page
+    page.close()
+
+
+def test_the_sliders_choose_the_edges_of_a_graph(graph_page):
+    readout = graph_page.locator("output")
+    assert readout.inner_text() == (
+        "Layer 0, threshold 0.1: 2 edges between patches and 0 self-edges. "
+        "Of these 2, 1 with an end in the key region of 1 patch."
+    )
+    graph_page.get_by_label("threshold").focus()
+    graph_page.keyboard.press("ArrowLeft")
+    assert "2 edges between patches and 1 self-edge. Of these 3, 1 with" in readout.inner_text()
+    graph_page.get_by_label("layer").focus()
+    graph_page.keyboard.press("ArrowRight")
+    assert "Layer 1, threshold 0.05: 0 edges between" in readout.inner_text()
+    assert graph_page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_patch_is_chosen_by_keyboard(graph_page):
+    patch = graph_page.get_by_label("patch")
+    patch.focus()
+    graph_page.keyboard.press("ArrowRight")
+    words = "Patch 0 attends to 0 earlier patches (blue); it is attended to by 2 later patches"
+    assert words in graph_page.locator("output").inner_text()
+    lines = graph_page.evaluate("document.querySelector('.plot').data.slice(0, 2).map(t => t.x)")
+    assert lines == [[], [5, 15, None, 5, 15, None]]
+    for _ in range(3):
+        graph_page.keyboard.press("ArrowRight")
+    assert patch.get_attribute("aria-valuetext") == "3"
+    assert "attends to 1 earlier patch " in graph_page.locator("output").inner_text()
+
+
+def test_pointing_at_a_patch_chooses_it(graph_page):
+    """Pixels of the third patch, 5 of 20 across and 15 of 20 down, where Plotly draws it."""
+    x, y = graph_page.evaluate(
+        """() => {
+            const plot = document.querySelector('.plot');
+            const { xaxis, yaxis } = plot._fullLayout;
+            const box = plot.getBoundingClientRect();
+            return [box.x + xaxis._offset + xaxis.l2p(5), box.y + yaxis._offset + yaxis.l2p(15)];
+        }"""
+    )
+    graph_page.mouse.move(x - 3, y - 3)
+    graph_page.mouse.move(x, y)
+    graph_page.wait_for_function("document.querySelector('output').textContent.includes('Patch 2')")
+    assert graph_page.get_by_label("patch").input_value() == "3"
 
 
 def test_the_keyboard_moves_the_figure(browser, page_file):

@@ -82,10 +82,37 @@ def show_interactive(
         ValueError: a name that is not lower_case, an empty text, or a number of frames that is
             not the product of the numbers of positions.
     """
-    _check(figure, name, {"alt": alt, "caption": caption}, sliders)
-    html = _html(_content(figure, sliders), name, alt, caption, _png(fallback))
+    _check_frames(figure, name, sliders)
+    show_content(_content(figure), name, alt, fallback, caption=caption, sliders=sliders)
+
+
+def show_content(
+    content: dict[str, Any],
+    name: str,
+    alt: str,
+    fallback: Figure,
+    *,
+    caption: str,
+    sliders: Sequence[Slider],
+) -> None:
+    """Show what interactive.js draws from `content` (JSON), with a still image in its place.
+
+    Raises ValueError for a name that is not lower_case or an empty text.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"name must be lower_case words and digits, got {name!r}")
+    for what, text in (("alt", alt), ("caption", caption)):
+        if not text.strip():
+            raise ValueError(f"{what} of figure {name!r} must not be empty")
+    positions = [asdict(slider) | {"positions": list(slider.positions)} for slider in sliders]
+    html = _html(content | {"sliders": positions}, name, alt, caption, _png(fallback))
     plt.close(fallback)
     display({"text/html": html, "text/plain": alt}, raw=True)
+
+
+def png_uri(png: bytes) -> str:
+    """A picture as the address of an image that needs no file."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def seen_from(
@@ -107,12 +134,7 @@ def setup(app: Any) -> dict[str, Any]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _check(figure: go.Figure, name: str, texts: dict[str, str], sliders: Sequence[Slider]) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"name must be lower_case words and digits, got {name!r}")
-    for what, text in texts.items():
-        if not text.strip():
-            raise ValueError(f"{what} of figure {name!r} must not be empty")
+def _check_frames(figure: go.Figure, name: str, sliders: Sequence[Slider]) -> None:
     expected = math.prod(len(slider.positions) for slider in sliders)
     if not sliders or len(figure.frames) != expected:
         sizes = " x ".join(str(len(slider.positions)) for slider in sliders) or "no slider"
@@ -124,7 +146,7 @@ def _check(figure: go.Figure, name: str, texts: dict[str, str], sliders: Sequenc
         raise ValueError(f"frames of figure {name!r}: {unnamed} have no name to read out")
 
 
-def _content(figure: go.Figure, sliders: Sequence[Slider]) -> dict[str, Any]:
+def _content(figure: go.Figure) -> dict[str, Any]:
     # Plotly fills in its own template, which would hide that of the house.
     own = {key: value for key, value in figure.layout.to_plotly_json().items() if key != "template"}
     styled = go.Figure(figure).update_layout(STYLE).update_layout(own)
@@ -133,18 +155,13 @@ def _content(figure: go.Figure, sliders: Sequence[Slider]) -> dict[str, Any]:
         {"name": frame["name"], "data": frame["data"], "layout": frame.get("layout", {})}
         for frame in spec["frames"]
     ]
-    return {
-        "layout": spec["layout"],
-        "frames": frames,
-        "sliders": [asdict(slider) | {"positions": list(slider.positions)} for slider in sliders],
-    }
+    return {"layout": spec["layout"], "frames": frames}
 
 
 def _html(content: dict[str, Any], name: str, alt: str, caption: str, png: bytes) -> str:
     # "<" as an escape, so that no text can end the script element.
     data = json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    image = f'<img src="{source}" alt="{escape(alt)}" style="max-width:100%;height:auto">'
+    image = f'<img src="{png_uri(png)}" alt="{escape(alt)}" style="max-width:100%;height:auto">'
     script = f'<script type="application/json">{data}</script>'
     return (
         f'<figure class="interactive" id="interactive-{name}" style="margin:1em 0">'

@@ -1,0 +1,459 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Tracing: who attends to whom, layer by layer
+#
+# - **Covers** Appendix E of the paper and Figures 3b and 5 to 10; observation 3 of Section 4.2.
+# - **Verdict** on claims C062 to C067, the layers named in six cases: {glue:text}`verdict_c062`.
+# - **Takes** about a minute and 2 GB at tier `book`.
+#
+# You will
+#
+# 1. draw the interaction graphs of a right and a wrong answer, over the image and layer by layer,
+# 2. count how many edges join two patches and how many lead back to where they start,
+# 3. see what such a graph cannot show: the question.
+#
+# You need {doc}`01_residual_stream`. The next chapter, {doc}`16_key_region_ratio`, counts over many
+# cases.
+
+# %%
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from myst_nb import glue
+
+from lost_in_attention import plots, report
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.models import load
+from lost_in_attention.trace import Annotations, asked_object, key_regions, trace
+from lost_in_attention.trace.cases import (
+    answers_until,
+    first_cases,
+    present_questions,
+)
+from lost_in_attention.trace.drawing import case_of, draw_graphs, explorable
+from lost_in_attention.trace.explorer import show_graph
+from lost_in_attention.zoo import chosen_models, intervals
+
+# %% tags=["parameters"]
+tier = "book"
+models = "zoo"
+source = "digits"
+annotations = "embedded"
+threshold = 0.1
+questions = 40
+seed = 0
+output = "book/generated"
+
+# %%
+names = chosen_models(models)
+run = report.start(
+    "15_tracing",
+    tier=tier,
+    seed=seed,
+    model=", ".join(names),
+    output=output,
+    models=models,
+    source=source,
+    annotations=annotations,
+    threshold=threshold,
+    questions=questions,
+)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+dtype = torch.bfloat16 if tier == "paper" else torch.float32
+counted, at_most = (6, 200) if tier == "smoke" else (questions, 1500)
+objects = (
+    Annotations.embedded()
+    if annotations == "embedded"
+    else Annotations.read(annotations)
+)
+present = present_questions(load_benchmark("pope", source), seed=seed)
+
+# %% [markdown]
+# ## The graph
+#
+# The visual tokens are the vertices of a graph, one graph a layer. There is an edge from patch $j$
+# to patch $i$ if patch $i$ attends to patch $j$ with a weight of at least $\tau$
+# (Appendix E). The weight is the mean over heads, and $\tau =$ {glue:text}`threshold`. Section 4.2
+# calls the number that is compared a query-key score, Appendix E an attention weight; a weight is
+# what can be compared with 0.1 in any model, so we use that.
+#
+# Three things follow from causal attention, before any model runs:
+#
+# - An edge leads from an earlier patch to a later one, or from a patch to itself.
+# - A row of weights has the sum 1 over *all* tokens, so at most $1/\tau$ edges lead to a patch.
+# - Early patches have few others to attend to. The first has only itself and the words before the
+#   image.
+#
+# The paper does not say what it does with edges from a patch to itself. They are no interaction
+# between patches, so we draw them as rings and count them apart.
+#
+# ## Two cases
+#
+# The cases are questions on objects that are in the image; others have no region to outline. POPE
+# asks each of them three times, we ask once. The rule for choosing was set before anything was
+# drawn: the questions are shuffled with seed {glue:text}`seed`, and the first right and the first
+# wrong answer are taken. On these questions a right answer is "yes" and a wrong one "no". The
+# model is the first of the list, {glue:text}`drawn_model`.
+
+# %%
+vlm = load(names[0], device=device, dtype=dtype)
+answers = answers_until(vlm, present, wanted=1, at_most=at_most)
+chosen = first_cases(answers, 1)
+samples = {("right" if row.correct else "wrong"): present[i]
+           for i, row in chosen.iterrows()}  # fmt: skip
+regions = key_regions(vlm, list(samples.values()), objects).regions
+samples = {kind: s for kind, s in samples.items() if s.id in regions}
+cases = {kind: case_of(vlm, s, regions[s.id]) for kind, s in samples.items()}
+LOWEST = 0.02
+traced = trace(vlm, list(samples.values()), threshold=LOWEST)
+at_tau = traced.at(threshold).edges
+missing = " and ".join(k for k in ("right", "wrong") if k not in cases)
+
+# %% tags=["remove-cell"]
+glue("threshold", f"{threshold:g}", display=False)
+glue("seed", seed, display=False)
+glue("drawn_model", names[0], display=False)
+glue("n_asked", len(answers), display=False)
+found_words = f"no {missing} answer was found" if missing else "both were found"
+glue("cases_found", found_words, display=False)
+
+
+# %%
+def of_case(table, kind):
+    """The edges of one case, with their counts by layer in words."""
+    edges = table[table["sample"] == samples[kind].id]
+    titles = []
+    for layer in range(traced.layers):
+        part = edges[edges["layer"] == layer]
+        own = int((part["source"] == part["target"]).sum())
+        titles.append(f"layer {layer}: {len(part) - own} + {own}")
+    return edges, titles
+
+
+def inside(table, kind):
+    """The layers with an edge between two different patches of the key region."""
+    edges, _ = of_case(table, kind)
+    region = cases[kind].region
+    both = region[edges["source"]] & region[edges["target"]]
+    return sorted(
+        edges[both & (edges["source"] != edges["target"])]["layer"].unique()
+    )
+
+
+def listed(layers):
+    return ", ".join(str(layer) for layer in layers) or "none"
+
+
+# %%
+def show_case(kind):
+    edges, titles = of_case(at_tau, kind)
+    by_layer = [edges[edges["layer"] == layer] for layer in range(traced.layers)]
+    asked = asked_object(samples[kind].question)
+    run.figure(
+        draw_graphs(cases[kind], list(zip(titles, by_layer, strict=True))),
+        f"case_{kind}",
+        data=edges,
+        alt=f"The image of a {kind} answer about {asked}, once a layer, with edges. Between "
+        f"patches, and from a patch to itself: {'; '.join(titles)}. Key region: "
+        f"{int(cases[kind].region.sum())} of {len(cases[kind].region)} tokens. Layers with an "
+        f"edge inside it: {listed(inside(at_tau, kind))}.",
+        caption=f"The first {kind} answer: is there a {asked}? Titles count edges between "
+        "patches and self-edges. Compare Figures 5 to 10.",
+    )
+
+
+for kind in cases:
+    show_case(kind)
+
+# %% [markdown]
+# Of {glue:text}`n_asked` questions that were asked, {glue:text}`cases_found`. Lines are wider where
+# the weight is larger; edges of tokens that stand for no patch, such as the newlines of some
+# families, are in the data but not drawn. The next table says in which layers an edge joins two
+# patches of the key region, which is what the captions of the paper's cases name.
+
+# %%
+rows = [
+    {
+        "answer": kind,
+        "asked object": asked_object(samples[kind].question),
+        "key tokens": int(cases[kind].region.sum()),
+        "layers with an edge inside the key region": listed(inside(at_tau, kind)),
+        "edges between patches": int((edges["source"] != edges["target"]).sum()),
+        "self-edges": int((edges["source"] == edges["target"]).sum()),
+    }
+    for kind in cases
+    for edges, _ in [of_case(at_tau, kind)]
+]
+run.table(pd.DataFrame(rows), f"The two cases at threshold {threshold:g}")
+
+# %% [markdown]
+# ## Move through layers, thresholds and patches
+#
+# The layer is the first slider, the threshold the second. The third leaves the edges of one patch;
+# pointing at a patch, or touching it, does the same. Put it back to "all" to see the whole graph.
+
+# %%
+THRESHOLDS = sorted({LOWEST, 0.05, 0.2, 0.3, threshold})
+kind = next(iter(cases))
+edges, titles = of_case(at_tau, kind)
+between = edges[edges["source"] != edges["target"]]
+busiest = int(np.bincount(between["layer"], minlength=traced.layers).argmax())
+layer_edges = edges[edges["layer"] == busiest]
+show_graph(
+    explorable(
+        cases[kind], of_case(traced.edges, kind)[0], traced.layers, THRESHOLDS
+    ),
+    "case_graph",
+    f"The image of the first {kind} answer with the edges of one layer and the outline of the "
+    f"key region. At threshold {threshold:g}, {titles[busiest]}, between patches and self-edges.",
+    draw_graphs(cases[kind], [(titles[busiest], layer_edges)]),
+    caption=f"The first {kind} answer, starting at the layer with most edges between patches. "
+    "Without scripts: that layer alone.",
+    layer=busiest,
+    threshold=threshold,
+)
+
+# %% [markdown]
+# ## Three graphs of one layer
+#
+# The mean over heads hides single heads. A weight of 0.1 in the mean can be 0.1 in every head or
+# 0.8 in one of eight, and a head's weight of 0.5 may vanish in the mean. Attention rollout
+# (Abnar and Zuidema) goes the other way: it follows attention through the layers below, half of
+# each step being the residual branch. Below is the layer with most edges between patches, with the
+# head that has most of them there. Rollout's weights are products of many layers and smaller, so
+# for it we drop the threshold and keep as many of its largest weights as the mean has edges.
+
+# %%
+one = samples[kind]
+by_head = trace(vlm, [one], threshold=threshold, weights="heads").edges
+by_head = by_head[by_head["layer"] == busiest]
+apart = by_head[by_head["source"] != by_head["target"]]
+head = int(apart["head"].mode().min()) if len(apart) else 0
+rolled = trace(vlm, [one], threshold=1e-3, weights="rollout").edges
+rolled = rolled[rolled["layer"] == busiest].nlargest(len(layer_edges), "weight")
+graphs = {
+    "mean of heads": layer_edges,
+    f"head {head}": by_head[by_head["head"] == head],
+    "rollout": rolled,
+}
+tables = [table.assign(graph=name) for name, table in graphs.items()]
+ends = [
+    f"{name}: {int((t['source'] != t['target']).sum())} between patches, "
+    f"{int((t['source'] == t['target']).sum())} self-edges"
+    for name, t in graphs.items()
+]
+run.figure(
+    draw_graphs(cases[kind], list(graphs.items())),
+    "three_graphs",
+    data=pd.concat(tables),
+    alt=f"Layer {busiest} of the first {kind} answer in three ways. {'; '.join(ends)}.",
+    caption=f"Layer {busiest}: the paper's graph, that of one head, and rollout.",
+)
+
+# %% [markdown]
+# ## What the graph cannot show
+#
+# In the prompts of all four families the image stands before the question, and attention is causal.
+# So a visual token never attends to the question, in no layer, and its state cannot depend on it.
+# The graph over visual tokens is the same whatever is asked. That is no property of trained
+# weights; it holds for every decoder that is prompted like this. We ask the model the drawn
+# question and then something else about the same image.
+
+# %%
+other = replace(
+    one, id="other", prompt="Describe what you see in one short sentence."
+)
+keys = ["layer", "source", "target"]
+asked_twice = [
+    trace(vlm, [sample], threshold=LOWEST).edges.set_index(keys)["weight"]
+    for sample in (one, other)
+]
+joined = pd.concat(asked_twice, axis=1, keys=["drawn", "other"])
+# An edge that only one has lies at the threshold, so that rounding may decide.
+difference = float((joined["drawn"] - joined["other"]).abs().max())
+glue("question_difference", f"{difference:.1g}", display=False)
+glue("question_edges", int(joined.notna().all(axis=1).sum()), display=False)
+glue("question_single", int(joined.isna().any(axis=1).sum()), display=False)
+
+# %% [markdown]
+# {glue:text}`question_edges` edges are in both graphs and their weights differ by at most
+# {glue:text}`question_difference`; {glue:text}`question_single` are in one only. What is left is
+# rounding. So a share of edges at the key region that differs between right and wrong answers is a
+# fact about the *image* and the object in it, such as its size and its place. It cannot be a sign
+# that the model looked elsewhere because of the question. The paper reads it as misallocated
+# attention; to say that, one must look at rows of the question's tokens or of the answer.
+#
+# ## How many edges, in every model
+#
+# Each model is asked {glue:text}`n_counted` questions, and its graphs are counted at the same
+# threshold.
+
+# %%
+rows = []
+sampled = present[:counted]
+sources = {sample.id: sample.image_source for sample in sampled}
+for name in names:
+    found = trace(
+        load(name, device=device, dtype=dtype), list(sampled), threshold=threshold
+    )
+    kinds = np.where(
+        found.edges["source"] == found.edges["target"], "self", "between"
+    )
+    every = [sources, range(found.layers), ["between", "self"]]
+    counts = found.edges.groupby(["sample", "layer", kinds]).size()
+    counts = counts.reindex(
+        pd.MultiIndex.from_product(every, names=["sample", "layer", "kind"]),
+        fill_value=0,
+    )
+    per_token = counts / counts.index.get_level_values("sample").map(
+        found.visual_tokens
+    )
+    rows.append(per_token.rename("edges_per_token").reset_index().assign(model=name))
+counts = pd.concat(rows)
+counts["image_source"] = counts["sample"].map(sources)
+glue("n_counted", counted, display=False)
+
+# %%
+curves = intervals(counts, ["edges_per_token"], ["model", "kind", "layer"], seed=seed)
+COLORS = {"between": plots.OKABE_ITO[2], "self": plots.OKABE_ITO[3]}
+
+
+def draw_counts(ax, name):
+    for kind, color in COLORS.items():
+        curve = curves.query("model == @name and kind == @kind")
+        style = "-o" if kind == "between" else "--s"
+        ax.plot(curve["layer"], curve["mean"], style, color=color)
+        ax.fill_between(
+            curve["layer"], curve["low"], curve["high"], color=color, alpha=0.2, lw=0
+        )
+    ax.set(title=name, ylabel="edges a token", ylim=(0, None))
+    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+# %%
+spans = curves.groupby(["model", "kind"])["mean"].agg(["min", "max"])
+words = [
+    f"{n}, {k}: {low:.2g} to {high:.2g}" for (n, k), (low, high) in spans.iterrows()
+]
+fig, axes = plots.panels(len(names), row_height=2.3)
+for ax, name in zip(axes, names, strict=True):
+    draw_counts(ax, name)
+axes[-1].set_xlabel("layer (index)")
+fig.legend(
+    axes[0].get_lines(),
+    ["between two patches", "self-edges"],
+    loc="outside lower center",
+    ncols=2,
+    frameon=False,
+)
+run.figure(
+    fig,
+    "edges_by_layer",
+    data=curves,
+    alt=f"Edges for each visual token by layer, over layers. {'; '.join(words)}.",
+    caption="Edges between patches and self-edges, with 95% intervals over images.",
+)
+
+# %%
+whole = counts.groupby(["model", "kind"])["edges_per_token"].sum().unstack()
+apart = counts[counts["kind"] == "between"].set_index("model")["edges_per_token"]
+summary = {
+    "self-edges (share of all)": whole["self"] / whole.sum(axis=1),
+    "graphs without an edge between patches": (apart == 0).groupby("model").mean(),
+}
+run.table(
+    pd.DataFrame(summary).reset_index(), "Self-edges and empty graphs, over layers"
+)
+
+# %% [markdown]
+# ## The verdicts
+#
+# The captions of Figures 5 to 10 name the layers in which patches of the key region interact. They
+# are cases of one published model on images that the paper does not identify, and which of its
+# models it is does not stand in the text either. So no run can repeat them. Layers of our cases are
+# given beside them; an edge inside the region is what we took the captions to mean.
+
+# %%
+NAMED = {
+    "C062": ("cows", "23"),
+    "C063": ("surfboard", "23, 26"),
+    "C064": ("person", "16, 17"),
+    "C065": ("laptop", "20 to 24"),
+    "C066": ("traffic light", "23, 24"),
+    "C067": ("suitcase", "20, 22, 23"),
+}
+ours = "; ".join(
+    f"{k} answer: layers {listed(inside(at_tau, k))} of {traced.layers}"
+    for k in cases
+)
+for claim, (thing, layers) in NAMED.items():
+    run.claim(
+        claim,
+        statement=f"Key-region patches ({thing}) interact in these layers only",
+        paper=f"layers {layers}",
+        measured=ours,
+        tolerance="the same layers on the same image and model",
+        verdict="undecided" if tier == "paper" else "needs published weights",
+        note="the paper does not name the image",
+    )
+run.claims_table()
+glue("verdict_c062", run.claims[0].verdict, display=False)
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} Most edges to one patch
+# :label: ex-most-edges-to-one-patch
+#
+# *Warm-up, 5 minutes.* With $\tau = 0.1$, how many edges can lead to one patch, and how many can
+# start there? Find a patch with many that start there in the interactive figure.
+# ```
+#
+# ```{solution} ex-most-edges-to-one-patch
+# :class: dropdown
+#
+# At most ten lead to it, because its weights have the sum 1. As many can start there as there are
+# later patches and the patch itself. Patches from which very many edges start are attention sinks.
+# ```
+#
+# ```{exercise} Mean and single heads
+# :label: ex-mean-and-single-heads
+#
+# *Medium, 20 minutes.* How many edges of single heads, at the same threshold, have no counterpart
+# in the graph of the mean? Make the count for every layer with `trace(..., weights="heads")`.
+# ```
+#
+# ```{solution} ex-mean-and-single-heads
+# :class: dropdown
+#
+# Merge the two tables on layer, source and target and count what is left only. An edge of the mean
+# always has a counterpart in at least one head; the reverse fails wherever heads disagree.
+# ```
+#
+# ```{exercise} The question first
+# :label: ex-the-question-first
+#
+# *Research, 40 minutes.* Put `<image 1>` after the question in the prompt. Does the graph depend on
+# the question now? Does accuracy stay?
+# ```
+#
+# ```{solution} ex-the-question-first
+# :class: dropdown
+#
+# Visual tokens then attend to the question, and the graphs differ between questions. The models
+# were not trained on this order, so look at accuracy before you read anything into the graphs.
+# ```

@@ -1,0 +1,614 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # The key-region degree ratio: do wrong answers look elsewhere?
+#
+# - **Covers** the key-region degree ratio of Appendix E and observation 3 of Section 4.2.
+# - **Verdict** on claim C019, less interaction at the object when the answer is wrong:
+#   {glue:text}`verdict_c019`. The others are in the table below.
+# - **Takes** about a minute and 2 GB at tier `book`.
+#
+# You will
+#
+# 1. compute the share of edges that touch the asked object, for right and for wrong answers,
+# 2. divide it by what edges without any preference would give for an object of that size,
+# 3. test whether it tells right from wrong answers beyond the size and the name of the object.
+#
+# You need {doc}`15_tracing`.
+
+# %%
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from myst_nb import glue
+
+from lost_in_attention import plots, report
+from lost_in_attention import trace as tracing
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.claims import agreement
+from lost_in_attention.models import load
+from lost_in_attention.trace import comparison
+from lost_in_attention.trace.cases import (
+    answers_until,
+    first_cases,
+    present_questions,
+)
+from lost_in_attention.zoo import (
+    chosen_models,
+    in_words,
+    intervals,
+    side_of,
+    unanimous,
+)
+
+# %% tags=["parameters"]
+tier = "book"
+models = "zoo"
+source = "digits"
+annotations = "embedded"
+cases_wanted = 100
+questions = 900
+threshold = 0.1
+resamples = 300
+seed = 0
+output = "book/generated"
+
+# %%
+names = chosen_models(models)
+run = report.start(
+    "16_key_region_ratio",
+    tier=tier,
+    seed=seed,
+    model=", ".join(names),
+    output=output,
+    models=models,
+    source=source,
+    annotations=annotations,
+    cases_wanted=cases_wanted,
+    questions=questions,
+    threshold=threshold,
+    resamples=resamples,
+)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+dtype = torch.bfloat16 if tier == "paper" else torch.float32
+wanted, draws = (6, 20) if tier == "smoke" else (cases_wanted, resamples)
+asked_at_most = {"smoke": 100, "book": questions}.get(tier)
+embedded = annotations == "embedded"
+objects = (
+    tracing.Annotations.embedded()
+    if embedded
+    else tracing.Annotations.read(annotations)
+)
+
+# %% [markdown]
+# ## What is compared
+#
+# $\rho^{(l)}$ is the share of the edges of layer $l$ with at least one end in the key region: the
+# tokens whose patch shares some area with a box of the asked object (Appendix E). The paper has
+# {glue:text}`paper_wrong`% for 100 wrong answers and {glue:text}`paper_right`% for 100 right ones.
+# It does not say how layers without edges enter, nor self-edges. Here $\rho$ of a case is the mean
+# over the layers that have edges, self-edges included, and both choices are varied below.
+#
+# **Which questions.** An object that is absent has no key region, so only questions with the answer
+# "yes" can enter; {glue:text}`n_absent` questions of POPE are left out for that reason. POPE asks
+# for each object that is there three times, with the same words; we ask once, which leaves
+# {glue:text}`n_present` questions. They are shuffled, and asked in that order until
+# {glue:text}`n_wanted` right and as many wrong answers are found.
+#
+# **What "wrong" means here.** Among objects that are there, right is "yes" and wrong is "no". So
+# right and wrong cannot be told from saying yes and saying no, and a wrong answer is a miss, never
+# a hallucination. A difference between the two groups may come from anything that makes an object
+# easy to miss, its size first of all.
+#
+# Before the run we fix what will count as agreement on small models, at $\tau=$
+# {glue:text}`tau`, with 95% intervals over images:
+#
+# - C019: in every model, $\rho$ of wrong answers is below that of right ones.
+# - C020: the same after each $\rho$ is divided by what uniform edges would give for a region of
+#   that size, and for right answers matched to the wrong ones in size. Both must hold: only then
+#   are right answers the ones with *more interaction*, and not the ones with larger objects.
+# - C060 and C061, the two numbers themselves: within a tenth, on published weights only.
+
+# %%
+benchmark = load_benchmark("pope", source)
+present = present_questions(benchmark, seed=seed)
+answers_of_all = pd.Series(list(benchmark.table["answer"])).str.lower()
+paper = {"C060": 4.2, "C061": 13.1}
+glue("paper_wrong", paper["C060"], display=False)
+glue("paper_right", paper["C061"], display=False)
+glue("n_absent", int((answers_of_all == "no").sum()), display=False)
+glue("n_present", len(present), display=False)
+glue("n_wanted", wanted, display=False)
+glue("tau", f"{threshold:g}", display=False)
+for size in (12, 40):
+    glue(
+        f"uniform_{size}",
+        f"{100 * tracing.uniform_ratio(576, size):.1f}",
+        display=False,
+    )
+
+# %%
+LOWEST = 0.02
+THRESHOLDS = sorted({LOWEST, 0.05, threshold, 0.15, 0.2, 0.3})
+ABOUT = ["correct", "image_source", "kind", "key_share"]
+
+
+def trace_cases(vlm):
+    """Cases of one model with their traces and key regions, and what was left out."""
+    answers = answers_until(
+        vlm, present, wanted=wanted, at_most=asked_at_most or len(present)
+    )
+    chosen = first_cases(answers, wanted)
+    samples = [present[i] for i in chosen.index]
+    found = tracing.key_regions(vlm, samples, objects)
+    kept = [sample for sample in samples if sample.id in found.regions]
+    about = chosen.set_index("sample")[["correct", "image_source"]].assign(
+        kind=[tracing.asked_object(sample.question) for sample in samples],
+        key_share=pd.Series(
+            {i: region.mean() for i, region in found.regions.items()}
+        ),
+    )
+    counts = about["correct"].map({True: "right", False: "wrong"}).value_counts()
+    note = {"asked": len(answers), "accuracy": answers["correct"].mean(), **counts}
+    note |= {"object cut off": len(found.excluded)}
+    return tracing.trace(vlm, kept, threshold=LOWEST), found.regions, about, note
+
+
+# %% [markdown]
+# Some tokens are attended to by most others, whatever they show. To see whether these *sinks*
+# decide the result, one variant leaves out, in each image, the twentieth of the tokens from which
+# most edges to other tokens start. A case whose key region consists of sinks drops out there.
+
+
+# %%
+def without_sinks(traced, regions):
+    edges = traced.edges[traced.edges["source"] != traced.edges["target"]]
+    edges = dict(iter(edges.groupby("sample")["source"]))
+    masks = {}
+    for name, region in regions.items():
+        started = np.bincount(edges.get(name, []), minlength=len(region))
+        sinks = np.argsort(-started, kind="stable")[: -(-len(region) // 20)]
+        masks[name] = ~np.isin(np.arange(len(region)), sinks)
+    return {
+        name: mask for name, mask in masks.items() if (mask & regions[name]).any()
+    }
+
+
+# %%
+def ratios_of(traced, regions, about):
+    """rho of every layer and kind, at every threshold and once without sinks."""
+    parts = [
+        tracing.degree_ratios(traced.at(tau), regions).assign(
+            tau=tau, tokens="all tokens"
+        )
+        for tau in THRESHOLDS
+    ]
+    masks = without_sinks(traced.at(threshold), regions)
+    rest = tracing.degree_ratios(
+        traced.at(threshold), {name: regions[name] for name in masks}, tokens=masks
+    )
+    parts.append(rest.assign(tau=threshold, tokens="without sinks"))
+    table = pd.concat(parts).rename(columns={"kind": "kind_edges"})
+    return table.join(about, on="sample")
+
+
+# %%
+measured, notes = [], []
+for name in names:
+    vlm = load(name, device=device, dtype=dtype)
+    traced, regions, about, note = trace_cases(vlm)
+    measured.append(ratios_of(traced, regions, about).assign(model=name))
+    notes.append({"model": name} | note)
+measured = pd.concat(measured, ignore_index=True)
+counted = pd.DataFrame(notes).reindex(
+    columns=["model", "asked", "accuracy", "right", "wrong", "object cut off"]
+)
+counted[["right", "wrong"]] = counted[["right", "wrong"]].fillna(0).astype(int)
+run.table(counted, "Questions that were asked, and the cases that were traced")
+few = counted[counted["wrong"] < wanted]["model"].tolist()
+glue("few", ", ".join(few) or "no model", display=False)
+
+# %% [markdown]
+# Fewer wrong answers than wanted were found for: {glue:text}`few`. There all that were found are
+# taken.
+#
+# ## By layer
+#
+# The dotted lines say what the two groups would have if edges fell uniformly on all pairs of tokens
+# that causality allows. With $n$ tokens and $k$ key tokens that is
+# $1 - \frac{(n-k)(n-k+1)}{n(n+1)}$, roughly $2k/n$ for small regions. Where the dotted lines
+# differ, the groups differ in the *size* of the object; attention has no part in that.
+
+# %%
+plain = measured.query("tokens == 'all tokens'")
+layered = plain.query("kind_edges == 'all' and tau == @threshold")
+curves = intervals(
+    layered, ["ratio", "expected"], ["model", "correct", "layer"], seed=seed
+)
+GROUPS = {True: ("right", plots.OKABE_ITO[2], "-o"),
+          False: ("wrong", plots.OKABE_ITO[3], "--s")}  # fmt: skip
+
+
+def draw_layers(ax, name):
+    for correct, (label, color, style) in GROUPS.items():
+        rows = curves[(curves["model"] == name) & (curves["correct"] == correct)]
+        seen, chance = (
+            rows[rows["quantity"] == quantity] for quantity in ("ratio", "expected")
+        )
+        ax.plot(seen["layer"], 100 * seen["mean"], style, color=color, label=label)
+        band = 100 * seen["low"], 100 * seen["high"]
+        ax.fill_between(seen["layer"], *band, color=color, alpha=0.2, lw=0)
+        ax.plot(chance["layer"], 100 * chance["mean"], ":", color=color,
+                label=f"{label}, uniform edges")  # fmt: skip
+    ax.set(title=name, ylabel="ratio (%)", ylim=(0, None))
+    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+# %%
+ends = curves.groupby(["model", "correct", "quantity"])["mean"].agg(["min", "max"])
+words = [
+    f"{n}, {GROUPS[c][0]}, {'uniform' if q == 'expected' else 'measured'}: "
+    f"{100 * low:.3g} to {100 * high:.3g}%"
+    for (n, c, q), (low, high) in ends.iterrows()
+]
+fig, axes = plots.panels(len(names), row_height=2.3)
+for ax, name in zip(axes, names, strict=True):
+    draw_layers(ax, name)
+axes[-1].set_xlabel("layer (index)")
+handles = axes[0].get_legend_handles_labels()
+fig.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+run.figure(
+    fig,
+    "ratio_by_layer",
+    data=curves,
+    alt=f"Key-region degree ratio by layer, ranges over layers. {'; '.join(words)}.",
+    caption="The ratio of right and wrong answers with 95% intervals, and what uniform "
+    "edges would give.",
+)
+
+# %% [markdown]
+# ## The difference, and what it is made of
+#
+# Now one number a case: the mean over its layers. The difference is right minus wrong, positive
+# where right answers have more edges at the object. Intervals resample images, because questions
+# about one image share its graph ({doc}`15_tracing`). *Matched in size* compares each wrong answer
+# with the right ones whose region is nearest in size.
+
+# %%
+CASE = ["model", "sample", "tokens", "kind_edges", "tau"]
+per_case = (
+    measured.groupby([*CASE, *ABOUT], sort=False)
+    .agg(
+        ratio=("ratio", "mean"),
+        normalised=("normalised", "mean"),
+        empty=("edges", lambda edges: (edges == 0).mean()),
+    )
+    .reset_index()
+)
+per_case["percent"] = 100 * per_case["ratio"]
+
+
+def chosen_cases(name, kind_edges="all", tokens="all tokens", tau=threshold):
+    return per_case.query(
+        "model == @name and kind_edges == @kind_edges "
+        "and tokens == @tokens and tau == @tau"
+    )
+
+
+def compared(cases, statistic, **labels):
+    found = comparison.image_bootstrap(cases, statistic, resamples=draws, seed=seed)
+    return labels | found._asdict()
+
+
+# %%
+BETWEEN, SELF = {"kind_edges": "between"}, {"kind_edges": "self"}
+VARIANTS = [
+    ("percent", "all edges", comparison.gap, {}),
+    ("percent", "between patches", comparison.gap, BETWEEN),
+    ("percent", "self-edges", comparison.gap, SELF),
+    ("percent", "without sinks", comparison.gap, {"tokens": "without sinks"}),
+    ("percent", "matched in size", comparison.matched_gap, {}),
+    ("normalised", "all edges", comparison.gap, {}),
+    ("normalised", "between patches", comparison.gap, BETWEEN),
+]
+gaps = pd.DataFrame(
+    compared(
+        chosen_cases(name, **which),
+        partial(statistic, value=unit),
+        model=name,
+        variant=variant,
+        unit=unit,
+    )
+    for unit, variant, statistic, which in VARIANTS
+    for name in names
+)
+
+# %%
+COLORS = [*plots.OKABE_ITO[2:6], "black", "0.55"]
+LOOKS = {
+    name: {"color": COLORS[i % 6], "marker": "osD^vP"[i % 6]}
+    for i, name in enumerate(names)
+}
+
+
+def draw_forest(ax, table, rows, border):
+    """One line a row, one mark a model."""
+    for i, name in enumerate(names):
+        found = table[table["model"] == name].set_index("variant").loc[rows]
+        height = np.arange(len(rows)) + 0.7 * ((i + 0.5) / len(names) - 0.5)
+        ax.plot(found["mean"], height, ls="", ms=5, label=name, **LOOKS[name])
+        ax.hlines(height, found["low"], found["high"], color=LOOKS[name]["color"])
+    ax.axvline(border, color="0.6", lw=1, zorder=0)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+
+
+# %%
+def legend_of_models(fig, ax):
+    handles = ax.get_legend_handles_labels()
+    fig.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+
+
+def spoken(table, columns):
+    return "; ".join(
+        f"{', '.join(str(row[c]) for c in columns)}: {in_words(row)}"
+        for _, row in table.iterrows()
+    )
+
+
+# %%
+fig, axes = plots.panels(2, row_height=2.9)
+units = {
+    "percent": "right minus wrong (percentage points)",
+    "normalised": "right minus wrong (multiples of uniform)",
+}
+for ax, (unit, label) in zip(axes, units.items(), strict=True):
+    rows = gaps[gaps["unit"] == unit]
+    draw_forest(ax, rows, list(rows["variant"].unique()), 0)
+    ax.set_xlabel(label)
+legend_of_models(fig, axes[0])
+run.figure(
+    fig,
+    "gaps",
+    data=gaps,
+    alt="Right minus wrong answers with intervals. "
+    + spoken(gaps, ["variant", "unit", "model"]),
+    caption="Above: the ratio. Below: the ratio divided by what uniform edges give for a "
+    "region of its size. Lines are 95% intervals.",
+)
+
+# %%
+run.table(
+    gaps.assign(difference=gaps.apply(in_words, axis=1))
+    .pivot(index=["unit", "variant"], columns="model", values="difference")
+    .reset_index(),
+    "Right minus wrong, with 95% intervals",
+)
+
+# %% [markdown]
+# ## The threshold
+#
+# With a low threshold nearly every pair has an edge and $\rho$ approaches its uniform value. With a
+# high one few edges are left, and more and more layers have none: there $\rho$ is undefined, and a
+# mean over layers rests on the others.
+
+# %%
+DIFFERENCE = partial(comparison.gap, value="percent")
+by_tau = pd.DataFrame(
+    compared(cases, DIFFERENCE, model=name, tau=tau, empty=cases["empty"].mean())
+    for name in names
+    for tau in THRESHOLDS
+    for cases in [chosen_cases(name, tau=tau)]
+)
+
+# %%
+fig, axes = plots.panels(2, row_height=2.4)
+for name in names:
+    rows, color = by_tau[by_tau["model"] == name], LOOKS[name]["color"]
+    axes[0].plot(rows["tau"], rows["mean"], label=name, **LOOKS[name])
+    axes[0].fill_between(
+        rows["tau"], rows["low"], rows["high"], alpha=0.15, lw=0, color=color
+    )
+    axes[1].plot(rows["tau"], 100 * rows["empty"], **LOOKS[name])
+axes[0].axhline(0, color="0.6", lw=1, zorder=0)
+axes[0].set(ylabel="right minus wrong\n(percentage points)")
+axes[1].set(xlabel="threshold (attention weight)", ylabel="layers without\nedges (%)")
+axes[1].set_ylim(bottom=0)
+legend_of_models(fig, axes[0])
+run.figure(
+    fig,
+    "threshold",
+    data=by_tau,
+    alt=f"Right minus wrong by threshold. {spoken(by_tau, ['model', 'tau'])}.",
+    caption="The difference of the ratios, and how many graphs are empty, by threshold.",
+)
+
+# %% [markdown]
+# ## Does the ratio predict the answer?
+#
+# A logistic regression gives the odds of a right answer for one standard deviation more of $\rho$:
+# by $\rho$ alone, beside the size of the region (logarithm of its share of the tokens), and beside
+# size and the object asked for, which is what kind of question there is among POPE's. A weak
+# ridge penalty keeps the coefficients of rare objects finite. An odds ratio above 1 means that
+# right answers have the larger $\rho$. The last table asks for prediction in the strict sense: fit
+# on some images, judge on others, by the area under the ROC curve; 0.5 is guessing.
+
+# %%
+BESIDE = {"the ratio alone": [], "beside size": ["log_share"],
+          "beside size and object": ["log_share", "kind"]}  # fmt: skip
+per_case["log_share"] = np.log(per_case["key_share"])
+odds = pd.DataFrame(
+    compared(chosen_cases(name), partial(comparison.log_odds, value="ratio", beside=beside),
+             model=name, variant=variant)
+    for variant, beside in BESIDE.items()
+    for name in names
+)  # fmt: skip
+odds[["mean", "low", "high"]] = np.exp(odds[["mean", "low", "high"]])
+
+# %%
+fig, [ax] = plots.panels(1, row_height=3.2)
+draw_forest(ax, odds, list(BESIDE), 1)
+ax.set(
+    xscale="log",
+    xlabel="odds ratio of a right answer\nfor one standard deviation of the ratio",
+)
+ax.xaxis.set_major_formatter("{x:g}")
+ax.xaxis.set_minor_formatter("{x:g}")
+legend_of_models(fig, ax)
+run.figure(
+    fig,
+    "odds",
+    data=odds,
+    alt=f"Odds ratios with intervals. {spoken(odds, ['variant', 'model'])}.",
+    caption="What one standard deviation of the ratio does to the odds of a right answer, with 95% "
+    "intervals over images.",
+)
+
+# %%
+run.table(
+    pd.DataFrame(
+        {
+            "model": name,
+            "size and object": comparison.held_out_auc(
+                chosen_cases(name), ["log_share", "kind"]
+            ),
+            "with the ratio": comparison.held_out_auc(
+                chosen_cases(name), ["log_share", "kind", "ratio"]
+            ),
+        }
+        for name in names
+    ),
+    "Area under the ROC curve on held-out images (nan: fewer than ten wrong answers)",
+)
+last = odds[odds["variant"] == "beside size and object"]
+sides = [side_of(row.low, row.high, 1) for row in last.itertuples()]
+glue("odds_above", sides.count(True), display=False)
+glue("odds_below", sides.count(False), display=False)
+glue("n_models", len(names), display=False)
+
+# %% [markdown]
+# Beside size and object, the interval of the odds ratio lies above 1 in {glue:text}`odds_above` of
+# {glue:text}`n_models` models and below 1 in {glue:text}`odds_below`. An association would still be
+# no cause: the graph is fixed before the question is read.
+#
+# ## The verdicts
+
+
+# %%
+def answers_to(variant, unit):
+    rows = gaps[(gaps["variant"] == variant) & (gaps["unit"] == unit)]
+    return [side_of(row.low, row.high) for row in rows.itertuples()]
+
+
+def tally(sides):
+    return (
+        f"{sides.count(True)} yes, {sides.count(False)} no, {sides.count(None)} open"
+    )
+
+
+raw = answers_to("all edges", "percent")
+size_free = [
+    unanimous(pair)
+    for pair in zip(
+        answers_to("all edges", "normalised"),
+        answers_to("matched in size", "percent"),
+        strict=True,
+    )
+]
+# %%
+run.claim(
+    "C019",
+    statement="The key-region degree ratio of wrong answers is below that of right ones",
+    paper="4.2% against 13.1%",
+    measured=f"of {len(names)} models: {tally(raw)}",
+    tolerance="all models, interval of the difference above 0",
+    verdict=agreement(unanimous(raw), tier),
+)
+
+# %%
+run.claim(
+    "C020",
+    statement="Right answers have more interaction at the object, so attention is what differs",
+    paper="13.1% against 4.2%, size of the object not considered",
+    measured=f"of {len(names)} models: {tally(size_free)}",
+    tolerance="all models, over uniform edges and matched in size, both intervals above 0",
+    verdict=agreement(unanimous(size_free), tier),
+    note="the second half of the claim is our reading of misallocation",
+)
+
+# %%
+every = pd.concat([chosen_cases(name) for name in names])
+means = every.groupby("correct")["percent"].mean().reindex([False, True])
+for claim, correct in (("C060", False), ("C061", True)):
+    near = abs(means[correct] - paper[claim]) <= 0.1 * paper[claim]
+    published = tier == "paper"
+    run.claim(
+        claim,
+        statement=f"Mean key-region degree ratio of {GROUPS[correct][0]} answers, percent",
+        paper=paper[claim],
+        measured=f"{means[correct]:.3g}%, mean over cases and models",
+        tolerance="within a tenth, on published weights",
+        verdict=agreement(near, tier) if published else "needs published weights",
+    )
+run.claims_table()
+glue("verdict_c019", run.claims[0].verdict, display=False)
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} A region twice as large
+# :label: ex-a-region-twice-as-large
+#
+# *Warm-up, 10 minutes.* There are 576 tokens. What is $\rho$ under uniform edges for a region of 12
+# tokens, and of 40? Compare the two with the paper's two numbers.
+# ```
+#
+# ```{solution} ex-a-region-twice-as-large
+# :class: dropdown
+#
+# `uniform_ratio(576, 12)` gives {glue:text}`uniform_12`% and `uniform_ratio(576, 40)` gives
+# {glue:text}`uniform_40`%. A difference like the paper's can come from sizes alone, and the paper
+# does not report them.
+# ```
+#
+# ```{exercise} Edges instead of layers
+# :label: ex-edges-instead-of-layers
+#
+# *Medium, 20 minutes.* Pool the edges of all layers of a case before the share is taken, so that
+# layers with many edges count for more. Does any verdict change?
+# ```
+#
+# ```{solution} ex-edges-instead-of-layers
+# :class: dropdown
+#
+# Sum `key_edges` and `edges` of `measured` over layers and divide. Report both; the paper's wording
+# allows either.
+# ```
+#
+# ```{exercise} Rows that know the question
+# :label: ex-rows-that-know-the-question
+#
+# *Research, 60 minutes.* Take the attention of the *last prompt token* to the key region in place
+# of the graph (`LayerAttention` with other `tokens`). Divide by the region's share of the tokens.
+# Does it tell right from wrong answers, beside size and object?
+# ```
+#
+# ```{solution} ex-rows-that-know-the-question
+# :class: dropdown
+#
+# These rows can depend on the question, so a difference here could mean misallocation. Fit the same
+# regression, and choose layers on one half of the images and test on the other.
+# ```
