@@ -30,7 +30,7 @@ def test_checkpoints_run_from_start_to_end():
     assert steps[0] == 0 and 9 <= len(steps) <= 14
     facts = json.loads((FOLDER / "training.json").read_text())
     config = facts["config"]
-    phases = ("alignment_steps", "decoder_steps", "joint_steps")
+    phases = ("alignment_steps", "decoder_steps", "words_steps", "joint_steps")
     assert steps[-1] == sum(config[phase] for phase in phases)
 
 

@@ -40,7 +40,8 @@ from lost_in_attention.training.tasks import TASKS, Turn
 
 SHORT = TrainingConfig(
     name="short", architecture="llava", alignment_steps=3, alignment_batch=4, looking_steps=1,
-    plain_steps=1, decoder_steps=4, decoder_batch=4, decoder_scenes=8, joint_steps=2, joint_batch=2,
+    plain_steps=1, decoder_steps=4, decoder_batch=4, decoder_scenes=8, words_steps=3,
+    joint_steps=2, joint_batch=2,
 )  # fmt: skip
 
 
@@ -118,7 +119,7 @@ def test_lists_of_letters_need_no_image(scenes):
 def test_tasks_put_the_benchmarks_own_prompts(scenes, name, tmp_path):
     """Some turns hold the official wording, and the lettered answers stand among the options."""
     rng = np.random.default_rng(3)
-    turns = [turn for scene in scenes for turn in [TASKS[name](scene, rng, plain=False)] if turn]
+    turns = [turn for scene in scenes for turn in [TASKS[name](scene, rng, "letters")] if turn]
     assert len(turns) > 20
     for turn in turns:
         assert turn.answer and not turn.given
@@ -143,8 +144,25 @@ def test_tasks_put_the_benchmarks_own_prompts(scenes, name, tmp_path):
 @pytest.mark.parametrize("name", TASKS)
 def test_plain_questions_have_no_options(scenes, name):
     rng = np.random.default_rng(5)
-    turns = [turn for s in scenes for turn in [TASKS[name](s, rng, plain=True)] if turn]
+    turns = [turn for s in scenes for turn in [TASKS[name](s, rng, "plain")] if turn]
     assert all("\n" not in turn.question and turn.answer not in LETTERS for turn in turns)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_options_may_be_answered_by_their_words(scenes, name):
+    """The same questions, and where the one reply is a letter the other is what stands by it."""
+    letters, words = (
+        [TASKS[name](scene, np.random.default_rng(6), style) for scene in scenes]
+        for style in ("letters", "words")
+    )
+    for one, other in zip(filter(None, letters), filter(None, words), strict=True):
+        assert one.question == other.question
+        if one.answer in LETTERS:
+            lines = one.question.split("\n")
+            assert any(line.lstrip("(").startswith(one.answer) and line.endswith(other.answer)
+                       for line in lines)  # fmt: skip
+        else:
+            assert one.answer == other.answer
 
 
 def test_lessons_follow_each_other():
@@ -173,7 +191,8 @@ def test_cards_tell_a_model_that_starts_from_another():
     alone, after = (publish._start(zoo_config(n)) for n in ("small-llava", "small-llava-next"))
     assert alone == "All weights start at random."
     assert "`small-llava`" in after and "no independent witnesses" in after
-    assert publish._lessons(zoo_config("small-llava-next")).count("steps") == 1
+    assert publish._lessons(zoo_config("small-llava-next")) == ""
+    assert publish._lessons(zoo_config("small-llava")).count("steps") == 3
 
 
 def test_lessons_differ(scenes):
@@ -312,7 +331,7 @@ def uninterrupted(tmp_path_factory):
     return runs, {k: v.clone() for k, v in vlm.model.state_dict().items()}
 
 
-@pytest.mark.parametrize("stop", [2, 5, 8], ids=["alignment", "decoder", "joint"])
+@pytest.mark.parametrize("stop", [2, 5, 8, 11], ids=["alignment", "decoder", "words", "joint"])
 def test_an_interruption_leaves_no_trace(tmp_path, monkeypatch, uninterrupted, stop):
     """Stopped in any phase and started again, training ends with the same bits."""
     _, expected = uninterrupted
@@ -329,7 +348,7 @@ def test_an_interruption_leaves_no_trace(tmp_path, monkeypatch, uninterrupted, s
     with pytest.raises(Interrupted):
         train(SHORT, runs=tmp_path)
     resumed = train(SHORT, runs=tmp_path).model.state_dict()
-    assert len(calls) == 1 + SHORT.alignment_steps + SHORT.decoder_steps + SHORT.joint_steps
+    assert len(calls) == 1 + SHORT.steps
     for key, value in expected.items():
         assert torch.equal(resumed[key], value), key
 
@@ -337,7 +356,7 @@ def test_an_interruption_leaves_no_trace(tmp_path, monkeypatch, uninterrupted, s
 def test_checkpoints_are_bf16_and_the_last_is_the_end(uninterrupted):
     runs, weights = uninterrupted
     files = sorted((runs / "short" / "checkpoints").glob("*.safetensors"))
-    total = SHORT.alignment_steps + SHORT.decoder_steps + SHORT.joint_steps
+    total = SHORT.steps
     assert files[0].stem == "step-00000" and files[-1].stem == f"step-{total:05d}"
     for key, value in load_file(files[-1]).items():
         assert value.dtype == torch.bfloat16

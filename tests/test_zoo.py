@@ -71,6 +71,14 @@ def test_the_card_scores_all_seven_sets(name):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
+def test_it_sees_what_it_is_asked_about(name):
+    """Over chance and over blank images, in the mean of the seven sets."""
+    table = overall(name).mean()
+    assert table["images"] - table["chance"] >= 0.25
+    assert table["images"] - table["blank images"] >= 0.2
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_cards_and_their_facts_agree(name):
     card = (MODELS / name / "README.md").read_text()
     for row in facts(name)["accuracy"]:

@@ -24,7 +24,7 @@ from lost_in_attention.digits.facts import (
     unique_digits,
 )
 from lost_in_attention.training import tasks
-from lost_in_attention.training.tasks import Task, Turn
+from lost_in_attention.training.tasks import Style, Task, Turn
 
 LISTS_PER_CONVERSATION = 2
 _PAIRS = 5
@@ -36,13 +36,13 @@ class Lesson(NamedTuple):
     """What is talked about.
 
     The lists that a conversation of lists draws from; the tasks of a conversation of
-    questions, how many it holds, and whether they are put plainly.
+    questions, how many it holds, and how they are put and answered.
     """
 
     lists: tuple[Callable[[Scene, np.random.Generator], Turn], ...]
     tasks: tuple[Task, ...]
     questions: int
-    plain: bool
+    style: Style
 
 
 def list_conversation(scene: Scene, lesson: Lesson, rng: np.random.Generator) -> list[Turn]:
@@ -55,7 +55,7 @@ def question_conversation(scene: Scene, lesson: Lesson, rng: np.random.Generator
     turns: list[Turn] = []
     while len(turns) < lesson.questions:
         task = lesson.tasks[rng.integers(len(lesson.tasks))]
-        turn = task(scene, rng, plain=lesson.plain)
+        turn = task(scene, rng, lesson.style)
         turns += [turn] if turn else []
     return turns
 
@@ -119,9 +119,12 @@ _TASKS = tuple(tasks.TASKS.values())
 
 # Looking a digit up comes first: with all tasks at once it is learned far more slowly.  Plain
 # questions are short, so that a conversation holds many.
-LOOKING = Lesson((digits, letters), (tasks.pope,), questions=4, plain=True)
-PLAIN = Lesson(_LISTS, _TASKS, questions=10, plain=True)
-EVERYTHING = Lesson(_LISTS, _TASKS, questions=4, plain=False)
+LOOKING = Lesson((digits, letters), (tasks.pope,), questions=4, style="plain")
+PLAIN = Lesson(_LISTS, _TASKS, questions=10, style="plain")
+EVERYTHING = Lesson(_LISTS, _TASKS, questions=4, style="letters")
+# To find an option's letter, an answer must be known and then looked up: at this size that is not
+# learned in the steps given.  An option's own words are a reply that the scorers accept as well.
+WORDS = EVERYTHING._replace(style="words")
 
 
 def _list(asked: str, items: Iterable[tuple[str, str]]) -> Turn:

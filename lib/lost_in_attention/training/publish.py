@@ -53,8 +53,10 @@ and sheared a little in training.
    tower names digit and colour under every visual token, with the decoder's word embeddings as
    the classifier.
 2. Decoder, {decoder_steps} steps of {decoder_batch} conversations on
-   {decoder_scenes} scenes, vision tower frozen. {lessons}
-3. Joint, {joint_steps} steps of {joint_batch} conversations, all weights.
+   {decoder_scenes} scenes, vision tower frozen{lessons}.
+3. Words, {words_steps} steps like those before: options are answered by their words instead of
+   their letters. The scorers accept both; letters alone stayed at chance.
+4. Joint, {joint_steps} steps of {joint_batch} conversations, all weights.
 
 Muon for weight matrices, AdamW for the rest.
 
@@ -202,7 +204,8 @@ def _lessons(config: TrainingConfig) -> str:
             "them in the benchmarks' wording",
         ),
     ]
-    return "; ".join(f"{steps} steps teach {what}" for steps, what in stages if steps) + "."
+    told = [f"{steps} steps teach {what}" for steps, what in stages if steps]
+    return f": {'; '.join(told)}" if told else ""
 
 
 def _draw_curve(curve: pd.DataFrame, path: Path) -> None:

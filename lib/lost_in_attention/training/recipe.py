@@ -1,6 +1,7 @@
 """The whole recipe, from a seed to an ordinary Hugging Face folder."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
@@ -19,6 +21,7 @@ from lost_in_attention.training.conversations import (
     EVERYTHING,
     LOOKING,
     PLAIN,
+    WORDS,
     Lesson,
     list_conversation,
     question_conversation,
@@ -52,6 +55,8 @@ class TrainingConfig:
     decoder_batch: int = 32
     decoder_rates: tuple[float, float] = (1e-2, 2e-3)
     decoder_scenes: int = 8000
+    words_steps: int = 300
+    words_rates: tuple[float, float] = (5e-3, 1e-3)
     joint_steps: int = 100
     joint_batch: int = 32
     joint_rates: tuple[float, float] = (1e-3, 2e-4)
@@ -61,14 +66,21 @@ class TrainingConfig:
             raise ValueError(
                 f"architecture: expected one of {sorted(ARCHITECTURES)}, got {self.architecture!r}"
             )
-        for field in ("alignment_steps", "decoder_steps", "joint_steps"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}: expected at least 1, got {getattr(self, field)}")
+        least = {"alignment_steps": 1, "words_steps": 1, "joint_steps": 1}
+        # Who starts from a trained decoder may go straight to the words.
+        for field, steps in {"decoder_steps": int(self.starts_from is None), **least}.items():
+            if getattr(self, field) < steps:
+                raise ValueError(f"{field}: expected at least {steps}, got {getattr(self, field)}")
         if self.decoder_batch > self.decoder_scenes:
             raise ValueError(
                 f"decoder_batch: expected at most decoder_scenes = {self.decoder_scenes}, "
                 f"got {self.decoder_batch}"
             )
+
+    @property
+    def steps(self) -> int:
+        """Of all phases together."""
+        return self.alignment_steps + self.decoder_steps + self.words_steps + self.joint_steps
 
 
 def train(config: TrainingConfig, *, runs: Path, device: str = "cpu") -> VisionLanguageModel:
@@ -94,10 +106,10 @@ def train(config: TrainingConfig, *, runs: Path, device: str = "cpu") -> VisionL
         snapshot=lambda step: _snapshot(vlm, folder, config.alignment_steps + step),
     )
     _snapshot(vlm, folder, config.alignment_steps + config.decoder_steps)
+    curve += run_phase(_words(vlm, config), folder)
     _see(vlm, trainable=True)
     curve += run_phase(_joint(vlm, config), folder)
-    total = config.alignment_steps + config.decoder_steps + config.joint_steps
-    _snapshot(vlm, folder, total)
+    _snapshot(vlm, folder, config.steps)
     with replaced_when_complete(folder / "curve.json") as path:
         path.write_text(json.dumps(curve))
     vlm.model.eval()
@@ -105,7 +117,12 @@ def train(config: TrainingConfig, *, runs: Path, device: str = "cpu") -> VisionL
 
 
 def snapshot_steps(steps: int) -> list[int]:
-    """0 and up to six further steps of a phase, spread evenly on a logarithmic scale."""
+    """0 and up to six further steps of a phase, spread evenly on a logarithmic scale.
+
+    None of a phase without steps.
+    """
+    if steps == 0:
+        return []
     return [0, *sorted({int(s) for s in np.geomspace(10, steps / 2, 6)})]
 
 
@@ -140,20 +157,41 @@ def _alignment(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
 
 
 def _decoder(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
-    @cache
-    def stock() -> SceneStock:
-        return SceneStock(vlm, config.decoder_scenes, seed=_seed(config, 2))
-
-    def loss(step: int):
-        rng = np.random.default_rng([_seed(config, 3), step])
-        batch = stock().batch(config.decoder_batch, rng)
-        return dialogue_loss(vlm, *batch, lesson_at(step, config), rng)
-
-    trainable = [p for p in vlm.model.parameters() if p.requires_grad]
     return Phase(
         "decoder", config.decoder_steps, Rates(*config.decoder_rates), 50, vlm.model,
-        trainable, loss,
+        _free(vlm), _dialogues(vlm, config, 2, lambda step: lesson_at(step, config)),
     )  # fmt: skip
+
+
+def _words(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
+    return Phase(
+        "words", config.words_steps, Rates(*config.words_rates), 20, vlm.model,
+        _free(vlm), _dialogues(vlm, config, 6, lambda step: WORDS),
+    )  # fmt: skip
+
+
+def _dialogues(
+    vlm: VisionLanguageModel,
+    config: TrainingConfig,
+    purpose: int,
+    lesson: Callable[[int], Lesson],
+) -> Callable[[int], tuple[Tensor, dict[str, float]]]:
+    """The loss of each step on a stock of scenes with the frozen tower's output."""
+
+    @cache
+    def stock() -> SceneStock:
+        return SceneStock(vlm, config.decoder_scenes, seed=_seed(config, purpose))
+
+    def loss(step: int):
+        rng = np.random.default_rng([_seed(config, purpose + 1), step])
+        batch = stock().batch(config.decoder_batch, rng)
+        return dialogue_loss(vlm, *batch, lesson(step), rng)
+
+    return loss
+
+
+def _free(vlm: VisionLanguageModel) -> list[nn.Parameter]:
+    return [p for p in vlm.model.parameters() if p.requires_grad]
 
 
 def _joint(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
@@ -162,7 +200,7 @@ def _joint(vlm: VisionLanguageModel, config: TrainingConfig) -> Phase:
         batch = config.joint_batch
         scenes = training_scenes(batch, seed=_seed(config, 5), first=step * batch)
         features = vlm.encode_images([scene.image for scene in scenes])
-        return dialogue_loss(vlm, scenes, features, EVERYTHING, rng)
+        return dialogue_loss(vlm, scenes, features, WORDS, rng)
 
     return Phase(
         "joint", config.joint_steps, Rates(*config.joint_rates), 20, vlm.model,

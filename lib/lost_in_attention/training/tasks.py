@@ -2,12 +2,12 @@
 
 Prompts come from the benchmarks themselves, so that a model meets in training what it is
 asked later.  A question can be put plainly: without options or instruction, answered by the
-option's text.  Where it need not be, it is put in the official wording half of the time, with
-bare options or plainly otherwise.
+option's words.  Otherwise it is put in the official wording half of the time, and with bare options
+or plainly for the rest; options are then answered by their letters, or by their words.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from lost_in_attention.digits import (
 )
 from lost_in_attention.digits.facts import LETTERS, absent_digit
 
+Style = Literal["plain", "letters", "words"]
 _OFFICIAL_SHARE = 0.5
 _PLAIN_SHARE = 0.25
 
@@ -37,53 +38,53 @@ class Turn(NamedTuple):
 
 
 class Task(Protocol):
-    def __call__(self, scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None: ...
+    def __call__(self, scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None: ...
 
 
-def pope(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn:
+def pope(scene: Scene, rng: np.random.Generator, style: Style) -> Turn:
     present = rng.random() < 0.5
     values = [d.digit for d in scene.digits]
     value = int(rng.choice(values)) if present else absent_digit(scene, rng)
     text = existence_question(value)
-    if not plain and rng.random() < _OFFICIAL_SHARE:
+    if style != "plain" and rng.random() < _OFFICIAL_SHARE:
         text = BENCHMARKS["pope"].prompt({"question": text})
     return Turn(text, "yes" if present else "no")
 
 
-def real_world(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
+def real_world(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
     row = realworldqa.question(scene, rng)
     if row is None:
         return None
-    if plain:
-        head, options = row["question"].split("\n")[0], realworldqa.options(row)
-        return Turn(head, options.get(row["answer"], row["answer"]))
-    return Turn(BENCHMARKS["realworldqa"].prompt(row), row["answer"])
+    words = realworldqa.options(row).get(row["answer"], row["answer"])
+    if style == "plain":
+        return Turn(row["question"].split("\n")[0], words)
+    return Turn(BENCHMARKS["realworldqa"].prompt(row), _reply(row["answer"], words, style))
 
 
-def three_d(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
+def three_d(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
     row = threedsrbench.question(scene, rng)
-    return row and _choice("3dsrbench", row | {"C": None, "D": None}, row, rng, plain=plain)
+    return row and _choice("3dsrbench", row | {"C": None, "D": None}, row, rng, style)
 
 
-def vmc(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
+def vmc(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
     row = vmcbench.question(scene, rng)
-    return row and _choice("vmcbench", row, row, rng, plain=plain)
+    return row and _choice("vmcbench", row, row, rng, style)
 
 
-def multi_discipline(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
+def multi_discipline(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
     row = mmmu.question(scene, rng)
     if row is None:
         return None
     options = dict(zip(LETTERS, mmmu.options(row), strict=False))
-    turn = _choice("mmmu", row, row | options, rng, plain=plain)
+    turn = _choice("mmmu", row, row | options, rng, style)
     return turn._replace(question=turn.question.removeprefix(mmmu.MARKER))
 
 
-def hallusion(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn:
+def hallusion(scene: Scene, rng: np.random.Generator, style: Style) -> Turn:
     return Turn(*hallusionbench.question(scene, rng))
 
 
-def math(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
+def math(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
     row = mathvista.question(scene, rng)
     if row is None:
         return None
@@ -91,7 +92,7 @@ def math(scene: Scene, rng: np.random.Generator, *, plain: bool) -> Turn | None:
     options = dict(zip(LETTERS, choices, strict=False))
     letter = LETTERS[choices.index(row["answer"])] if choices else row["answer"]
     row |= {"unit": None, "precision": None}
-    return _choice("mathvista", row, row | options | {"answer": letter}, rng, plain=plain)
+    return _choice("mathvista", row, row | options | {"answer": letter}, rng, style)
 
 
 TASKS: dict[str, Task] = {
@@ -110,18 +111,22 @@ def _choice(
     row: Mapping,
     lettered: Mapping[str, str],
     rng: np.random.Generator,
-    *,
-    plain: bool,
+    style: Style,
 ) -> Turn:
     """The question as the benchmark puts it, with bare options, or plain.
 
     `lettered` holds the options and the answer's letter.
     """
-    answer = lettered["answer"]
-    draw = 1.0 if plain else rng.random()
+    letter = lettered["answer"]
+    words = lettered.get(letter, letter)
+    draw = 1.0 if style == "plain" else rng.random()
     if draw < _OFFICIAL_SHARE:
-        return Turn(BENCHMARKS[benchmark].prompt(row), answer)
-    options = [f"{letter}. {lettered[letter]}" for letter in LETTERS if lettered.get(letter)]
+        return Turn(BENCHMARKS[benchmark].prompt(row), _reply(letter, words, style))
+    options = [f"{name}. {lettered[name]}" for name in LETTERS if lettered.get(name)]
     if draw < 1 - _PLAIN_SHARE and options:
-        return Turn("\n".join([row["question"], *options]), answer)
-    return Turn(row["question"], lettered.get(answer, answer))
+        return Turn("\n".join([row["question"], *options]), _reply(letter, words, style))
+    return Turn(row["question"], words)
+
+
+def _reply(letter: str, words: str, style: Style) -> str:
+    return letter if style == "letters" else words

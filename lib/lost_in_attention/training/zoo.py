@@ -13,9 +13,9 @@ _TILED = {
     "starts_from": "small-llava",
     "looking_steps": 0,
     "plain_steps": 0,
-    "decoder_steps": 600,
+    "decoder_steps": 0,
     "decoder_batch": 24,
-    "decoder_rates": (5e-3, 1e-3),
+    "joint_steps": 50,
 }
 
 ZOO = {
