@@ -2,14 +2,21 @@
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from lost_in_attention.models import load
 from lost_in_attention.zoo import (
     chosen_models,
     in_words,
     intervals,
     module_gaps,
     over_layers,
+    recipe_of,
+    saved_steps,
+    set_weights,
     side_of,
+    tally,
     unanimous,
 )
 
@@ -73,3 +80,48 @@ def test_sides_and_votes():
 
 def test_in_words():
     assert in_words(pd.Series({"mean": 0.12345, "low": -1, "high": 2})) == "0.123 [-1, 2]"
+
+
+def test_tally():
+    assert tally([True, None, False, True]) == "2 yes, 1 no, 1 open"
+    assert tally([]) == "0 yes, 0 no, 0 open"
+
+
+def test_seeds_of_one_recipe():
+    assert recipe_of("small-llava-seed12") == recipe_of("small-llava") == "small-llava"
+    assert recipe_of("a/seed1-model") == "a/seed1-model"
+
+
+def test_saved_steps_are_in_order_and_the_last_is_the_model():
+    """The last step's weights are the shipped ones, up to bf16; the first step's are others."""
+    steps = saved_steps("small-qwen2.5-vl")
+    assert list(steps) == sorted(steps) and len(steps) > 1
+    vlm = load("small-qwen2.5-vl")
+    shipped = {key: value.clone() for key, value in vlm.model.state_dict().items()}
+    last = max(steps)
+    for step in (min(steps), last):
+        set_weights(vlm, steps[step])
+        now = vlm.model.state_dict()
+        equal = all(torch.equal(now[k].bfloat16(), shipped[k].bfloat16()) for k in shipped)
+        assert equal == (step == last)
+    assert vlm.model.dtype == torch.float32
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    vlm = load("small-qwen2.5-vl")
+    weights = load_file(saved_steps("small-qwen2.5-vl")[0])
+    name = next(iter(weights))
+    changes = {
+        "missing": {key: value for key, value in weights.items() if key != name},
+        "unknown": weights | {"extra": torch.zeros(1)},
+        "size mismatch": weights | {name: torch.zeros(1, 1)},
+    }
+    for message, changed in changes.items():
+        save_file(changed, tmp_path / "step-00000.safetensors")
+        with pytest.raises(ValueError, match=f"does not fit small-qwen2.5-vl.*(?s:.*){message}"):
+            set_weights(vlm, tmp_path / "step-00000.safetensors")
+
+
+def test_a_model_without_saved_steps_is_named():
+    with pytest.raises(FileNotFoundError, match=r"one of \['small-qwen2.5-vl.*got 'small-nothing'"):
+        saved_steps("small-nothing")

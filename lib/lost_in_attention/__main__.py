@@ -89,6 +89,38 @@ def evaluate(
 
 
 @app.command()
+def sap(
+    model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
+    source: Annotated[str, typer.Option(help="digits, hub, a folder or a hub id.")] = "digits",
+    benchmarks: Annotated[str, typer.Option(help="all, or names parted by commas.")] = "all",
+    questions: Annotated[int, typer.Option(help="How many to draw from each.")] = 1000,
+    preset: Annotated[str, typer.Option(help="paper, released or both.")] = "both",
+    noise_seeds: Annotated[int, typer.Option(help="How often noise is drawn.")] = 3,
+    where: Annotated[
+        str, typer.Option(help="default, or ablations: head bands and layer ranges.")
+    ] = "default",
+    seed: Annotated[int, typer.Option(help="Of the questions drawn.")] = 0,
+    batch_size: int = 100,
+    runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs/sap"),
+    output: Annotated[Path, typer.Option(help="Where results go.")] = Path("data/results"),
+) -> None:
+    """Answer benchmarks with and without replaced attention (or go on with it), keep the answers.
+
+    Under torchrun the processes share the questions.
+    """
+    from lost_in_attention.sweep import Sweep
+
+    try:
+        asked = Sweep(
+            model, source, benchmarks, questions, preset, noise_seeds, where, seed, batch_size
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if path := asked.run(runs=runs, output=output):
+        typer.echo(path)
+
+
+@app.command()
 def scorecard(
     results: Path = Path("book/generated"), output: Path = Path("book/scorecard.md")
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import BatchFeature
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
@@ -43,7 +44,6 @@ def batch_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
-@torch.inference_mode()
 def replies(
     vlm: VisionLanguageModel, samples: Sequence[Sample], decoding: Decoding, *, seed: int
 ) -> list[str]:
@@ -52,6 +52,14 @@ def replies(
     The random state of the caller is left as it was.
     """
     inputs = vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
+    return replies_to(vlm, inputs, decoding, seed=seed)
+
+
+@torch.inference_mode()
+def replies_to(
+    vlm: VisionLanguageModel, inputs: BatchFeature, decoding: Decoding, *, seed: int
+) -> list[str]:
+    """As `replies`, to inputs that `vlm.prepare` has made."""
     with torch.random.fork_rng([vlm.device] if vlm.device.type == "cuda" else []):
         torch.manual_seed(seed)
         output = vlm.model.generate(**inputs, **decoding.arguments())

@@ -4,7 +4,6 @@ One process or several (torchrun, accelerate) give the same table: batches are c
 of samples before they are shared out, and each batch has its own seed.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,15 +11,12 @@ from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
-from tqdm import tqdm
 
+from lost_in_attention.batched import fingerprint, in_batches
 from lost_in_attention.benchmarks import BENCHMARKS, Sample
 from lost_in_attention.decoding import GREEDY, Decoding, batch_seed, replies
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.provenance import versions
-from lost_in_attention.runfile import RunFile
 
 
 def evaluate(
@@ -46,27 +42,17 @@ def evaluate(
             or a run of other settings or samples in `output`.
         FileExistsError: a run lies in `output` and `resume` is False.
     """
-    if resume and output is None:
-        raise ValueError("resume: expected an output to go on with, got none")
     task = _Task(vlm, samples, benchmark, decoding, seed, batch_size)
-    state = PartialState(cpu=vlm.device.type == "cpu")
-    run, rows = None, []
-    if output is not None:
-        run = RunFile(Path(output), task.settings(), batch_size, len(samples))
-        rows = _done(state, run, samples, resume)
-    with tqdm(
-        total=len(samples),
-        initial=len(rows),
-        desc=f"{vlm.name} on {benchmark}",
-        unit="question",
-        disable=not state.is_main_process,
-    ) as bar:
-        for start in range(len(rows), len(samples), batch_size * state.num_processes):
-            new = gather_object(task.answer(start + batch_size * state.process_index))
-            if run and state.is_main_process:
-                run.append(new)
-            rows += new
-            bar.update(len(new))
+    rows = in_batches(
+        task.answer,
+        samples,
+        batch_size=batch_size,
+        settings=task.settings,
+        device=vlm.device,
+        label=f"{vlm.name} on {benchmark}",
+        output=output,
+        resume=resume,
+    )
     return pd.DataFrame(rows)
 
 
@@ -89,8 +75,6 @@ class _Task:
             raise ValueError("samples: expected at least one, got none")
         if self.seed < 0:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {self.batch_size}")
 
     def settings(self) -> dict:
         """What decides the rows, for the run's file."""
@@ -99,7 +83,7 @@ class _Task:
             "benchmark": self.benchmark,
             "samples": len(self.samples),
             # Blanked images leave the ids as they are.
-            "first_sample": _fingerprint(self.samples[0]),
+            "first_sample": fingerprint(self.samples[0]),
             "decoding": asdict(self.decoding),
             "seed": self.seed,
             "batch_size": self.batch_size,
@@ -123,40 +107,6 @@ class _Task:
         texts = replies(self.vlm, batch, self.decoding, seed=seed)
         pairs = zip(batch, texts, strict=True)
         return [_row(self.vlm.name, self.benchmark, *pair) | self.origin for pair in pairs]
-
-
-def _done(state: PartialState, run: RunFile, samples: Sequence[Sample], resume: bool) -> list[dict]:
-    """The rows that are there already.
-
-    Only the main process touches the file; the others hear from it, also that it refuses.
-    """
-    heard: list = [None]
-    if state.is_main_process:
-        try:
-            heard = [run.begin(resume=resume)]
-            _check_same_samples(heard[0], samples)
-        except (ValueError, OSError) as refusal:
-            heard = [refusal]
-    [rows] = broadcast_object_list(heard)
-    if isinstance(rows, Exception):
-        raise rows
-    return rows
-
-
-def _check_same_samples(rows: Sequence[dict], samples: Sequence[Sample]) -> None:
-    for number, (row, sample) in enumerate(zip(rows, samples[: len(rows)], strict=True)):
-        if row["sample"] != sample.id:
-            raise ValueError(
-                f"output: expected sample {sample.id!r} in row {number}, got {row['sample']!r}"
-            )
-
-
-def _fingerprint(sample: Sample) -> str:
-    """A hash of the question and of its images' pixels."""
-    content = hashlib.sha256(json.dumps([sample.id, sample.prompt, sample.answer]).encode())
-    for image in sample.images:
-        content.update(image.tobytes())
-    return content.hexdigest()[:16]
 
 
 def _row(model: str, benchmark: str, sample: Sample, reply: str) -> dict:

@@ -1,13 +1,18 @@
 """Several models as witnesses to one claim: which to ask, how they differ, what they say together.
 
 A chapter measures every model by itself and keeps one row a sample; intervals resample whole
-images, because questions about one image share most of their tokens.
+images, because questions about one image share most of their tokens.  One model at several steps
+of its training is several models too.
 """
 
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
+from safetensors.torch import load_file
 
+from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.load import resolve
 from lost_in_attention.paths import data_folder
 from lost_in_attention.stats import mean_intervals
@@ -31,6 +36,43 @@ def chosen_models(models: str) -> list[str]:
     for name in names:
         resolve(name)
     return names
+
+
+def recipe_of(name: str) -> str:
+    """What models share that differ only in their training seed: the name without "-seedN"."""
+    return re.sub(r"-seed\d+$", "", name)
+
+
+def saved_steps(name: str) -> dict[int, Path]:
+    """The weights that the repository keeps of a model's training, by step, first to last.
+
+    Raises FileNotFoundError if it keeps none.
+    """
+    folder = data_folder() / "models" / "checkpoints"
+    found = sorted((folder / name).glob("step-*.safetensors"))
+    if not found:
+        known = sorted(path.parent.name for path in folder.glob("*/step-*.safetensors"))
+        raise FileNotFoundError(
+            f"name: expected a model with saved steps, one of {sorted(set(known))}, got {name!r}"
+        )
+    return {int(path.stem.removeprefix("step-")): path for path in found}
+
+
+def set_weights(vlm: VisionLanguageModel, weights: Path) -> None:
+    """Give the model the weights of a saved step.  Output weights may be tied, and then missing.
+
+    Raises ValueError where the weights are not those of a model of this shape.
+    """
+    try:
+        missing, strange = vlm.model.load_state_dict(load_file(weights), strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"weights: {weights.name} does not fit {vlm.name}: {error}") from error
+    if vlm.model.config.tie_word_embeddings:
+        missing = [name for name in missing if name != "lm_head.weight"]
+    if missing or strange:
+        raise ValueError(
+            f"weights: {weights.name} does not fit {vlm.name}; missing {missing}, unknown {strange}"
+        )
 
 
 def over_layers(
@@ -81,6 +123,13 @@ def unanimous(answers: Iterable[bool | None]) -> bool | None:
     if False in answers:
         return False
     return None if None in answers else True
+
+
+def tally(answers: Iterable[bool | None]) -> str:
+    """How many models say yes, say no and leave it open, for a table."""
+    answers = list(answers)
+    yes, no = (sum(answer is one for answer in answers) for one in (True, False))
+    return f"{yes} yes, {no} no, {len(answers) - yes - no} open"
 
 
 def in_words(row: pd.Series) -> str:

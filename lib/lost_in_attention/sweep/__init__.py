@@ -1,0 +1,34 @@
+"""The experiment of Section 4.3: every question answered with and without replaced attention.
+
+variants = presets("qwen2.5-vl", depth=8, noise_seeds=3)
+table = answer_under(vlm, samples, benchmark="pope", variants=variants)
+cells = against_vanilla(table, seed=0)
+"""
+
+from lost_in_attention.sweep.comparing import against_vanilla, needs_image
+from lost_in_attention.sweep.flatness import prior_entropies
+from lost_in_attention.sweep.live import Answers, draw_as_stored, with_stored
+from lost_in_attention.sweep.reading import READINGS, readings
+from lost_in_attention.sweep.running import answer_under
+from lost_in_attention.sweep.stored import read_results, write_results
+from lost_in_attention.sweep.variants import Variant, ablations, family_of, presets
+from lost_in_attention.sweep.whole import Sweep
+
+__all__ = [
+    "READINGS",
+    "Answers",
+    "Sweep",
+    "Variant",
+    "ablations",
+    "against_vanilla",
+    "answer_under",
+    "draw_as_stored",
+    "family_of",
+    "needs_image",
+    "presets",
+    "prior_entropies",
+    "read_results",
+    "readings",
+    "with_stored",
+    "write_results",
+]

@@ -1,0 +1,134 @@
+"""The grid of the experiment: every way in which a question is put to a model.
+
+Beside the paper's three priors stand controls.  `blend0` goes through the same code and replaces
+nothing; `uniform` is a prior without content; `blank` shows the unchanged model a grey image;
+`everywhere` replaces all heads of all layers, where the presets replace a few.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.sap import MODES, SharedAttentionPrior, paper, released
+
+PRESETS = {"paper": paper, "released": released}
+# The model type in a configuration, and the family whose settings the paper prints.
+FAMILIES = {
+    "qwen2_5_vl": "qwen2.5-vl",
+    "llava": "llava",
+    "llava_next": "llava-next",
+    "llava_onevision": "llava-onevision",
+}
+# Tables 4, 5 and 8.
+BANDS = ((0.0, 0.3), (0.3, 0.6), (0.6, 0.9), (0.2, 0.8), (0.0, 1.0))
+# Tables 6 and 7 with the depth of the models they are about.  The other two families take the
+# ranges of the model that has as many layers.
+_LLAVA = (
+    (2, 7), (6, 11), (12, 17), (18, 23), (24, 29), (2, 13), (14, 25), (18, 29), (22, 31),
+)  # fmt: skip
+_ONEVISION = ((0, 6), (7, 13), (14, 20), (21, 27), (0, 13), (14, 27))
+RANGES = {
+    "llava": (32, _LLAVA),
+    "llava-next": (32, _LLAVA),
+    "llava-onevision": (28, _ONEVISION),
+    "qwen2.5-vl": (28, _ONEVISION),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to answer: under a plan, on blank images, or (neither) as the model is.
+
+    `preset` says where attention is replaced, "none" without a plan.
+    """
+
+    name: str
+    preset: str = "none"
+    plan: SharedAttentionPrior | None = None
+    blank: bool = False
+
+    @property
+    def noise_seed(self) -> int:
+        return self.plan.seed if self.plan else 0
+
+    @property
+    def label(self) -> str:
+        """What sets it apart, in words."""
+        return self.plan.label if self.plan else self.name
+
+
+VANILLA = Variant("vanilla")
+BLANK = Variant("blank", blank=True)
+
+
+def family_of(vlm: VisionLanguageModel) -> str:
+    """The family whose settings the model takes.
+
+    Raises ValueError if the model is of none of the four.
+    """
+    kind = vlm.model.config.model_type
+    if kind not in FAMILIES:
+        raise ValueError(f"vlm: expected a model of type {sorted(FAMILIES)}, got {kind!r}")
+    return FAMILIES[kind]
+
+
+def presets(
+    family: str, *, depth: int, noise_seeds: int = 1, names: Sequence[str] = tuple(PRESETS)
+) -> list[Variant]:
+    """Vanilla, the controls, and every prior under the presets `names` ("paper", "released").
+
+    Raises ValueError on an unknown family or preset, or fewer than one noise seed.
+    """
+    if unknown := sorted(set(names) - set(PRESETS)):
+        raise ValueError(f"preset: expected names among {list(PRESETS)}, got {unknown}")
+    if noise_seeds < 1:
+        raise ValueError(f"noise_seeds: expected at least 1, got {noise_seeds}")
+    identity = Variant("blend0", "paper", replace(paper(family, depth=depth), blend=0.0))
+    variants = [VANILLA, BLANK, identity]
+    for name in names:
+        plans = [PRESETS[name](family, mode, depth=depth) for mode in MODES]
+        variants += [
+            Variant(plan.mode, name, replace(plan, seed=seed))
+            for plan in plans
+            for seed in range(noise_seeds if plan.mode == "noise" else 1)
+        ]
+    for mode in ("encoder", "uniform"):
+        plan = replace(paper(family, mode, depth=depth), layers=(0, depth - 1), heads=(0.0, 1.0))
+        variants.append(Variant(mode, "everywhere", plan))
+    return variants
+
+
+def ablations(family: str, *, depth: int) -> list[Variant]:
+    """Vanilla, blank, and noise in each head band and layer range of Tables 4 to 8.
+
+    Bands are ranked as the paper says (preset "heads") and as the release does ("heads,
+    released ranking"), ranges (preset "layers") are at the same share of `depth` layers.  Two
+    ranges that fall on the same layers stand once.
+    """
+    usual = paper(family, "noise", depth=depth)
+    other = released(family, depth=depth).ranking
+    rankings = {"heads": usual.ranking, "heads, released ranking": other}
+    variants = [VANILLA, BLANK]
+    for preset, ranking in rankings.items():
+        for band in BANDS:
+            variants.append(Variant("noise", preset, replace(usual, heads=band, ranking=ranking)))
+    for layers in layer_ranges(family, depth=depth):
+        variants.append(Variant("noise", "layers", replace(usual, layers=layers)))
+    return variants
+
+
+def layer_ranges(family: str, *, depth: int) -> list[tuple[int, int]]:
+    """The ranges of Tables 6 and 7 at the same share of `depth` layers, each once.
+
+    Raises ValueError on an unknown family.
+    """
+    if family not in RANGES:
+        raise ValueError(f"family: expected one of {sorted(RANGES)}, got {family!r}")
+    published, ranges = RANGES[family]
+    return list(dict.fromkeys(_at_share(each, published, depth) for each in ranges))
+
+
+def _at_share(layers: tuple[int, int], published: int, depth: int) -> tuple[int, int]:
+    first, last = layers
+    start = min(max(round(first * depth / published), int(first > 0)), depth - 1)
+    return start, max(start, round((last + 1) * depth / published) - 1)

@@ -1,0 +1,522 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Which heads and which layers can be replaced
+#
+# - **Covers** Appendices C.3 and D of the paper, Tables 4 to 8.
+# - **Verdict** on claim C076, middle heads beat both tails: {glue:text}`verdict_c076`. On claim
+#   C078, early layers are sensitive: {glue:text}`verdict_c078`.
+# - **Takes** about a minute and 2 GB at tier `book`.
+#
+# You will
+#
+# 1. measure how flat each prior is, that is, how much it can say at all,
+# 2. move the replacement through bands of heads, ranked in two ways, and through ranges of layers,
+# 3. see which types of questions notice.
+#
+# You need {doc}`12_sap`.
+
+# %%
+import pandas as pd
+import torch
+from myst_nb import glue
+
+from lost_in_attention import plots, report
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.claims import agreement
+from lost_in_attention.models import load
+from lost_in_attention.paths import data_folder
+from lost_in_attention.stats import mean_intervals
+from lost_in_attention.sweep import (
+    ablations,
+    against_vanilla,
+    answer_under,
+    draw_as_stored,
+    family_of,
+    needs_image,
+    prior_entropies,
+    read_results,
+    with_stored,
+)
+from lost_in_attention.sweep.drawing import dots
+from lost_in_attention.zoo import chosen_models, side_of, unanimous
+
+# %% tags=["parameters"]
+tier = "book"
+models = "zoo"
+source = "digits"
+live_benchmark = "pope"
+questions = 100
+images = 40
+seed = 0
+output = "book/generated"
+
+# %%
+names = chosen_models(models)
+run = report.start(
+    "13_sap_where",
+    tier=tier,
+    seed=seed,
+    model=", ".join(names),
+    output=output,
+    models=models,
+    source=source,
+    live_benchmark=live_benchmark,
+    questions=questions,
+    images=images,
+)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+dtype = torch.bfloat16 if tier == "paper" else torch.float32
+asked, looked_at = (8, 4) if tier == "smoke" else (questions, images)
+
+# %% [markdown]
+# ## How flat is a prior?
+#
+# Scores go through a softmax. Those that lie close together give nearly equal weights, whatever
+# their order. We take the entropy of the softmax over the visual tokens alone, as a share of
+# $\log n$: 1 is uniform, 0 is one token.
+#
+# The paper's text writes the values as they are. The released code turns them into probabilities
+# first, and those are scores near $1/n$: their softmax has to be almost uniform. (For the LLaVA
+# families it then rescales them to half the mean score, layer by layer; that is left out here.)
+# All values of this section were just computed.
+
+# %%
+entropies = []
+for name in names:
+    vlm = load(name, device=device, dtype=dtype)
+    # POPE asks several questions about an image, so more are drawn than images are wanted.
+    pool = load_benchmark("pope", source).draw(4 * looked_at, seed=seed)
+    first = {sample.image_source: sample for sample in pool}
+    samples = list(first.values())[:looked_at]
+    entropies.append(prior_entropies(vlm, samples, seed=seed).assign(model=name))
+flat = pd.concat(entropies).assign(missing=lambda table: 1 - table["entropy"])
+flat = mean_intervals(
+    flat, ["missing"], ["model", "prior", "variant"], "image_source", seed=seed
+)
+flat = flat.drop(columns="quantity").rename(
+    columns={"mean": "missing", "low": "missing_low", "high": "missing_high"}
+)
+
+# %%
+LOOKS = {
+    "encoder": ("o", plots.OKABE_ITO[0]),
+    "complexity": ("s", plots.OKABE_ITO[2]),
+    "noise": ("^", plots.OKABE_ITO[3]),
+}
+fig, axes = plots.panels(2, row_height=2.8)
+for ax, variant in zip(axes, ("paper", "released"), strict=True):
+    dots(ax, flat[flat["variant"] == variant], "missing",
+         series="prior", looks=LOOKS, across="model", order=names)  # fmt: skip
+    ax.set(
+        title=variant, ylabel="missing entropy (%)", yscale="log", ylim=(1e-8, 100)
+    )
+    ax.label_outer()
+fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, frameon=False,
+           loc="outside lower center")  # fmt: skip
+
+# %%
+means = 100 * flat.groupby(["variant", "prior"])["missing"].mean()
+spans = [f"{v} {p} {share:.2g}" for (v, p), share in means.items() if p in LOOKS]
+run.figure(
+    fig,
+    "flatness",
+    data=flat,
+    alt=f"Missing entropy in percent of log n, mean over models: {'; '.join(spans)}.",
+    caption="How far each prior is from uniform, as the paper's text has it (above) and as the "
+    "released code has it (below): entropy that is missing from log n, with 95% intervals over "
+    "images, on a logarithmic scale.",
+)
+
+# %% tags=["remove-cell"]
+most = 100 * flat.groupby(["variant", "prior"])["missing"].max()
+for variant in ("paper", "released"):
+    for prior in LOOKS:
+        glue(f"flat_{variant}_{prior}", f"{most[variant, prior]:.2g}", display=False)
+
+# %% [markdown]
+# What is missing from the entropy of a uniform prior, at most over models, in percent:
+#
+# | prior | as the text has it | as the code has it |
+# | --- | --- | --- |
+# | encoder | {glue:text}`flat_paper_encoder` | {glue:text}`flat_released_encoder` |
+# | complexity | {glue:text}`flat_paper_complexity` | {glue:text}`flat_released_complexity` |
+# | noise | {glue:text}`flat_paper_noise` | {glue:text}`flat_released_noise` |
+#
+# Where little is missing, a prior is uniform in all but name, and results under different priors
+# have to be alike.
+#
+# ## Heads and layers
+#
+# Tables 4 to 7 are about the noise prior, so we vary its place. A band is a share of each layer's
+# heads, ranked from those that look most at text to those that look least at it. The paper ranks
+# them by attention weights, its code by scores before the softmax. Layer ranges are those of Tables
+# 6 and 7 at the same share of the model's depth. Families that the tables leave out take the ranges
+# of the model with as many layers.
+#
+# Fixed before the run, over all questions of a model, with 95% intervals of paired differences:
+#
+# - C076: the middle band [0.3, 0.6] is above both [0, 0.3] and [0.6, 0.9], in every model.
+# - C077: the lowest band is below each of the others but [0, 1], in every model.
+# - C078: the earliest range is below the latest, in every model.
+# - C079: in most models of the Qwen family no other band is above the middle one on average.
+
+# %%
+_, origins = read_results(names, "ablations")
+vlm = load(names[0], device=device, dtype=dtype)
+variants = ablations(family_of(vlm), depth=len(vlm.layers))
+drawn = draw_as_stored(
+    live_benchmark, source, origins.get(names[0]), count=asked, seed=seed
+)
+live = answer_under(vlm, drawn, benchmark=live_benchmark, variants=variants)
+found = with_stored(live, names, "ablations")
+answers, shown = found.table, found.models
+run.table(
+    found.made_by(), f"Where the answers come from; of the stored ones, {found.equal}"
+)
+glue("where_origin", found.sentence, display=False)
+glue("where_equal", found.equal, display=False)
+heads = vlm.decoder.config.num_attention_heads
+glue("where_heads", heads, display=False)
+
+
+# %%
+def place(row):
+    """The band or the layers, in words."""
+    if row.preset == "none":
+        return "none"
+    if row.preset == "layers":
+        return f"{row.first_layer:.0f}-{row.last_layer:.0f}"
+    return f"{row.low_head:g}-{row.high_head:g}"
+
+
+answers = answers.assign(place=[place(row) for row in answers.itertuples()])
+CELL = ["model", "preset", "place", "variant"]
+cells = against_vanilla(answers, by=CELL, seed=seed)
+needing = needs_image(answers)
+kept = against_vanilla(needing, by=CELL, seed=seed) if len(needing) else cells[:0]
+cells = pd.concat(
+    [cells.assign(asked="all questions"), kept.assign(asked="need the image")]
+)
+
+
+def in_points(row):
+    star = "*" if row["p_holm"] < 0.05 else ""
+    change = 100 * row[["change", "change_low", "change_high"]].astype(float)
+    return "{:+.1f} [{:+.1f}, {:+.1f}]{}".format(*change, star)
+
+
+# %%
+rows = cells[cells["preset"].str.startswith("heads")]
+rows = rows.assign(shown=rows.apply(in_points, axis=1))
+run.table(
+    rows.pivot(index=["model", "asked", "preset"], columns="place", values="shown")
+    .reset_index(),
+    "Bands of heads: changes in points with 95% intervals; * differs after Holm's correction",
+)  # fmt: skip
+rows = cells[(cells["preset"] == "layers")]
+rows = rows.assign(shown=rows.apply(in_points, axis=1))
+run.table(
+    rows.pivot(
+        index=["model", "place"], columns="asked", values="shown"
+    ).reset_index(),
+    "Ranges of layers: changes in points with 95% intervals",
+)
+
+# %% [markdown]
+# {glue:text}`where_origin` Of the answers computed now: {glue:text}`where_equal`. The first model
+# has {glue:text}`where_heads` heads in each layer, so that a narrow band is few heads, or one.
+
+# %%
+BANDS = ["0-0.3", "0.3-0.6", "0.6-0.9", "0.2-0.8", "0-1"]
+RANKED = {
+    "heads": ("o", plots.OKABE_ITO[0]),
+    "heads, released ranking": ("s", plots.OKABE_ITO[3]),
+}
+every = cells[cells["asked"] == "all questions"]
+bands = every[every["preset"].isin(RANKED)]
+fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
+for ax, name in zip(axes, shown, strict=True):
+    dots(ax, bands[bands["model"] == name], "change",
+         series="preset", looks=RANKED, across="place", order=BANDS)  # fmt: skip
+    ax.axhline(0, color="0.6", lw=1, zorder=0)
+    ax.set_title(name, loc="left")
+    ax.label_outer()
+fig.supylabel("change (points)", fontsize=11)
+axes[-1].set_xlabel("band of heads (share)")
+fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
+           loc="outside lower center", handletextpad=0.2)  # fmt: skip
+
+# %%
+means = 100 * bands.groupby(["preset", "place"])["change"].mean()
+spans = [
+    f"{preset} {where} {change:+.1f}" for (preset, where), change in means.items()
+]
+run.figure(
+    fig,
+    "bands",
+    data=bands,
+    alt=f"A panel a model. Mean change in points over models: {'; '.join(spans)}.",
+    caption="Noise in a band of heads, ranked as the paper says and as its code does: the "
+    "counterpart of Tables 4, 5 and 8.",
+)
+
+# %%
+ASKED = {
+    "all questions": ("o", plots.OKABE_ITO[0]),
+    "need the image": ("^", plots.OKABE_ITO[1]),
+}
+ranges = cells[cells["preset"] == "layers"].dropna(
+    subset=["change_low", "change_high"]
+)
+fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
+for ax, name in zip(axes, shown, strict=True):
+    own = ranges[ranges["model"] == name]
+    dots(ax, own, "change", series="asked", looks=ASKED, across="place",
+         order=own["place"].drop_duplicates().sort_values().tolist())  # fmt: skip
+    ax.axhline(0, color="0.6", lw=1, zorder=0)
+    ax.set_title(name, loc="left")
+fig.supylabel("change (points)", fontsize=11)
+axes[-1].set_xlabel("replaced layers (first-last)")
+fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
+           loc="outside lower center", handletextpad=0.2)  # fmt: skip
+worst = 100 * ranges.groupby(["model", "asked"])["change"].min()
+spans = [f"{name}, {which}: {change:+.1f}" for (name, which), change in worst.items()]
+
+# %%
+run.figure(
+    fig,
+    "layers",
+    data=ranges,
+    alt=f"A panel a model. Largest loss in points over ranges: {'; '.join(spans)}.",
+    caption="Noise in a range of layers, in the preset's band of heads: the counterpart of Tables "
+    "6 and 7.",
+)
+
+# %% [markdown]
+# Questions that need the image are those that vanilla answers right and gets wrong on a grey image;
+# their vanilla accuracy is 100% by choice.
+#
+# ## Which questions notice?
+#
+# The types of questions of each benchmark, under noise in all heads of the preset's layers, in the
+# earliest range and in the latest.
+
+# %%
+layered = answers[answers["preset"] == "layers"]
+spans = layered.groupby("model")[["first_layer", "last_layer"]].agg(["min", "max"])
+# The narrowest range that begins first, and the narrowest that ends last.
+ends = {}
+for name, own in layered.groupby("model"):
+    begins = own[own["first_layer"] == own["first_layer"].min()]
+    closes = own[own["last_layer"] == own["last_layer"].max()]
+    early = begins.loc[begins["last_layer"].idxmin(), "place"]
+    ends[name] = early, closes.loc[closes["first_layer"].idxmax(), "place"]
+
+
+def named(row):
+    """The places that the table by type is about; none for the others."""
+    if row.variant == "vanilla":
+        return "vanilla"
+    if row.preset == "heads" and row.place == "0-1":
+        return "all heads"
+    if row.preset == "layers" and row.place in ends[row.model]:
+        return ("early", "late")[ends[row.model].index(row.place)]
+    return None
+
+
+# %%
+typed = answers.assign(variant=[named(row) for row in answers.itertuples()])
+typed = typed.dropna(subset="variant")
+by_type = against_vanilla(typed, by=["benchmark", "group", "variant"], seed=seed)
+by_type["shown"] = by_type.apply(in_points, axis=1)
+wide = by_type.pivot(index=["benchmark", "group"], columns="variant", values="shown")
+vanilla = by_type[by_type["variant"] == "vanilla"].set_index(["benchmark", "group"])
+wide["vanilla"] = (100 * vanilla["accuracy"]).map("{:.1f}%".format)
+wide["n"] = vanilla["n"]
+run.table(
+    wide.reset_index(), "Changes in points by type of question, all models together"
+)
+kinds = by_type[by_type["variant"] != "vanilla"]
+noticing = kinds[kinds["p_holm"] < 0.05].groupby("variant").size()
+words = [
+    f"{where} {noticing.get(where, 0)}"
+    for where in kinds["variant"].drop_duplicates()
+]
+glue("where_noticing", ", ".join(words), display=False)
+glue("where_types", len(wide), display=False)
+
+# %% [markdown]
+# Types, of {glue:text}`where_types`, whose accuracy changes after correction, by place:
+# {glue:text}`where_noticing`.
+#
+# ## The verdicts
+
+
+# %%
+def against_place(preset, reference):
+    """Every place of a preset compared with one of them, model by model."""
+    rows = answers[answers["preset"] == preset]
+    found = []
+    for name, own in rows.groupby("model", sort=False):
+        base = reference[name] if isinstance(reference, dict) else reference
+        own = own.assign(variant=own["place"])
+        found.append(
+            against_vanilla(own, by=["model", "variant"], reference=base, seed=seed)
+        )
+    return pd.concat(found).set_index(["model", "variant"])
+
+
+def below(table, places):
+    """Model by model: is each of its places surely below the reference?"""
+    opposite = {True: False, False: True, None: None}
+    answered = []
+    for name in shown:
+        own = [table.loc[(name, place)] for place in places[name]]
+        sides = [side_of(row["change_low"], row["change_high"]) for row in own]
+        answered.append(unanimous(opposite[side] for side in sides))
+    return answered
+
+
+# %%
+tails = below(
+    against_place("heads", "0.3-0.6"), {name: ["0-0.3", "0.6-0.9"] for name in shown}
+)
+table = against_place("heads", "0-0.3")
+low = [
+    unanimous(
+        side_of(*table.loc[(name, band), ["change_low", "change_high"]])
+        for band in ("0.3-0.6", "0.6-0.9", "0.2-0.8")
+    )
+    for name in shown
+]
+early = below(
+    against_place("layers", {name: late for name, (_, late) in ends.items()}),
+    {name: [early] for name, (early, _) in ends.items()},
+)
+middle = against_place("heads", "0.3-0.6")["change"].unstack()
+qwen = [name for name in shown if "qwen2.5-vl" in name.lower()]
+best = [bool((middle.loc[name, BANDS] <= 0).all()) for name in qwen]
+
+
+def tally(answered):
+    count = answered.count
+    return f"{count(True)} yes, {count(False)} no, {count(None)} open"
+
+
+# %%
+CLAIMS = {
+    "C076": ("Middle heads beat both tails", tails, "above both tails, intervals clear"),
+    "C077": ("The heads that look most at text are the most sensitive", low,
+             "lowest band below the others, intervals clear"),
+    "C078": ("Early layers are sensitive, late ones hardly", early,
+             "earliest range below the latest, intervals clear"),
+}  # fmt: skip
+for claim_id, (statement, answered, tolerance) in CLAIMS.items():
+    run.claim(
+        claim_id,
+        statement=statement,
+        paper="consistently, in all models",
+        measured=f"of {len(shown)} models: {tally(answered)}",
+        tolerance=f"every model: {tolerance}",
+        verdict=agreement(unanimous(answered), tier),
+    )
+run.claim(
+    "C079",
+    statement="Middle heads are frequently the best band in Qwen variants",
+    paper="frequently",
+    measured=f"in {sum(best)} of {len(best)} models of the family",
+    tolerance="in more than half of the models no band is above it on average",
+    verdict=agreement(sum(best) > len(best) / 2 if best else None, tier),
+    note="differences may lie within their intervals",
+)
+
+# %%
+layers_csv = pd.read_csv(data_folder() / "paper" / "tables6_7_layers.csv")
+llava = layers_csv[
+    (layers_csv["model"] == "LLaVA-1.5-7B") & (layers_csv["dataset"] == "AVG")
+]
+printed = llava.set_index(["layer_first", "layer_last"])["accuracy"]
+vanilla = pd.read_csv(data_folder() / "paper" / "table2_sap.csv").query(
+    "model == 'LLaVA-1.5-7B' and variant == 'vanilla' and benchmark == 'VMCBench'"
+)["accuracy"].item()  # fmt: skip
+losses = {
+    "C051": ("Noise in layers 1 to 7 of LLaVA-1.5-7B costs 13%", 13, (2, 7)),
+    "C052": ("Noise in layers 22 to 31 of LLaVA-1.5-7B costs 0.5%", 0.5, (22, 31)),
+}
+for claim_id, (statement, value, row) in losses.items():
+    change = printed[row] - vanilla
+    run.claim(
+        claim_id,
+        statement=statement,
+        paper=value,
+        measured="not measured: needs these weights",
+        tolerance="within 1 point, on these weights",
+        verdict="needs published weights",
+        note=f"the paper's row {list(row)} is {change:+.2f} points from its vanilla",
+    )
+run.claims_table()
+
+# %% tags=["remove-cell"]
+verdicts = {claim.id: claim.verdict for claim in run.claims}
+glue("verdict_c076", verdicts["C076"], display=False)
+glue("verdict_c078", verdicts["C078"], display=False)
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} One number for a band
+# :label: ex-one-number-for-a-band
+#
+# *Warm-up, 5 minutes.* A layer has four heads. Which of them does the band [0.3, 0.6] hold, and
+# which no narrow band of the tables?
+# ```
+#
+# ```{solution} ex-one-number-for-a-band
+# :class: dropdown
+#
+# Ranks 0 to 3 stand at the shares 0, 1/3, 2/3 and 1. The band holds rank 1. Rank 3, the head that
+# looks least at text, is in [0, 1] alone.
+# ```
+#
+# ```{exercise} Wide or early?
+# :label: ex-wide-or-early
+#
+# *Medium, 15 minutes.* The ranges differ in width and in place. Choose three of the figure that
+# have one width and compare them. Does the place still matter?
+# ```
+#
+# ```{solution} ex-wide-or-early
+# :class: dropdown
+#
+# `layers.csv` beside the figure has every range. Compare those with equal `last - first`; whether
+# their intervals overlap is a rough answer, a paired comparison (`against_vanilla` with one range
+# as the `reference`) a better one.
+# ```
+#
+# ```{exercise} Chosen on the test
+# :label: ex-chosen-on-the-test
+#
+# *Research, 40 minutes.* The paper's default band is the best row of its own tables. Split the
+# questions in two halves, choose the best band on the one and score it on the other. How much of
+# its advantage stays?
+# ```
+#
+# ```{solution} ex-chosen-on-the-test
+# :class: dropdown
+#
+# Group by image, not by question, before splitting. Repeat the split a hundred times. Among bands
+# that do not differ, the best of five on one half looks better than it is by about 1.2 standard
+# errors, and the other half takes all of it back.
+# ```

@@ -1,0 +1,385 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What replaced attention costs to compute
+#
+# - **Covers** Section 4.3 of the paper, the sentence that priors need substantially less
+#   computation.
+# - **Verdict** None on the scorecard: the paper measures no time. On the layer below, at the
+# largest size, overwriting scores takes {glue:text}`cost_eager` times as long as plain attention,
+# and the merged computation {glue:text}`cost_ours` times.
+# - **Takes** about a minute and 2 GB at tier `book`.
+#
+# You will
+#
+# 1. see why a prior that no query changes turns a head's view of the image into a running mean,
+# 2. time three ways to compute the same layer,
+# 3. set the cost of each variant beside what it does to accuracy.
+#
+# You need {doc}`12_sap`.
+
+# %%
+import time
+from contextlib import nullcontext
+
+import numpy as np
+import pandas as pd
+import torch
+from myst_nb import glue
+from torch.nn.functional import scaled_dot_product_attention
+
+from lost_in_attention import plots, report
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.decoding import GREEDY, replies_to
+from lost_in_attention.models import load
+from lost_in_attention.sap import encoded_once, shared_attention_prior
+from lost_in_attention.sap.rows import TextKeys, merged_rows, visual_part
+from lost_in_attention.sweep import against_vanilla, family_of, presets, read_results
+from lost_in_attention.zoo import chosen_models
+
+# %% tags=["parameters"]
+tier = "book"
+models = "zoo"
+source = "digits"
+questions = 50
+repeats = 3
+seed = 0
+output = "book/generated"
+
+# %%
+names = chosen_models(models)
+run = report.start(
+    "14_sap_cost",
+    tier=tier,
+    seed=seed,
+    model=", ".join(names),
+    output=output,
+    models=models,
+    source=source,
+    questions=questions,
+    repeats=repeats,
+)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+dtype = torch.bfloat16 if tier == "paper" else torch.float32
+smoke = tier == "smoke"
+asked, repeated = (4, 1) if smoke else (questions, repeats)
+lengths = (64, 128) if smoke else (512, 1024, 2048)
+
+# %% [markdown]
+# ## A running mean
+#
+# Let row $i$ of a head see text keys $T_i$ with scores $s_{ij}$ and visual keys $V_i$ whose scores
+# are a prior $p_j$. Its output is
+#
+# $$
+# y_i = \frac{\sum_{j \in T_i} e^{s_{ij}} v_j + \sum_{j \in V_i} e^{p_j} v_j}
+# {\sum_{j \in T_i} e^{s_{ij}} + \sum_{j \in V_i} e^{p_j}} .
+# $$
+#
+# The two visual sums do not hold the query. They are prefix sums over keys, computed once for all
+# rows in one pass: linear in the number of visual tokens. Only text keys need products with
+# queries. After the prompt the visual sums never change, so that for every further token they are
+# one vector and one number. With $S$ keys of which $T$ are text, a head's products fall from $S^2$
+# to $S\,T$.
+#
+# That holds for priors with one row. The paper's noise, drawn anew for each row, has no such sums:
+# it is written out in full. And the released code computes all scores first and overwrites some.
+#
+# ## One layer of realistic shape
+#
+# 28 heads of 128 features that share four key-value heads, nine tenths of the keys visual, one
+# prompt, all heads replaced. `eager` computes all scores, overwrites those of visual keys and takes
+# the softmax; `plain` is PyTorch's fused attention with nothing replaced; `merged` is this
+# library's. Methods take turns, and the shortest of {glue:text}`cost_repeats` counts. Ratios are to
+# `plain` in the same run; they depend on the machine.
+
+# %%
+HEADS, KV_HEADS, FEATURES = 28, 4, 128
+SCALING = FEATURES**-0.5
+glue("cost_repeats", repeated, display=False)
+
+
+def random_layer(tokens):
+    """Queries, keys, values, a prior, and which keys are visual: all but the two ends."""
+    random = torch.Generator().manual_seed(seed)
+    states = [
+        torch.randn(1, count, tokens, FEATURES, generator=random).to(device, dtype)
+        for count in (HEADS, KV_HEADS, KV_HEADS)
+    ]
+    visual = torch.zeros(1, tokens, dtype=torch.bool, device=device)
+    visual[:, tokens // 20 : -(tokens // 20)] = True
+    return *states, torch.rand(1, tokens, generator=random).to(device), visual
+
+
+# %%
+def eager(query, key, value, prior, visual):
+    groups = HEADS // KV_HEADS
+    key, value = (states.repeat_interleave(groups, 1) for states in (key, value))
+    scores = query @ key.transpose(2, 3) * SCALING
+    scores = torch.where(
+        visual[:, None, None], prior[:, None, None].to(dtype), scores
+    )
+    later = torch.ones(scores.shape[2:], dtype=torch.bool, device=device).triu(1)
+    return scores.masked_fill_(later, torch.finfo(dtype).min).softmax(-1) @ value
+
+
+def plain(query, key, value, prior, visual):
+    return scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=SCALING, enable_gqa=True
+    )
+
+
+# %%
+def merged(query, key, value, prior, visual):
+    text = TextKeys.of(~visual)
+    groups = torch.arange(HEADS, device=device)[None] // (HEADS // KV_HEADS)
+    return merged_rows(
+        query, text.take(key), text.take(value), text,
+        visual_part(value, prior, visual, by_row=True),
+        kv_heads=groups, first=0, scaling=SCALING,
+    )  # fmt: skip
+
+
+METHODS = {"eager": eager, "plain": plain, "merged": merged}
+
+
+# %%
+def seconds(call):
+    if device == "cuda":
+        torch.cuda.synchronize()
+    begin = time.perf_counter()
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+# %%
+@torch.inference_mode()
+def timed_layer(tokens):
+    """The shortest time of each method, and how far merged is from eager."""
+    layer = random_layer(tokens)
+    # The first call of each method, which is not timed.
+    outputs = {name: method(*layer) for name, method in METHODS.items()}
+    difference = (outputs["merged"] - outputs["eager"]).abs().max().item()
+    times = {name: [] for name in METHODS}
+    for _ in range(repeated):
+        for name, method in METHODS.items():
+            times[name].append(seconds(lambda method=method: method(*layer)))
+    best = {name: min(each) for name, each in times.items()}
+    return [
+        {"tokens": tokens, "method": name, "seconds": best[name],
+         "ratio to plain": best[name] / best["plain"], "largest difference": difference}
+        for name in METHODS
+    ]  # fmt: skip
+
+
+# %%
+layer_times = pd.DataFrame([row for tokens in lengths for row in timed_layer(tokens)])
+run.table(layer_times, "One layer, whole prompt; difference: merged against eager")
+LINES = {
+    "eager": ("s--", plots.OKABE_ITO[3]),
+    "plain": ("D:", plots.OKABE_ITO[7]),
+    "merged": ("o-", plots.OKABE_ITO[0]),
+}
+
+
+# %%
+fig, [ax] = plots.panels(1, row_height=3.4)
+for name, (line, color) in LINES.items():
+    own = layer_times[layer_times["method"] == name]
+    ax.plot(own["tokens"], own["ratio to plain"], line, color=color, label=name)
+ax.set(xlabel="tokens in the prompt", ylabel="time (ratio to plain)", yscale="log")
+ax.set_xticks(lengths, lengths)
+ax.set_yticks(
+    [0.25, 0.5, 1, 2, 4, 8], ["1/4", "1/2", "1", "2", "4", "8"], minor=False
+)
+ax.minorticks_off()
+fig.legend(ncols=3, frameon=False, loc="outside lower center")
+last = layer_times[layer_times["tokens"] == lengths[-1]].set_index("method")
+last = last["ratio to plain"]
+run.figure(
+    fig,
+    "layer",
+    data=layer_times,
+    alt=f"Time against plain attention at {lengths[-1]} tokens: eager {last['eager']:.2f}, "
+    f"merged {last['merged']:.2f}.",
+    caption="Time of one layer over the whole prompt, relative to fused attention.",
+)
+
+# %% tags=["remove-cell"]
+glue("cost_eager", f"{last['eager']:.2f}", display=False)
+glue("cost_ours", f"{last['merged']:.2f}", display=False)
+glue("cost_gain", f"{last['eager'] / last['merged']:.1f}", display=False)
+glue("cost_tokens", lengths[-1], display=False)
+words = "cheaper" if last["merged"] < 1 else "dearer"
+glue("cost_words", words, display=False)
+
+# %% [markdown]
+# At {glue:text}`cost_tokens` tokens the merged computation is {glue:text}`cost_gain` times as fast
+# as overwriting, and {glue:text}`cost_words` than plain attention. So the saving is a matter of
+# *how* the replacement is computed: scores that are computed first and then overwritten save
+# nothing.
+#
+# ## Whole answers of a small model
+#
+# In a model attention is one part, and a preset replaces a few heads of some layers. Below, every
+# variant answers one batch; images are encoded once, so that the time is the decoder's. The small
+# models' prompts are short, and the intervention's own bookkeeping weighs more there than in a
+# large model. Ratios to vanilla, shortest of {glue:text}`cost_repeats`, variants in turn.
+
+
+# %%
+def timed(vlm, inputs, plan):
+    """The seconds that one batch takes under a plan."""
+    with shared_attention_prior(vlm, plan) if plan else nullcontext(vlm) as changed:
+        return seconds(lambda: replies_to(changed, inputs, GREEDY, seed=seed))
+
+
+def answer_times(name):
+    """The time of every variant on one batch of a model."""
+    vlm = load(name, device=device, dtype=dtype)
+    samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
+    inputs = vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
+    grid = presets(family_of(vlm), depth=len(vlm.layers))
+    grid = [variant for variant in grid if not variant.blank]
+    with encoded_once(vlm):
+        timed(vlm, inputs, None)  # Encodes the images.
+        times = [[timed(vlm, inputs, v.plan) for v in grid] for _ in range(repeated)]
+    best = np.min(times, axis=0)
+    return [
+        {"model": name, "preset": v.preset, "variant": v.name, "time": t / best[0]}
+        for v, t in zip(grid, best, strict=True)
+    ]
+
+
+# %%
+costs = pd.DataFrame([row for name in names for row in answer_times(name)])
+wide = costs.pivot(index=["preset", "variant"], columns="model", values="time")
+run.table(
+    wide.reset_index(), "Time to answer a batch, ratio to vanilla (measured now)"
+)
+
+# %% [markdown]
+# ## Accuracy against cost
+#
+# Changes in accuracy are those of {doc}`12_sap`, from stored answers: the mean over all questions
+# of a model. {glue:text}`cost_stored` A point at the upper left would be what the paper promises:
+# no loss, less time.
+
+# %%
+stored, origins = read_results(names)
+shown = [name for name in names if name in origins]
+words = f"Stored answers are there for: {', '.join(shown)}." if shown else ""
+none = "No answers are stored, so only times are shown. "
+glue("cost_stored", words or none, display=False)
+both = costs.assign(change=0.0)
+if shown:
+    cell = ["model", "preset", "variant"]
+    changes = against_vanilla(stored, by=cell, seed=seed)
+    both = costs.merge(
+        changes[[*cell, "change", "change_low", "change_high"]], on=cell
+    )
+PLACES = {
+    "none": ("*", plots.OKABE_ITO[7]),
+    "paper": ("o", plots.OKABE_ITO[0]),
+    "released": ("s", plots.OKABE_ITO[2]),
+    "everywhere": ("^", plots.OKABE_ITO[1]),
+}
+drawn = both["model"].drop_duplicates().tolist()
+
+# %%
+fig, axes = plots.panels(len(drawn), row_height=2 + 1.4 / len(drawn))
+for ax, name in zip(axes, drawn, strict=True):
+    for preset, (marker, color) in PLACES.items():
+        own = both[(both["model"] == name) & (both["preset"] == preset)]
+        ax.plot(
+            own["time"], 100 * own["change"], marker, color=color, ms=6, label=preset
+        )
+    ax.axvline(1, color="0.7", lw=1, zorder=0)
+    ax.axhline(0, color="0.7", lw=1, zorder=0)
+    ax.set_title(name, loc="left")
+fig.supylabel("change (points)", fontsize=11)
+axes[-1].set_xlabel("time (ratio to vanilla)")
+fig.legend(*axes[0].get_legend_handles_labels(), ncols=4, frameon=False,
+           loc="outside lower center", columnspacing=1, handletextpad=0.2)  # fmt: skip
+fastest = (
+    both[both["variant"] != "vanilla"].groupby("preset")["time"].agg(["min", "max"])
+)
+spans = [f"{p} {r['min']:.2f} to {r['max']:.2f}" for p, r in fastest.iterrows()]
+run.figure(
+    fig,
+    "tradeoff",
+    data=both,
+    alt=f"A panel a model, a mark a variant. Time against vanilla: {'; '.join(spans)}.",
+    caption="Change in accuracy against the time to answer, one mark a prior.",
+)
+
+# %% tags=["remove-cell"]
+presets_only = both[both["preset"].isin(["paper", "released"])]
+cheaper = presets_only["time"] < 1
+glue("cost_cheaper", int(cheaper.sum()), display=False)
+glue("cost_cells", len(cheaper), display=False)
+
+# %% [markdown]
+# Of {glue:text}`cost_cells` combinations of model, preset and prior, {glue:text}`cost_cheaper`
+# answered faster than vanilla on these short prompts. What a large model gains is the layer's
+# figure above, for the share of heads and layers that are replaced.
+#
+# ## Exercises
+#
+# ```{exercise} Where the products go
+# :label: ex-where-the-products-go
+#
+# *Warm-up, 5 minutes.* A prompt has 2,000 tokens, 1,800 of them visual. By which factor do the
+# query-key products of a replaced head fall? By which factor those of a layer, if three of ten
+# heads are replaced?
+# ```
+#
+# ```{solution} ex-where-the-products-go
+# :class: dropdown
+#
+# From 2,000 keys a row to 200: a factor of ten. The layer keeps 0.7 + 0.3/10 = 0.73 of its
+# products.
+# ```
+#
+# ```{exercise} A prior for each row
+# :label: ex-a-prior-for-each-row
+#
+# *Medium, 20 minutes.* Give `eager` a prior of shape tokens by tokens. Why can `merged` not take
+# it? What would a prior have to look like to allow prefix sums all the same?
+# ```
+#
+# ```{solution} ex-a-prior-for-each-row
+# :class: dropdown
+#
+# The sums then differ from row to row. A prior $p_{ij} = a_i + b_j$ works: $e^{a_i}$ comes out of
+# both sums. So does a sum of a few such products, as in linear attention.
+# ```
+#
+# ```{exercise} Keys that nobody reads
+# :label: ex-keys-that-nobody-reads
+#
+# *Research, 40 minutes.* Where every head of a layer is replaced, the keys of visual tokens are
+# never read. Which part of the cache can go, and what does that save in a model of 28 layers and
+# 2,000 visual tokens?
+# ```
+#
+# ```{solution} ex-keys-that-nobody-reads
+# :class: dropdown
+#
+# After the prompt, both keys and values of visual tokens: one vector and one number for each
+# key-value head remain. In the layer above that is 2 x 4 x 128 numbers a token. The presets replace
+# a band of heads, so that a key-value head must stay as long as one of its heads is left alone.
+# ```

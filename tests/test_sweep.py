@@ -1,0 +1,393 @@
+"""The sweep: a grid of variants, their answers to the same questions, and what they change."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from lost_in_attention.__main__ import app
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.evaluate import evaluate
+from lost_in_attention.models import load
+from lost_in_attention.paths import data_folder
+from lost_in_attention.sap import shared_attention_prior
+from lost_in_attention.sweep import (
+    Sweep,
+    Variant,
+    ablations,
+    against_vanilla,
+    answer_under,
+    family_of,
+    needs_image,
+    presets,
+    prior_entropies,
+    read_results,
+    readings,
+    running,
+    with_stored,
+    write_results,
+)
+from lost_in_attention.sweep.comparing import holm
+from lost_in_attention.sweep.reading import (
+    COSTS,
+    FEW_HEADS,
+    FREE,
+    NO_LOSS,
+    ONE_ROW,
+    OPEN,
+    REDUNDANT,
+)
+from lost_in_attention.sweep.stored import results_path
+from lost_in_attention.sweep.variants import BANDS, FAMILIES, RANGES, layer_ranges
+
+MODEL = "small-qwen2.5-vl"
+families = pytest.mark.parametrize("family", sorted(FAMILIES.values()))
+
+
+@pytest.fixture(scope="module")
+def vlm():
+    return load(MODEL)
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return list(load_benchmark("pope").draw(7, seed=2))
+
+
+@pytest.fixture(scope="module")
+def variants(vlm):
+    return presets(family_of(vlm), depth=len(vlm.layers), noise_seeds=2)
+
+
+@pytest.fixture(scope="module")
+def answers(vlm, samples, variants):
+    return ask(vlm, samples, variants)
+
+
+def ask(vlm, samples, variants, **changes) -> pd.DataFrame:
+    options = {"benchmark": "pope", "variants": variants, "batch_size": 3}
+    return answer_under(vlm, samples, **options | changes)
+
+
+@families
+def test_the_grid_holds_every_prior_and_every_control(family):
+    grid = presets(family, depth=8, noise_seeds=3)
+    counts = pd.Series([(v.preset, v.name) for v in grid]).value_counts()
+    both = [(p, m) for p in ("paper", "released") for m in ("encoder", "complexity", "uniform")]
+    once = [("none", "vanilla"), ("none", "blank"), ("paper", "blend0"), *both]
+    once += [("everywhere", "encoder"), ("everywhere", "uniform")]
+    noise = {(preset, "noise"): 3 for preset in ("paper", "released")}
+    assert counts.to_dict() == dict.fromkeys(once, 1) | noise
+    assert len(set(grid)) == len(grid)
+
+
+@families
+def test_at_the_published_depth_the_ranges_are_the_published_ones(family):
+    depth, published = RANGES[family]
+    assert layer_ranges(family, depth=depth) == list(published)
+
+
+@families
+def test_the_published_ranges_are_those_of_the_tables(family):
+    rows = pd.read_csv(data_folder() / "paper" / "tables6_7_layers.csv")
+    tables = {
+        frozenset(zip(own["layer_first"], own["layer_last"], strict=True))
+        for _, own in rows.groupby("model")
+    }
+    assert frozenset(RANGES[family][1]) in tables
+    bands = pd.read_csv(data_folder() / "paper" / "tables4_5_heads.csv")
+    assert set(BANDS) == set(zip(bands["head_min"], bands["head_max"], strict=True))
+
+
+@given(st.sampled_from(sorted(RANGES)), st.integers(2, 80))
+def test_scaled_ranges_are_within_the_decoder_and_stand_once(family, depth):
+    ranges = layer_ranges(family, depth=depth)
+    assert len(set(ranges)) == len(ranges)
+    assert all(0 <= first <= last < depth for first, last in ranges)
+
+
+@families
+def test_ablations_are_different_and_say_where(family):
+    grid = ablations(family, depth=8)
+    assert len(set(grid)) == len(grid)
+    assert {v.preset for v in grid} == {"none", "heads", "heads, released ranking", "layers"}
+
+
+def test_bad_grids_are_refused():
+    with pytest.raises(ValueError, match=r"preset: expected .* got \['mine'\]"):
+        presets("llava", depth=8, names=["paper", "mine"])
+    with pytest.raises(ValueError, match="noise_seeds: expected at least 1, got 0"):
+        presets("llava", depth=8, noise_seeds=0)
+    with pytest.raises(ValueError, match="family: expected one of .* got 'other'"):
+        layer_ranges("other", depth=8)
+
+
+def test_rows_stand_question_by_question_and_variant_by_variant(answers, samples, variants):
+    assert answers["sample"].tolist() == [s.id for s in samples for _ in variants]
+    expected = [(v.name, v.preset, v.noise_seed) for v in variants] * len(samples)
+    found = answers[["variant", "preset", "noise_seed"]].itertuples(index=False, name=None)
+    assert list(found) == expected
+
+
+def test_each_variant_answers_as_it_does_alone(vlm, samples, variants, answers):
+    # Everything shared within a batch, above all its encoded images, must leave no trace.
+    for number, variant in enumerate(variants):
+        own = answers["reply"].iloc[number :: len(variants)].tolist()
+        asked = [sample.blanked() for sample in samples] if variant.blank else samples
+        if variant.plan is None:
+            alone = evaluate(vlm, asked, benchmark="pope", batch_size=3)
+        else:
+            with shared_attention_prior(vlm, variant.plan) as changed:
+                alone = evaluate(changed, asked, benchmark="pope", batch_size=3)
+        assert alone["reply"].tolist() == own, variant.label
+
+
+def test_blend_0_answers_as_vanilla_does_and_a_blank_image_does_not(answers):
+    replies = answers.pivot_table("reply", "sample", ["preset", "variant"], aggfunc="first")
+    assert (replies["paper", "blend0"] == replies["none", "vanilla"]).all()
+    assert (replies["none", "blank"] != replies["none", "vanilla"]).any()
+
+
+def test_a_sweep_that_broke_off_goes_on(vlm, samples, variants, answers, monkeypatch, tmp_path):
+    path, asked = tmp_path / "run.jsonl", []
+    reply = running.replies_to
+
+    def breaks(*args, **options):
+        if len(asked) == len(variants) + 2:
+            raise KeyboardInterrupt
+        asked.append(1)
+        return reply(*args, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(running, "replies_to", breaks)
+        ask(vlm, samples, variants, output=path)
+    with path.open("a") as file:
+        file.write('{"model": "small')
+    asked.clear()
+    monkeypatch.setattr(running, "replies_to", lambda *a, **o: (asked.append(1), reply(*a, **o))[1])
+    table = ask(vlm, samples, variants, output=path, resume=True)
+    pd.testing.assert_frame_equal(table, answers)
+    assert len(asked) == 2 * len(variants)
+    with pytest.raises(ValueError, match="variants"):
+        ask(vlm, samples, variants[:3], output=path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"benchmark": "vqa"}, "benchmark: expected one of .* got 'vqa'"),
+        ({"samples": []}, "samples: expected at least one"),
+        ({"variants": []}, "variants: expected at least one"),
+        ({"variants": [Variant("vanilla")] * 2}, "variants: .* each once"),
+        ({"batch_size": 0}, "batch_size: expected at least 1"),
+        ({"resume": True}, "resume: expected an output"),
+    ],
+)
+def test_bad_arguments_are_refused_before_the_model_runs(
+    vlm, samples, variants, monkeypatch, changes, message
+):
+    monkeypatch.setattr(running, "replies_to", None)
+    options = {"samples": samples, "variants": variants} | changes
+    with pytest.raises(ValueError, match=message):
+        ask(vlm, **options)
+
+
+def made_up(right: dict[str, list[int]], *, seeds: int = 1) -> pd.DataFrame:
+    """A table of answers: for each variant which questions it has right; two share an image."""
+    rows = [
+        {
+            "model": "m", "benchmark": "b", "preset": "p", "variant": name, "noise_seed": seed,
+            "sample": str(number), "image_source": str(number // 2), "correct": bool(hit),
+            "reply": "yes" if hit else "no",
+        }
+        for name, hits in right.items()
+        for seed in range(seeds)
+        for number, hit in enumerate(hits)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_changes_against_vanilla_in_closed_form():
+    vanilla, other = [1] * 8 + [0] * 2, [1, 0, 0, 0, 0, 0, 0, 1, 1, 0]
+    cells = against_vanilla(made_up({"vanilla": vanilla, "other": other}), seed=0)
+    cells = cells.set_index("variant")
+    own = cells.loc["other"]
+    assert (own["accuracy"], own["n"]) == (pytest.approx(0.3), 10)
+    assert own["change"] == pytest.approx(-0.5) and own["same"] == pytest.approx(0.3)
+    assert own["change_low"] < -0.5 < own["change_high"]
+    # Six lost and one gained: twice the binomial tail of at most 1 in 7.
+    assert own["p"] == own["p_holm"] == pytest.approx(2 * (1 + 7) / 2**7)
+    assert cells.loc["vanilla", ["change", "change_low", "change_high"]].tolist() == [0, 0, 0]
+    assert np.isnan(cells.loc["vanilla", "p_holm"])
+
+
+def test_noise_seeds_are_one_cell_with_the_largest_p():
+    table = made_up({"vanilla": [1] * 8})
+    lost = made_up({"noise": [0] * 8})
+    kept = made_up({"noise": [1] * 8}).assign(noise_seed=1)
+    noise = (
+        against_vanilla(pd.concat([table, lost, kept]), seed=0).set_index("variant").loc["noise"]
+    )
+    assert (noise["accuracy"], noise["p"], noise["seed_range"], noise["n"]) == (0.5, 1, 1, 8)
+
+
+def test_answers_without_their_vanilla_are_refused():
+    table = made_up({"other": [1, 0]})
+    with pytest.raises(ValueError, match="vanilla answer to each question, 2 rows lack it"):
+        against_vanilla(table, seed=0)
+    twice = made_up({"vanilla": [1, 0]}, seeds=2)
+    with pytest.raises(ValueError, match="one vanilla answer to each question, got several"):
+        against_vanilla(twice, seed=0)
+
+
+def test_another_variant_can_be_the_reference():
+    table = made_up({"uniform": [1, 1, 0, 0], "encoder": [1, 0, 0, 0]})
+    cells = against_vanilla(table, reference="uniform", seed=0).set_index("variant")
+    assert cells["change"].to_dict() == {"encoder": -0.25, "uniform": 0}
+    assert cells["p_holm"].isna().to_dict() == {"encoder": False, "uniform": True}
+    with pytest.raises(ValueError, match="by: expected the column 'variant'"):
+        against_vanilla(table, by=["model"], reference="uniform", seed=0)
+
+
+def test_pooled_cells_count_every_question_once():
+    table = made_up({"vanilla": [1, 1, 0, 0], "other": [0, 1, 1, 0]})
+    double = pd.concat([table, table.assign(benchmark="c")])
+    pooled = against_vanilla(double, by=["model", "variant"], seed=0).set_index("variant")
+    assert pooled["n"].tolist() == [8, 8] and pooled.loc["other", "change"] == 0
+    assert pooled.loc["other", "p"] == 1
+
+
+def test_questions_that_need_the_image_are_right_with_it_and_wrong_without():
+    table = made_up({"vanilla": [1, 1, 0, 0], "blank": [1, 0, 1, 0], "other": [0, 0, 0, 0]})
+    chosen = needs_image(table)
+    assert chosen["sample"].unique().tolist() == ["1"]
+    assert chosen["variant"].tolist() == ["vanilla", "blank", "other"]
+    assert needs_image(table[table["variant"] != "blank"]).empty
+
+
+@pytest.mark.parametrize(
+    ("blank", "paper", "released", "everywhere", "reading"),
+    [
+        ((-9, 0), (-1, 1), (-1, 1), (-1, 1), NO_LOSS),
+        ((-9, -5), (-9, -1), (-9, -1), (-9, -1), COSTS),
+        ((-9, -5), (-9, -1), (-1, 1), (-9, -1), ONE_ROW),
+        ((-9, -5), (-9, 1), (-1, 1), (-9, -1), OPEN),
+        ((-9, -5), (-1, 1), (-1, 1), (-1, 1), REDUNDANT),
+        # Surely lower, but by less than the margin.
+        ((-9, -5), (-1.5, -0.5), (-1, 1), (-9, -1), FEW_HEADS),
+        ((-9, -5), (-1, 1), (-1, 1), (-9, 1), FREE),
+    ],
+)
+def test_each_reading_follows_from_its_controls(blank, paper, released, everywhere, reading):
+    places = {
+        ("none", "blank"): blank,
+        ("paper", "encoder"): paper,
+        ("released", "encoder"): released,
+        ("everywhere", "encoder"): everywhere,
+    }
+    cells = pd.DataFrame(
+        [
+            {"model": "m", "benchmark": "b", "preset": preset, "variant": variant,
+             "change_low": low, "change_high": high}
+            for (preset, variant), (low, high) in places.items()
+        ]
+    )  # fmt: skip
+    assert readings(cells, margin=2)["reading"].tolist() == [reading]
+    with pytest.raises(ValueError, match="margin: expected a positive number, got 0"):
+        readings(cells, margin=0)
+
+
+def test_live_answers_stand_in_where_nothing_is_stored(tmp_path):
+    live = made_up({"vanilla": [1, 0]})
+    path = results_path("n", "default", tmp_path)
+    kept = made_up({"vanilla": [1, 1]}).assign(model="n")
+    write_results(kept, path, options={"source": "digits"}, variants=[], started=datetime.now(UTC))
+    mixed = with_stored(live, ["m", "n", "absent"], folder=tmp_path)
+    assert mixed.table["model"].unique().tolist() == ["n", "m"]
+    assert mixed.made_by()["answers"].tolist() == ["stored", "computed now"]
+    assert "of n are stored" in mixed.sentence
+    assert "of m were just" in mixed.sentence
+    assert "As nothing is stored for absent" in mixed.sentence
+    assert mixed.equal == "nothing is stored to compare with"
+    again = with_stored(live.assign(model="n"), ["n"], folder=tmp_path)
+    assert again.equal == "50.00% of 2 answers are equal"
+    assert again.table["correct"].tolist() == [True, True]
+
+
+def test_the_flatness_of_known_priors(vlm, samples):
+    found = prior_entropies(vlm, samples[:3], seed=0)
+    entropies = found.set_index(["prior", "variant"])["entropy"]
+    assert entropies.loc["uniform"].to_numpy() == pytest.approx(1)
+    # Probabilities as scores: at most 1 apart, so no weight is more than e times another.
+    assert (entropies.xs("released", level="variant") > 0.9).all()
+    assert len(found) == 4 * 2 * found["image_source"].nunique()
+    log_n = np.log(vlm.visual_mask(vlm.prepare([samples[0].images], ["?"])).sum().item())
+    gaussian = entropies.loc[("noise", "paper")].mean() * log_n
+    assert gaussian == pytest.approx(log_n - 0.5, abs=0.2)
+
+
+def test_holm_in_closed_form():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_lies_between_no_correction_and_bonferroni(p_values):
+    corrected, p_values = holm(p_values), np.array(p_values)
+    assert (corrected >= p_values).all() and (corrected <= 1).all()
+    assert (corrected <= np.minimum(p_values * len(p_values), 1) + 1e-12).all()
+    assert (np.diff(corrected[p_values.argsort()]) >= 0).all()
+
+
+def test_results_come_back_with_their_origin(answers, variants, tmp_path):
+    path = results_path("owner/model", "default", tmp_path)
+    assert path.name == "sap-owner--model.parquet"
+    options = {"model": "owner/model", "source": "/home/someone/pope"}
+    now = datetime.now(UTC)
+    write_results(answers, path, options=options, variants=variants, started=now)
+    table, origins = read_results(["owner/model", "absent"], folder=tmp_path)
+    pd.testing.assert_frame_equal(table, answers, check_dtype=False)
+    assert list(origins) == ["owner/model"]
+    assert (
+        "someone" not in json.dumps(origins)
+        and "--source pope" in origins["owner/model"]["command"]
+    )
+    assert origins["owner/model"]["questions"] == 7
+    assert read_results(["absent"], folder=tmp_path) == (None, {})
+    with pytest.raises(ValueError, match="grid: expected one of .* got 'other'"):
+        results_path("m", "other", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"benchmarks": "pope,vqa"}, "benchmarks: expected 'all' or different names"),
+        ({"preset": "mine"}, "preset: expected 'both' or different names"),
+        ({"where": "here"}, "where: expected one of .* got 'here'"),
+        ({"questions": 0}, "questions: expected at least 1, got 0"),
+        ({"noise_seeds": 0}, "noise_seeds: expected at least 1, got 0"),
+        ({"seed": -1}, "seed: expected 0 or more, got -1"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        Sweep(MODEL, **changes)
+
+
+def test_the_command_writes_results_and_can_be_repeated(tmp_path):
+    command = ["sap", "--model", MODEL, "--benchmarks", "pope,realworldqa", "--questions", "3",
+               "--where", "ablations", "--runs", str(tmp_path / "runs"),
+               "--output", str(tmp_path / "out")]  # fmt: skip
+    for _ in range(2):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+    table, origins = read_results([MODEL], "ablations", tmp_path / "out")
+    assert table.groupby("benchmark")["sample"].nunique().to_dict() == {"pope": 3, "realworldqa": 3}
+    assert origins[MODEL]["options"]["where"] == "ablations"
+    assert "--where ablations" in origins[MODEL]["command"]
+    refused = CliRunner().invoke(app, [*command[:3], "--preset", "mine"])
+    assert refused.exit_code == 2 and "preset" in refused.output
