@@ -155,6 +155,15 @@ def _place(family: str, depth: int | None) -> tuple[tuple[int, int], tuple[float
         return (first, last), heads
     if depth < 1:
         raise ValueError(f"depth: expected at least 1 layer, got {depth}")
-    # Qwen's range spares the first layer, and must do so at any depth that has a second.
+    return at_share((first, last), published, depth), heads
+
+
+def at_share(layers: tuple[int, int], published: int, depth: int) -> tuple[int, int]:
+    """The layers at the same share of a decoder of `depth` layers, at least one.
+
+    `layers` are the first and last of a decoder of `published` layers.  A range that spares the
+    first layer does so at any depth that has a second.
+    """
+    first, last = layers
     start = min(max(round(first * depth / published), int(first > 0)), depth - 1)
-    return (start, max(start, round((last + 1) * depth / published) - 1)), heads
+    return start, max(start, round((last + 1) * depth / published) - 1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap import MODES, SharedAttentionPrior, paper, released
+from lost_in_attention.sap.plan import at_share
 
 PRESETS = {"paper": paper, "released": released}
 # The model type in a configuration, and the family whose settings the paper prints.
@@ -125,10 +126,4 @@ def layer_ranges(family: str, *, depth: int) -> list[tuple[int, int]]:
     if family not in RANGES:
         raise ValueError(f"family: expected one of {sorted(RANGES)}, got {family!r}")
     published, ranges = RANGES[family]
-    return list(dict.fromkeys(_at_share(each, published, depth) for each in ranges))
-
-
-def _at_share(layers: tuple[int, int], published: int, depth: int) -> tuple[int, int]:
-    first, last = layers
-    start = min(max(round(first * depth / published), int(first > 0)), depth - 1)
-    return start, max(start, round((last + 1) * depth / published) - 1)
+    return list(dict.fromkeys(at_share(each, published, depth) for each in ranges))
