@@ -37,6 +37,7 @@ def vlm(request):
 
 def test_what_is_shipped_belongs_to_the_zoo_and_stays_small():
     assert set(SHIPPED) <= set(ZOO)
+    assert {ZOO[name].architecture for name in SHIPPED} == set(ARCHITECTURES)
     assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 150e6
 
 
@@ -74,7 +75,7 @@ def test_the_card_scores_all_seven_sets(name):
 def test_it_sees_what_it_is_asked_about(name):
     """Over chance and over blank images, in the mean of the seven sets."""
     table = overall(name).mean()
-    assert table["images"] - table["chance"] >= 0.25
+    assert table["images"] - table["chance"] >= 0.2
     assert table["images"] - table["blank images"] >= 0.2
 
 
