@@ -157,6 +157,7 @@ rows = [
         "parameters (million)": card["parameters"] / 1e6,
         "visual tokens": card["visual_tokens"],
         "seed": card["config"]["seed"],
+        "starts from": card["config"].get("starts_from") or "random weights",
     }
     for name, card in cards.items()
 ]
@@ -168,7 +169,9 @@ glue("zoo-size", shipped, display=False)
 # The book ships {glue:text}`zoo-size`; `python -m lost_in_attention train --name ...` trains any
 # family. Training begins with the vision tower, which learns to name what lies under each visual
 # token; then the decoder learns to answer. A model's folder holds its card, its training curve and
-# all settings.
+# all settings. Some families start from the weights of another, wherever names and shapes agree, as
+# published families often share a language model. Such models are alike in more than their task:
+# where a chapter counts models, they are not independent witnesses.
 
 # %%
 accuracy = pd.concat(

@@ -16,20 +16,22 @@
 #
 # - **Covers** Section 4.2 of the paper, observations 2 and 3, and Figure 3a.
 # - **Verdict** on claim C073: {glue:text}`verdict_c073`. The others are in the table below.
-# - **Takes** about half a minute and 1 GB at tier `book`.
+# - **Takes** about a minute and 2 GB at tier `book`.
 #
 # You will
 #
-# 1. measure what every update of a trained model does to the residual stream,
-# 2. see how much of RID comes from the spectrum and how much from the support,
-# 3. split support innovation into the size of an update and its novelty, and see which of the two
-#    tells attention and FFN apart.
+# 1. measure what every update of several trained models does to the residual stream,
+# 2. see how much of RID comes from the spectrum and how much from the support, and split the
+#    support's part into the size of an update and its novelty,
+# 3. see in which layers the curves peak, and how far models of one recipe differ when only the
+#    training seed does.
 #
 # You need {doc}`01_residual_stream`. The symbols are in {doc}`../notation`.
 
 # %%
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from myst_nb import glue
@@ -37,33 +39,45 @@ from myst_nb import glue
 from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.claims import agreement
+from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.measure import measure
 from lost_in_attention.models import load
-from lost_in_attention.stats import mean_interval, mean_intervals
+from lost_in_attention.zoo import (
+    chosen_models,
+    in_words,
+    intervals,
+    module_gaps,
+    over_layers,
+    recipe_of,
+    side_of,
+    tally,
+    unanimous,
+)
 
 # %% tags=["parameters"]
 tier = "book"
-model = "small-qwen2.5-vl"
+models = "zoo"
 source = "digits"
-questions = 500
+questions = 150
 seed = 0
 output = "book/generated"
 
 # %%
+names = chosen_models(models)
 run = report.start(
     "06_layerwise_curves",
     tier=tier,
     seed=seed,
-    model=model,
+    model=", ".join(names),
     output=output,
+    models=models,
     source=source,
     questions=questions,
 )
 device = "cuda" if torch.cuda.is_available() else "cpu"
 dtype = torch.bfloat16 if tier == "paper" else torch.float32
-vlm = load(model, device=device, dtype=dtype)
 asked = 8 if tier == "smoke" else questions
-samples = load_benchmark("pope", source).draw(asked, seed=seed)
+samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
 # ## What is measured
@@ -85,9 +99,9 @@ samples = load_benchmark("pope", source).draw(asked, seed=seed)
 #
 # (Definitions 3.6 to 3.8). Attention is measured from $X_\mathrm{in}$ to $X_\mathrm{attn}$, the FFN
 # from $X_\mathrm{attn}$ to $X_\mathrm{ffn}$, as Section 4.2 says. The questions are held-out
-# existence questions; their images hold digits that the model never saw in training.
+# existence questions; their images hold digits that the models never saw in training.
 #
-# Before the run we fix what will count as agreement with the paper:
+# Before the run we fix what will count as agreement with the paper, in every model:
 #
 # - C073: the FFN's RID is above attention's *and* attention's MixIG is above the FFN's, both as
 #   means over layers, with 95% intervals of the difference that exclude zero.
@@ -96,8 +110,7 @@ samples = load_benchmark("pope", source).draw(asked, seed=seed)
 #   between 30% and 50% of the depth.
 
 # %%
-measured = measure(vlm, samples)
-quantities = [
+QUANTITIES = [
     "rid",
     "spectrum_change",
     "support_innovation",
@@ -106,56 +119,110 @@ quantities = [
     "token_novelty",
     "feature_novelty",
 ]
-# Questions on one image share most of their tokens: resample whole images.
-curves = mean_intervals(
-    measured, quantities, ["layer", "module"], unit="image_source", seed=seed
-)
-table_path = Path(output) / run.notebook / "measured.parquet"
-table_path.parent.mkdir(parents=True, exist_ok=True)
-measured.to_parquet(table_path)
+tables = []
+for name in names:
+    vlm = load(name, device=device, dtype=dtype)
+    tables.append(measure(vlm, samples).assign(model=name))
+measured = pd.concat(tables, ignore_index=True)
+with replaced_when_complete(Path(output) / run.notebook / "measured.parquet") as part:
+    measured.to_parquet(part)
+# Questions on one image share most of their tokens: whole images are resampled.
+curves = intervals(measured, QUANTITIES, ["model", "layer", "module"], seed=seed)
 
 # %% tags=["remove-cell"]
-glue("n_questions", len(samples), display=False)
-glue("n_images", measured["image_source"].nunique(), display=False)
+recipes = {}
+for name in names:
+    recipes.setdefault(recipe_of(name), []).append(name)
+repeated = {recipe: group for recipe, group in recipes.items() if len(group) > 1}
 lengths = sorted({measured["tokens"].min(), measured["tokens"].max()})
 full_rank = (measured["rank"] == measured["tokens"]).mean()
+first = measured[(measured["layer"] == 0) & (measured["module"] == "attention")]
+glue("n_questions", len(samples), display=False)
+glue("n_images", measured["image_source"].nunique(), display=False)
+glue("n_models", len(names), display=False)
+glue("n_recipes", len(recipes), display=False)
 glue("n_tokens", " to ".join(map(str, lengths)), display=False)
 glue("full_rank", f"{full_rank:.1%}", display=False)
-first = measured[(measured["layer"] == 0) & (measured["module"] == "attention")]
 glue("first_token_novelty", f"{first['token_novelty'].mean():.3f}", display=False)
-glue("n_layers", len(vlm.layers), display=False)
-glue("n_features", vlm.model.config.text_config.hidden_size, display=False)
 
 # %% [markdown]
-# Measured were {glue:text}`n_questions` questions on {glue:text}`n_images` images,
-# {glue:text}`n_tokens` tokens each, in {glue:text}`n_features` features. Bands are 95% bootstrap
-# intervals of the mean over images. They say how well the mean is known for this one trained model,
-# and nothing about other models or other training seeds.
+# Measured were {glue:text}`n_questions` questions on {glue:text}`n_images` images, of
+# {glue:text}`n_tokens` tokens, in {glue:text}`n_models` trained models of {glue:text}`n_recipes`
+# recipes. Bands are 95% bootstrap intervals of the mean over images. They say how well the mean is
+# known for that one trained model. How far it moves with the training seed is another question,
+# asked below.
 #
 # ## RID and MixIG
 
 
 # %%
+def draw_curve(ax, rows, member):
+    """One model's two curves; models of one recipe share a panel and differ in their marks."""
+    for module, curve in rows.groupby("module"):
+        look = plots.MODULES[module] | {"marker": "os^Dv"[member % 5]}
+        depth = 100 * curve["layer"] / max(curve["layer"].max(), 1)
+        ax.plot(depth, curve["mean"], **look, lw=1.3, ms=3.5)
+        ax.fill_between(
+            depth, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0
+        )
+
+
+# %%
+def peaks_alt(rows):
+    """Where every curve is highest."""
+    tops = rows.loc[
+        rows.groupby(["quantity", "model", "module"])["mean"].idxmax().to_numpy()
+    ]
+    return "; ".join(
+        f"{plots.axis_label(row['quantity'])}, {row['model']}, "
+        f"{plots.MODULES[row['module']]['label']}: {row['mean']:.2g} at layer {row['layer']}"
+        for _, row in tops.iterrows()
+    )
+
+
+# %%
+def draw_rows(grid, shown):
+    """A row of panels a recipe, a column a quantity."""
+    for axes, (recipe, group) in zip(grid, recipes.items(), strict=True):
+        for ax, quantity in zip(axes, shown, strict=True):
+            rows = curves[curves["quantity"] == quantity]
+            for member, model in enumerate(group):
+                draw_curve(ax, rows[rows["model"] == model], member)
+        axes[0].set_ylabel(recipe.removeprefix("small-").rsplit("/")[-1])
+    for top, bottom, quantity in zip(grid[0], grid[-1], shown, strict=True):
+        top.set_title(plots.axis_label(quantity))
+        bottom.set_xlabel("depth (% of layers)")
+
+
+# %%
 def draw(name, shown, caption):
-    fig, axes = plots.panels(len(shown), row_height=2.4)
-    for quantity, ax in zip(shown, axes, strict=True):
-        plots.layer_curves(curves, quantity, ax)
+    rows, width = len(recipes), 3.2 * len(shown)
+    shared = {"squeeze": False, "sharex": True, "sharey": "col"}
+    size = (width, 0.9 + 1.75 * rows)
+    fig, grid = plt.subplots(
+        rows, len(shown), figsize=size, layout="constrained", **shared
+    )
+    draw_rows(grid, shown)
+    looks = [look | {"marker": ""} for look in plots.MODULES.values()]
+    lines = [plt.Line2D([], [], **look) for look in looks]
+    fig.legend(handles=lines, ncols=2, loc="outside lower center", frameon=False)
     data = curves[curves["quantity"].isin(shown)]
-    alt = " ".join(report.alt_layer_curves(curves, q) for q in shown)
+    alt = f"Curves over layers, a row of panels a recipe. Highest: {peaks_alt(data)}."
     run.figure(fig, name, data=data, alt=alt, caption=caption)
 
 
 draw(
     "rid_mixig",
     ["rid", "mixig"],
-    "RID and MixIG by layer, the two curves of Figure 3a.",
+    "RID and MixIG by layer, the curves of Figure 3a, a row a recipe. Training seeds of one "
+    "recipe lie in one panel, with different marks.",
 )
 
 # %% [markdown]
 # MixIG cannot exceed $\log 2 \approx 0.693$ nats in absolute value, for any update of any model,
 # and over all updates of a model it adds up to one difference of two entropies. The paper's Table 1
 # gives noise a MixIG of -0.80 and attention one of 0.61. So its numbers cannot be means over layers
-# of the quantity that Definition 3.8 defines, and the scale of the right panel cannot be compared
+# of the quantity that Definition 3.8 defines, and the scale of the right panels cannot be compared
 # with Table 1. Signs and order can.
 #
 # ## Where RID comes from
@@ -169,11 +236,12 @@ draw(
 )
 
 # %% [markdown]
-# There are fewer tokens than features here. Of the states after an update, {glue:text}`full_rank`
-# have full row rank. Then the column space of $X$ is everything, $(I - P_\mathcal{C})X' = 0$, and
-# support innovation cannot exceed one half. The input of layer 0 is the exception: a word that
-# occurs twice gives two equal rows, attention tells them apart, and the column term is not zero
-# (mean token novelty {glue:text}`first_token_novelty`).
+# Of the states after an update, {glue:text}`full_rank` have as high a rank as they have tokens.
+# Then the column space of $X$ is everything, $(I - P_\mathcal{C})X' = 0$, and support innovation
+# cannot exceed one half. The input of layer 0 is an exception: a word that occurs twice gives two
+# equal rows, attention tells them apart, and the column term is not zero (mean token novelty
+# {glue:text}`first_token_novelty`). Another is a prompt with more tokens than features, where the
+# other term vanishes.
 #
 # ## Size or novelty?
 #
@@ -205,76 +273,162 @@ draw(
 
 
 # %%
-def words(found):
-    return f"{found.mean:.4f} [{found.low:.4f}, {found.high:.4f}]"
+def cells(table, rows, columns):
+    """A table of means with their intervals."""
+    words = table.assign(cell=table.apply(in_words, axis=1))
+    return words.pivot(index=rows, columns=columns, values="cell")
+
+
+def gap_table(per_sample, caption):
+    """FFN minus attention, and the table of it for every model and quantity."""
+    gaps = module_gaps(per_sample, QUANTITIES, ["model"], seed=seed)
+    shown = cells(gaps, "model", "quantity").loc[names, QUANTITIES]
+    run.table(shown.rename(columns=plots.axis_label).reset_index(), caption)
+    return gaps
 
 
 # %%
-def module_gaps(table):
-    """FFN minus attention, and a row of words, for every quantity."""
-    modules = table.groupby(["sample", "image_source", "module"])
-    means = modules[quantities].mean().unstack("module")
-    images = means.index.get_level_values("image_source")
-    gaps, rows = {}, []
-    for quantity in quantities:
-        attention, ffn = (means[quantity][name] for name in ("attention", "ffn"))
-        found = [
-            mean_interval(values, units=images, seed=seed)
-            for values in (attention, ffn, ffn - attention)
-        ]
-        gaps[quantity] = found[-1]
-        rows.append([plots.axis_label(quantity), *map(words, found)])
-    columns = ["quantity", "attention", "FFN", "FFN - attention"]
-    return gaps, pd.DataFrame(rows, columns=columns)
+per_sample = over_layers(measured, QUANTITIES, ["model", "module"])
+levels = intervals(per_sample, ["rid", "mixig"], ["model", "module"], seed=seed)
+shown = cells(levels, "model", ["quantity", "module"]).loc[names]
+shown.columns = [
+    f"{plots.axis_label(q)}, {plots.MODULES[m]['label']}" for q, m in shown.columns
+]
+run.table(shown.reset_index(), "Means over all layers with 95% intervals")
+gaps = gap_table(
+    per_sample, "FFN minus attention over all layers, with 95% intervals"
+)
+
+# %% [markdown]
+# ## How far the training seed moves it
+#
+# {glue:text}`seeds_said`
+
+# %% tags=["remove-cell"]
+SEEDS_SAID = "Each recipe was trained with one seed here, so that nothing can be said about seeds."
+if repeated:
+    counts = [f"{recipe} with {len(group)}" for recipe, group in repeated.items()]
+    SEEDS_SAID = (
+        f"Trained with several seeds: {', '.join(counts)}. The table sets the spread of FFN minus "
+        "attention over seeds (largest minus smallest) beside the width of one model's interval. "
+        "Where the spread is the larger one, the interval of one model understates what another "
+        "training would give."
+    )
+glue("seeds_said", SEEDS_SAID, display=False)
+
+# %%
+found = gaps.assign(
+    width=gaps["high"] - gaps["low"], recipe=gaps["model"].map(recipe_of)
+)
+spread = found.groupby(["recipe", "quantity"]).agg(
+    seeds=("model", "count"),
+    lowest=("mean", "min"),
+    highest=("mean", "max"),
+    mean_width=("width", "mean"),
+)
+spread = spread.loc[list(recipes)].reset_index()
+spread["spread over seeds"] = (spread["highest"] - spread["lowest"]).where(
+    spread["seeds"] > 1
+)
+spread = spread[spread["quantity"].isin(["rid", "mixig", "size", "feature_novelty"])]
+spread["quantity"] = spread["quantity"].map(plots.axis_label)
+columns = {"mean_width": "width of one model's interval"}
+run.table(
+    spread.rename(columns=columns).replace({float("nan"): "one seed"}),
+    "FFN minus attention over training seeds",
+)
+
+# %% [markdown]
+# ## Where the peaks lie
+#
+# The layer where a curve's mean is largest in absolute value, over all layers and without layer 0,
+# as a share of the depth. The last column is the share of questions whose own curve has its largest
+# value after layer 0 in that same layer: where it is low, the peak is one of the mean only.
 
 
-gaps, table = module_gaps(measured)
-run.table(table, "Means over all layers with 95% intervals")
+# %%
+def peak(rows, quantity):
+    """Where one model's module peaks, as a row of the table."""
+    wide = rows.pivot(index="sample", columns="layer", values=quantity)
+    strength, last = wide.mean().abs(), max(wide.columns)
+    top, later = strength.idxmax(), strength.drop(0).idxmax()
+    own = wide.drop(columns=0).abs().idxmax(axis=1)
+    return {
+        "peak (layer)": top,
+        "peak after layer 0 (layer)": later,
+        "depth of the latter (%)": 100 * later / last,
+        "questions that agree": f"{(own == later).mean():.0%}",
+        "rank of layer 0": int(strength.rank(ascending=False)[0]),
+        "layers": last + 1,
+    }
+
+
+# %%
+peaks = pd.DataFrame(
+    {"model": name, "module": module, "quantity": quantity} | peak(rows, quantity)
+    for quantity in ("rid", "mixig")
+    for (name, module), rows in measured.groupby(["model", "module"])
+)
+labels = {"module": lambda m: plots.MODULES[m]["label"], "quantity": plots.axis_label}
+shown = peaks.assign(**{c: peaks[c].map(say) for c, say in labels.items()})
+run.table(shown, "Peaks of the curves")
 
 # %% [markdown]
 # ## The verdicts
 
-# %%
-of_attention = curves[curves["module"] == "attention"].set_index("layer")
-strength = of_attention.loc[of_attention["quantity"] == "mixig", "mean"].abs()
-place = int(strength.rank(ascending=False)[0])
-peak = int(strength.drop(0).idxmax())
-depth = 100 * peak / strength.index.max()
-rid_gap, mixig_gap = gaps["rid"], gaps["mixig"]
-separated = None
-if rid_gap.low > 0 and mixig_gap.high < 0:
-    separated = True
-elif rid_gap.high < 0 or mixig_gap.low > 0:
-    separated = False
 
 # %%
+def separated(gaps):
+    """Model by model: FFN above attention in RID and below it in MixIG?"""
+    rows = gaps.set_index(["quantity", "model"])[["low", "high"]]
+    opposite = {True: False, False: True, None: None}
+    return [
+        unanimous(
+            [side_of(*rows.loc["rid", n]), opposite[side_of(*rows.loc["mixig", n])]]
+        )
+        for n in names
+    ]
+
+
+reconfiguring = peaks.query("module == 'attention' and quantity == 'mixig'")
+depth = reconfiguring["depth of the latter (%)"]
+first_is_strong = reconfiguring["rank of layer 0"] <= reconfiguring["layers"] / 4
+
+# %%
+answers = {
+    "C073": separated(gaps),
+    "C016": first_is_strong.tolist(),
+    "C017": depth.between(30, 50).tolist(),
+}
+ranks = ", ".join(map(str, reconfiguring["rank of layer 0"]))
+depths = ", ".join(f"{value:.0f}%" for value in depth)
+of_models = f"of {len(names)} models"
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse",
     paper="RID 0.06 against 0.21, MixIG 0.61 against 0.02",
-    measured=f"FFN - attention: RID {words(rid_gap)}, MixIG {words(mixig_gap)}",
-    tolerance="both differences in the paper's direction, intervals without 0",
-    verdict=agreement(separated, tier),
-    note="one model, one training seed",
+    measured=f"{of_models}: {tally(answers['C073'])}",
+    tolerance="all models, both differences in the paper's direction, intervals without 0",
+    verdict=agreement(unanimous(answers["C073"]), tier),
 )
+
+# %%
 run.claim(
     "C016",
     statement="Layer 0 reconfigures strongly",
     paper="layer 0 named",
-    measured=f"rank {place} of {len(strength)} layers by |MixIG| of attention",
-    tolerance="among the largest quarter of layers",
-    verdict=agreement(place <= len(strength) / 4, tier),
+    measured=f"rank of layer 0 by |MixIG| of attention: {ranks}; {tally(answers['C016'])}",
+    tolerance="all models, among the largest quarter of layers",
+    verdict=agreement(unanimous(answers["C016"]), tier),
 )
 run.claim(
     "C017",
     statement="Layers around this share of the depth reconfigure strongly",
     paper="40%",
-    measured=f"largest |MixIG| after layer 0: layer {peak}, {depth:.0f}% of depth",
-    tolerance="between 30% and 50%",
-    verdict=agreement(30 <= depth <= 50, tier),
+    measured=f"depth of the largest |MixIG| after layer 0: {depths}; {tally(answers['C017'])}",
+    tolerance="all models, between 30% and 50%",
+    verdict=agreement(unanimous(answers["C017"]), tier),
 )
-
-# %%
 run.claims_table()
 
 # %% tags=["remove-cell"]
@@ -283,27 +437,43 @@ glue("verdict_c073", run.claims[0].verdict, display=False)
 # %% [markdown]
 # ## After the fact: what hangs on layer 0
 #
-# This was not planned; we looked after seeing the curves. The paper names layer 0 as a special
-# case, and a mean over layers can be a statement about one of them. The same differences without
-# layer 0:
+# This was not planned; we looked after seeing the curves of the first model. The paper names layer
+# 0 as a special case, and a mean over layers can be a statement about one of them. The same
+# differences without layer 0:
 
 # %%
-_, later = module_gaps(measured[measured["layer"] > 0])
-run.table(later, "Means over layers 1 and later with 95% intervals")
+later = measured[measured["layer"] > 0]
+later_gaps = gap_table(
+    over_layers(later, QUANTITIES, ["model", "module"]),
+    "FFN minus attention over layers 1 and later, with 95% intervals",
+)
+signs = {"all": gaps, "later": later_gaps}
+signs = {
+    key: table.query("quantity == 'rid'").set_index("model").loc[names]
+    for key, table in signs.items()
+}
+sides = {
+    key: [side_of(low, high) for low, high in zip(t["low"], t["high"], strict=True)]
+    for key, t in signs.items()
+}
+turned = sum(a != b for a, b in zip(sides["all"], sides["later"], strict=True))
+glue("rid_all", tally(sides["all"]), display=False)
+glue("rid_later", tally(sides["later"]), display=False)
+glue("rid_turned", turned, display=False)
 
 # %% [markdown]
-# Compare the signs in the last columns of the two tables, row by row. Where they differ, the answer
-# to "does attention or the FFN innovate more?" depends on one layer out of
-# {glue:text}`n_layers`. Compare also the rows of size and feature novelty: which of the two follows
-# RID?
+# Is the FFN's RID above attention's? Over all layers: {glue:text}`rid_all`. Without layer 0:
+# {glue:text}`rid_later`. The answer changes for {glue:text}`rid_turned` of {glue:text}`n_models`
+# models: for those it depends on one layer. Compare also the columns of size and feature novelty:
+# which of the two follows RID?
 #
 # ## Exercises
 #
 # ```{exercise} Read the product
 # :label: ex-read-the-product
 #
-# *Warm-up, 5 minutes.* At the layer where the FFN's support innovation is largest, is it the size
-# or the novelty that makes it so? Use the figure's data.
+# *Warm-up, 5 minutes.* Choose a model. At the layer where its FFN's support innovation is largest,
+# is it the size or the novelty that makes it so? Use the figure's data.
 # ```
 #
 # ```{solution} ex-read-the-product

@@ -52,6 +52,7 @@ from lost_in_attention.zoo import (
     module_gaps,
     over_layers,
     side_of,
+    tally,
     unanimous,
 )
 
@@ -442,10 +443,6 @@ run.table(
 
 
 # %%
-def tally(answers):
-    return f"{answers.count(True)} yes, {answers.count(False)} no, {answers.count(None)} open"
-
-
 run.claim(
     "C071",
     statement="Both noise baselines have RID well above the modules' and negative MixIG",

@@ -309,7 +309,7 @@ run.claim(
     "C012",
     statement="The tolerance",
     paper=0.062,
-    measured=epsilon,
+    measured=f"{epsilon:.3g}",
     tolerance="within a tenth, on published weights",
     verdict=agreement(near, tier) if tier == "paper" else "needs published weights",
     note="mean over models and layers after layer 0",

@@ -46,6 +46,7 @@ from lost_in_attention.zoo import (
     module_gaps,
     over_layers,
     side_of,
+    tally,
     unanimous,
 )
 
@@ -206,6 +207,7 @@ def draw_gaps(ax, rows):
             found["mean"], y, xerr=bars, fmt=mark, color=color, label=label, ms=5
         )
     ax.axvline(0, color="0.7", lw=1, zorder=0)
+    ax.locator_params(axis="x", nbins=5)
     ax.set_yticks(range(len(names), 0, -1), names)
 
 
@@ -300,10 +302,6 @@ def votes(table, update):
         side_of(low, high)
         for low, high in zip(rows["low"], rows["high"], strict=True)
     ]
-
-
-def tally(answers):
-    return f"{answers.count(True)} yes, {answers.count(False)} no, {answers.count(None)} open"
 
 
 own, resized = votes(gaps, "own"), votes(gaps, "resized")

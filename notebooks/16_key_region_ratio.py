@@ -33,6 +33,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.ticker import LogLocator
 from myst_nb import glue
 
 from lost_in_attention import plots, report
@@ -51,6 +52,7 @@ from lost_in_attention.zoo import (
     in_words,
     intervals,
     side_of,
+    tally,
     unanimous,
 )
 
@@ -466,7 +468,8 @@ ax.set(
     xlabel="odds ratio of a right answer\nfor one standard deviation of the ratio",
 )
 ax.xaxis.set_major_formatter("{x:g}")
-ax.xaxis.set_minor_formatter("{x:g}")
+ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+ax.xaxis.set_minor_formatter("")
 legend_of_models(fig, ax)
 run.figure(
     fig,
@@ -511,12 +514,6 @@ glue("n_models", len(names), display=False)
 def answers_to(variant, unit):
     rows = gaps[(gaps["variant"] == variant) & (gaps["unit"] == unit)]
     return [side_of(row.low, row.high) for row in rows.itertuples()]
-
-
-def tally(sides):
-    return (
-        f"{sides.count(True)} yes, {sides.count(False)} no, {sides.count(None)} open"
-    )
 
 
 raw = answers_to("all edges", "percent")

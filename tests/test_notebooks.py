@@ -88,7 +88,7 @@ def test_the_readme_sets_parameters_that_the_notebook_has():
     readme = (ROOT / "README.md").read_text()
     command = re.search(r"papermill (notebooks/\w+)\.ipynb(?:.*\\\n)*.*", readme)
     names = set(re.findall(r"-p (\w+)", command[0]))
-    assert {"tier", "model"} <= names
+    assert {"tier", "models"} <= names
     assert names <= parameters(ROOT / f"{command[1]}.py").keys()
 
 

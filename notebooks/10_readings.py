@@ -1,0 +1,568 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # One run, many readings
+#
+# - **Covers** Definitions 3.4 to 3.8 as far as they leave room, and what hangs on it: claims C071
+#   and C073, C016 and C017.
+# - **Verdict** on claim C073 under every reading: {glue:text}`verdict_c073`. The others are in the
+#   table below.
+# - **Takes** about a minute and a half and 2 GB at tier `book`.
+#
+# You will
+#
+# 1. list what a reader of the paper, and of the authors' released helper functions, can choose when
+#    computing RID and MixIG,
+# 2. compute both under each choice on the same forward passes,
+# 3. see which conclusions stand under every reading, and which belong to one of them.
+#
+# You need {doc}`04_rid`, {doc}`05_token_mixing` and {doc}`07_modulewise`.
+
+# %%
+import math
+
+import pandas as pd
+import torch
+from myst_nb import glue
+
+from lost_in_attention import plots, report
+from lost_in_attention.baselines import noise_qkv, noise_update
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.claims import agreement
+from lost_in_attention.geometry import ExplainedEnergy, spectrum, update_geometry
+from lost_in_attention.measure import batches, measure, prepared
+from lost_in_attention.mixing import token_mixing_entropy
+from lost_in_attention.models import load
+from lost_in_attention.stream import record
+from lost_in_attention.zoo import (
+    chosen_models,
+    intervals,
+    module_gaps,
+    over_layers,
+    side_of,
+    tally,
+    unanimous,
+)
+
+# %% tags=["parameters"]
+tier = "book"
+models = "zoo"
+source = "digits"
+questions = 20
+noise_questions = 6
+seed = 0
+output = "book/generated"
+
+# %%
+names = chosen_models(models)
+run = report.start(
+    "10_readings",
+    tier=tier,
+    seed=seed,
+    model=", ".join(names),
+    output=output,
+    models=models,
+    source=source,
+    questions=questions,
+    noise_questions=noise_questions,
+)
+device = "cuda" if torch.cuda.is_available() else "cpu"
+dtype = torch.bfloat16 if tier == "paper" else torch.float32
+asked, under_noise = (3, 2) if tier == "smoke" else (questions, noise_questions)
+samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
+
+# %% [markdown]
+# ## The readings
+#
+# The first row is the paper's text, as this book reads it everywhere else. Each of the others
+# changes one thing. Where two things of a row could differ, the row says so.
+#
+# - *paper*: Definitions 3.4 to 3.8 and Section 4.2 as they stand.
+# - *layers 1 and later*: the mean leaves layer 0 out. The paper does not say what it averages.
+# - *FFN from the layer's input*: the FFN is measured from $X_\mathrm{in}$, not $X_\mathrm{attn}$,
+#   as the released helper does.
+# - *innovation not halved*: RID with twice the support innovation; the helper does not halve.
+# - *released novelty*: in the place of RID, the root of the sum of both squared residuals, from
+#   $X_\mathrm{in}$ for both modules. The helper's default.
+# - *rank: 99% or 90% of energy*: projectors keep the fewest directions with that share of energy,
+#   the other usual meaning of a numerical rank.
+# - *visual tokens*, *text tokens*: only these rows of the states. The paper does not say.
+# - *TME: power 8*, *last row*, *over log S*: weights to the 8th power; the last token's row, not
+#   the mean over rows; entropy divided by $\log S$. *TME: released* is all three, the helper's
+#   defaults.
+# - *TME of the update*: in the place of MixIG, the released entropy of $\Delta X$ itself, by a
+#   second helper.
+#
+# Before the run we fix the questions. For each model and reading the answer is *yes* or *no* where
+# the 95% interval lies on one side, and *open* where it does not:
+#
+# - C073, RID half: is the FFN's RID above attention's?
+# - C073, MixIG half: is attention's MixIG above the FFN's?
+# - C071, RID half: is the RID of both noise baselines above that of both modules?
+# - C071, MixIG half: is the MixIG of both noise baselines below zero?
+# - C016: is layer 0 among the quarter of layers where attention's mean |MixIG| is largest?
+# - C017: does the largest of the other layers lie between 30% and 50% of the depth? (These two are
+#   read off means and are never open.)
+#
+# A claim agrees with the paper if every model says yes under every reading. It disagrees if under
+# every reading some model says no. Otherwise the answer is a matter of the reading, and the verdict
+# is *undecided*.
+#
+# ## What `measure` can vary
+
+# %%
+VARIED = {
+    "paper": {},
+    "rank: 99% of energy": {"rank_rule": ExplainedEnergy(0.99)},
+    "rank: 90% of energy": {"rank_rule": ExplainedEnergy(0.9)},
+    "visual tokens": {"tokens": "visual"},
+    "text tokens": {"tokens": "text"},
+}
+BOTH = ["rid", "mixig"]
+
+
+def by_measure(vlm, samples):
+    """Readings that `measure` knows, and those that follow from its columns."""
+    tables = {key: measure(vlm, samples, **how) for key, how in VARIED.items()}
+    for key in ("rank: 99% of energy", "rank: 90% of energy"):
+        # No rank enters MixIG.
+        tables[key]["mixig"] = math.nan
+    paper = tables["paper"]
+    twice = paper["spectrum_change"] + 2 * paper["support_innovation"]
+    tables["innovation not halved"] = paper.assign(rid=twice, mixig=math.nan)
+    tables["layers 1 and later"] = paper[paper["layer"] > 0]
+    return pd.concat([table.assign(reading=key) for key, table in tables.items()])
+
+
+# %% [markdown]
+# ## What it cannot
+#
+# The rest is computed here, with the same functions, from the three states of every layer.
+
+# %%
+RELEASED = {"power": 8, "rows": "last", "normalise": True}
+TMES = {
+    "TME: power 8": {"power": 8},
+    "TME: last row": {"rows": "last"},
+    "TME: over log S": {"normalise": True},
+    "TME: released": RELEASED,
+}
+OF_UPDATE = "TME of the update"
+FROM_INPUT = "FFN from the layer's input"
+
+
+def rid_readings(x_in, x_attn, x_ffn):
+    """(reading, module, RID or what takes its place), with X_in before both modules."""
+    before = spectrum(x_in)
+    for module, after in (("attention", x_attn), ("ffn", x_ffn)):
+        geometry = update_geometry(before, spectrum(after))
+        size, tokens, features = geometry.factors
+        yield FROM_INPUT, module, geometry.rid.total
+        yield "released novelty", module, size * math.hypot(tokens, features)
+
+
+# %%
+def mixig_readings(x_in, x_attn, x_ffn):
+    """(reading, module, MixIG or what takes its place)."""
+    for reading, how in TMES.items():
+        first, middle, last = (
+            token_mixing_entropy(x, **how) for x in (x_in, x_attn, x_ffn)
+        )
+        yield reading, "attention", middle - first
+        yield reading, "ffn", last - middle
+    first, middle, last = map(token_mixing_entropy, (x_in, x_attn, x_ffn))
+    yield FROM_INPUT, "attention", middle - first
+    yield FROM_INPUT, "ffn", last - first
+    yield OF_UPDATE, "attention", token_mixing_entropy(x_attn - x_in, **RELEASED)
+    yield OF_UPDATE, "ffn", token_mixing_entropy(x_ffn - x_attn, **RELEASED)
+
+
+# %%
+def of_layer(states):
+    """One row a reading and module, from X_in, X_attn and X_ffn of one layer."""
+    rows = {}
+    for quantity, readings in (("rid", rid_readings), ("mixig", mixig_readings)):
+        for reading, module, value in readings(*states):
+            row = {"reading": reading, "module": module}
+            rows.setdefault((reading, module), row)[quantity] = value
+    return list(rows.values())
+
+
+def by_hand(vlm, samples):
+    """The readings that `measure` does not know; as in `measure`, one layer's states are kept."""
+    rows = []
+    for batch in batches(samples, 8, f"readings {vlm.name}"):
+        inputs, real = prepared(vlm, batch, "all")
+        rows += hand_rows(vlm, batch, inputs, real)
+    return pd.DataFrame(rows)
+
+
+# %%
+def hand_rows(vlm, batch, inputs, real):
+    kept, rows = [], []
+
+    def visit(state):
+        kept.append(state.hidden.clone())
+        if state.module != "ffn":
+            return
+        for index, sample in enumerate(batch):
+            origin = {"sample": sample.id, "image_source": sample.image_source}
+            states = [hidden[index][real[index]] for hidden in kept]
+            rows.extend(
+                origin | {"layer": state.layer} | row for row in of_layer(states)
+            )
+        del kept[:-1]
+
+    record(vlm, inputs, visit)
+    return rows
+
+
+# %%
+KEPT = ["sample", "image_source", "layer", "module", "reading", *BOTH]
+NOISE = {"noise_delta": noise_update, "noise_qkv": noise_qkv}
+
+
+def every_reading(vlm, samples):
+    return pd.concat([by_measure(vlm, samples), by_hand(vlm, samples)])[KEPT]
+
+
+tables = []
+for name in names:
+    vlm = load(name, device=device, dtype=dtype)
+    tables.append(every_reading(vlm, samples).assign(model=name))
+    for module, baseline in NOISE.items():
+        with baseline(vlm, seed=seed) as noisy:
+            table = every_reading(noisy, samples[:under_noise])
+        table = table[table["module"] == "attention"]
+        tables.append(table.assign(model=name, module=module))
+measured = pd.concat(tables, ignore_index=True)
+
+# %% [markdown]
+# ## FFN minus attention, reading by reading
+#
+# Readings have scales of their own, so the figures divide each difference by the strength of both
+# modules: the mean absolute value over layers and questions, attention's and the FFN's added. The
+# result lies between -1 and 1, though an interval may reach further. A reading that cannot change
+# a quantity is left out of its figure.
+# Differences are taken question by question, over {glue:text}`n_questions` questions; intervals
+# resample images.
+
+# %%
+ORDER = [
+    "paper",
+    "layers 1 and later",
+    FROM_INPUT,
+    "innovation not halved",
+    "released novelty",
+    "rank: 99% of energy",
+    "rank: 90% of energy",
+    "visual tokens",
+    "text tokens",
+    *TMES,
+    OF_UPDATE,
+]
+groups = ["model", "reading"]
+per_sample = over_layers(measured, BOTH, [*groups, "module"])
+own = per_sample[per_sample["module"].isin(plots.MODULES)]
+gaps = module_gaps(own, BOTH, groups, seed=seed).dropna(subset="mean")
+glue("n_questions", len(samples), display=False)
+
+# %%
+strength = measured[measured["module"].isin(plots.MODULES)].set_index(
+    [*groups, "module"]
+)
+strength = strength[BOTH].abs().groupby([*groups, "module"]).mean()
+scale = strength.groupby(groups).sum().stack()
+scale = scale.rename_axis([*groups, "quantity"]).rename("scale")
+shares = gaps.join(scale, on=[*groups, "quantity"])
+for column in ("mean", "low", "high"):
+    shares[column] /= shares["scale"]
+
+# %%
+COLORS = [*plots.OKABE_ITO[2:6], "black", "0.55"]
+
+
+def draw_forest(ax, rows):
+    """A line a reading, a mark a model."""
+    readings = [reading for reading in ORDER if reading in set(rows["reading"])]
+    for place, name in enumerate(names):
+        found = rows[rows["model"] == name].set_index("reading").reindex(readings)
+        middle = found["mean"]
+        shift = 0.7 * ((place + 1) / (len(names) + 1) - 0.5)
+        ax.errorbar(
+            middle, [-number - shift for number in range(len(readings))],
+            xerr=[middle - found["low"], found["high"] - middle], label=name, ms=4, lw=1,
+            fmt="osD^vP"[place % 6], color=COLORS[place % 6],
+        )  # fmt: skip
+    ax.axvline(0, color="0.4", lw=1, zorder=0)
+    for number in range(1, len(readings)):
+        ax.axhline(0.5 - number, color="0.9", lw=0.8, zorder=0)
+    ax.set_yticks([-n for n in range(len(readings))], readings)
+    ax.set_ylim(0.5 - len(readings), 0.5)
+
+
+# %%
+NAMES = {"rid": "RID", "mixig": "MixIG"}
+
+
+def forest(quantity):
+    rows = shares[shares["quantity"] == quantity]
+    fig, [ax] = plots.panels(1, row_height=1.3 + 0.42 * rows["reading"].nunique())
+    draw_forest(ax, rows)
+    ax.set_xlabel(
+        f"{NAMES[quantity]}, FFN - attention\n(as a share of both, -1 to 1)"
+    )
+    fig.legend(loc="outside lower left", ncols=2, frameon=False)
+    spans = (
+        rows.groupby("reading")["mean"].agg(["min", "max"]).reindex(ORDER).dropna()
+    )
+    parts = [
+        f"{key} {low:.2g} to {high:.2g}" for key, (low, high) in spans.iterrows()
+    ]
+    run.figure(
+        fig,
+        f"forest_{quantity}",
+        data=rows,
+        alt=f"{NAMES[quantity]}, FFN minus attention, over models: {'; '.join(parts)}.",
+        caption=f"The difference in {NAMES[quantity]} under every reading that can change it, "
+        "one mark a model, with 95% intervals.",
+    )
+
+
+# %%
+forest("rid")
+
+# %%
+forest("mixig")
+
+# %% [markdown]
+# ## Which conclusions depend on the reading?
+
+
+# %%
+def answered(table, conclusion, above):
+    """Rows model, reading, answer, from intervals that should lie above zero, or below it."""
+    sides = [side_of(*pair) for pair in table[["low", "high"]].to_numpy()]
+    if not above:
+        sides = [None if side is None else not side for side in sides]
+    return table[groups].assign(conclusion=conclusion, answer=sides)
+
+
+def noise_margins():
+    """Least RID of the baselines minus the larger of the modules; the baselines' higher MixIG."""
+    wide = per_sample.pivot(
+        index=["sample", "image_source", *groups], columns="module", values=BOTH
+    )
+    rid, mixig = (wide[q].dropna() for q in BOTH)
+    noise, modules = list(NOISE), list(plots.MODULES)
+    margin = rid[noise].min(axis=1) - rid[modules].max(axis=1)
+    return {"margin": margin, "mixig": mixig[noise].max(axis=1)}
+
+
+# %%
+def layer_answers(rows):
+    """C016 and C017 for one model and reading."""
+    strength = rows.groupby("layer")["mixig"].mean().abs()
+    depth = strength.drop(0).idxmax() / strength.index.max()
+    top_quarter = strength.rank(ascending=False)[0] <= len(strength) / 4
+    return {"C016": bool(top_quarter), "C017": bool(0.3 <= depth <= 0.5)}
+
+
+attention = measured.query("module == 'attention'").dropna(subset="mixig")
+attention = attention[~attention["reading"].isin(["layers 1 and later", OF_UPDATE])]
+by_layer = pd.DataFrame(
+    dict(zip(groups, key, strict=True)) | {"conclusion": conclusion, "answer": answer}
+    for key, rows in attention.groupby(groups)
+    for conclusion, answer in layer_answers(rows).items()
+)
+
+# %%
+parts = [by_layer]
+for quantity, above in (("rid", True), ("mixig", False)):
+    rows = gaps[gaps["quantity"] == quantity]
+    parts.append(answered(rows, f"C073, {NAMES[quantity]}", above))
+for (quantity, values), above in zip(
+    noise_margins().items(), (True, False), strict=True
+):
+    table = values.rename("least").reset_index()
+    found = intervals(table, ["least"], groups, seed=seed)
+    # The entropy of an update is no gain: it is never negative.
+    if quantity == "mixig":
+        found = found[found["reading"] != OF_UPDATE]
+    half = "MixIG" if quantity == "mixig" else "RID"
+    parts.append(answered(found, f"C071, {half}", above))
+answers = pd.concat(parts, ignore_index=True)
+CONCLUSIONS = ["C073, RID", "C073, MixIG", "C071, RID", "C071, MixIG", "C016", "C017"]
+
+# %% [markdown]
+# First a table for each conclusion. A reading that cannot change the answer is left out.
+
+# %%
+QUESTIONS = {
+    "C073, RID": "FFN's RID above attention's?",
+    "C073, MixIG": "Attention's MixIG above the FFN's?",
+    "C071, RID": "RID of both noise baselines above both modules'?",
+    "C071, MixIG": "MixIG of both noise baselines below zero?",
+    "C016": "Layer 0 among the quarter of largest |MixIG| of attention?",
+    "C017": "The next largest between 30% and 50% of the depth?",
+}
+answers["word"] = answers["answer"].map({True: "yes", False: "no"}).fillna("open")
+for conclusion in CONCLUSIONS:
+    rows = answers[answers["conclusion"] == conclusion]
+    wide = rows.pivot(index="reading", columns="model", values="word")[names]
+    wide = wide.reindex([reading for reading in ORDER if reading in wide.index])
+    run.table(wide.reset_index(), f"{conclusion}: {QUESTIONS[conclusion]}")
+
+# %% [markdown]
+# And all of them together, models counted:
+
+
+# %%
+def over_models(rows):
+    return [None if word == "open" else word == "yes" for word in rows]
+
+
+counts = answers.groupby(["reading", "conclusion"])["word"].agg(over_models)
+wide = counts.map(tally).unstack().reindex(ORDER)[CONCLUSIONS].fillna("as the paper")
+wide.loc["layers 1 and later", ["C016", "C017"]] = "no layer 0"
+wide.loc[OF_UPDATE, ["C016", "C017", "C071, MixIG"]] = "no gain"
+run.table(wide.reset_index(), "Of all models, how many say yes, no, or leave it open")
+
+# %%
+together = counts.map(unanimous)
+TURNS = "models that say yes and no"
+word_of = {True: "yes in every model", False: "no in some", None: "open"}
+
+
+def summary(conclusion):
+    """How far one conclusion stands; a model turns if one reading says yes and one no."""
+    rows = answers[answers["conclusion"] == conclusion]
+    verdicts = together.xs(conclusion, level="conclusion").tolist()
+    turning = rows.groupby("model")["word"].agg(lambda w: {"yes", "no"} <= set(w))
+    return {
+        "conclusion": conclusion,
+        "readings": len(verdicts),
+        **{word: verdicts.count(key) for key, word in word_of.items()},
+        TURNS: int(turning.sum()),
+    }
+
+
+# %%
+summaries = pd.DataFrame(map(summary, CONCLUSIONS))
+run.table(
+    summaries, "Readings counted, and models that answer differently by reading"
+)
+depends = summaries[summaries[TURNS] > 0]["conclusion"]
+stands = summaries[summaries[TURNS] == 0]["conclusion"]
+glue("depends", "; ".join(depends) or "none", display=False)
+glue("stands", "; ".join(stands) or "none", display=False)
+
+# %% [markdown]
+# No model turns from yes to no with the reading: {glue:text}`stands`. At least one does:
+# {glue:text}`depends`. A conclusion of the second kind cannot be checked by others unless the paper
+# says which reading it used.
+#
+# Intervals here come from few questions, and readings share them. A change from yes to no is a
+# change of the quantity; a change to open may only be a wider interval.
+#
+# ## The verdicts
+
+
+# %%
+def over_readings(conclusion):
+    """Yes under every reading, no under every reading, or neither."""
+    verdicts = together.xs(conclusion, level="conclusion").tolist()
+    return verdicts[0] if len(set(verdicts)) == 1 else None
+
+
+STATED = {
+    "C073": (
+        "Attention has low RID and high MixIG, the FFN the reverse",
+        "RID 0.06 against 0.21, MixIG 0.61 against 0.02",
+    ),
+    "C071": (
+        "Both noise baselines: RID above the modules', MixIG negative",
+        "RID 0.61 and 0.44, MixIG -0.80 and -0.50",
+    ),
+    "C016": ("Layer 0 reconfigures strongly", "layer 0 named"),
+    "C017": ("Layers around this share of the depth do so too", "40%"),
+}
+
+# %%
+for claim_id, (statement, paper) in STATED.items():
+    halves = [c for c in CONCLUSIONS if c.startswith(claim_id)]
+    rows = summaries.set_index("conclusion").loc[halves, ["readings", word_of[True]]]
+    said = [f"{half}: all yes under {b} of {a}" for half, (a, b) in rows.iterrows()]
+    run.claim(
+        claim_id,
+        statement=f"{statement}, whatever the reading",
+        paper=paper,
+        measured=f"{'; '.join(said)} readings, {len(names)} models",
+        tolerance="all models, under every reading",
+        verdict=agreement(unanimous(map(over_readings, halves)), tier),
+    )
+run.claims_table()
+
+# %% tags=["remove-cell"]
+glue("verdict_c073", run.claims[0].verdict, display=False)
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} No change at all
+# :label: ex-no-change-at-all
+#
+# *Warm-up, 5 minutes.* Dividing TME by $\log S$ never changes the sign of FFN minus attention for
+# one question. Why may the mean over questions still change, and when can it not?
+# ```
+#
+# ```{solution} ex-no-change-at-all
+# :class: dropdown
+#
+# It divides all values of one question by the same positive number, so each sign stays. If
+# questions differ in their number of tokens, they are weighted anew, and a mean of unlike signs can
+# tip. With one number of tokens nothing but the scale changes.
+# ```
+#
+# ```{exercise} From the layer's input
+# :label: ex-from-the-layers-input
+#
+# *Medium, 15 minutes.* Show that under the reading *FFN from the layer's input* the difference of
+# MixIG, FFN minus attention, is the FFN's own MixIG under the paper's reading. What does that make
+# of the claim that attention's MixIG is the higher one?
+# ```
+#
+# ```{solution} ex-from-the-layers-input
+# :class: dropdown
+#
+# Gains add up: from $X_\mathrm{in}$ to $X_\mathrm{ffn}$ is attention's gain plus the FFN's. Take
+# attention's away, and the FFN's is left. So under that reading the claim says only that the FFN's
+# own gain is negative.
+# ```
+#
+# ```{exercise} Where the cut lies
+# :label: ex-where-the-cut-lies
+#
+# *Research, 40 minutes.* Vary the share of `ExplainedEnergy` from 0.5 to 0.9999. Where does FFN
+# minus attention in RID change its sign, if it does? Explain it by what a cut adds to both modules:
+# the part of $X$ itself that lies outside the kept directions.
+# ```
+#
+# ```{solution} ex-where-the-cut-lies
+# :class: dropdown
+#
+# With a cut, $X'$ is compared with a part of $X$ only, so even a zero update has an innovation:
+# what was cut. Both modules get it, and it is the larger the lower the share. What separates them
+# is then a small difference of two large numbers. Draw RID of a zero update beside the two curves.
+# ```
