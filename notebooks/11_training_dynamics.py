@@ -29,6 +29,7 @@
 
 # %%
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -77,8 +78,9 @@ saved = saved_steps(model)
 if tier == "smoke":
     questions, asked = 4, 8
     saved = {step: saved[step] for step in (min(saved), max(saved))}
-asked_samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
-measured_samples = asked_samples[:questions]
+measured_samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
+asked_samples = [replace(s, prompt=s.question) for s in measured_samples]
+measured_samples = measured_samples[:questions]
 
 # %% [markdown]
 # ## One training run
@@ -132,12 +134,11 @@ glue("n_asked", len(asked_samples), display=False)
 # ## Loss and competence
 #
 # Accuracy is that of {glue:text}`n_asked` held-out existence questions, asked at every saved step.
-# About half of such questions are answered *yes*, so one half is what a guess gives. A model that
-# does not yet speak gives replies that cannot be parsed; these count as wrong, and accuracy may
-# start below one half for that reason. It may also fall for the sake of words alone: in a middle
-# stage of the decoder's phase all questions are put plainly, and the wording of the benchmark,
-# which is asked here, is not met until later. The loss is the one that training recorded, smoothed
-# over five records.
+# They are put without the benchmark's instruction, because a middle stage of the decoder's phase
+# teaches plain questions only. About half of such questions are answered *yes*, so one half is what
+# a guess gives. A model that does not yet speak gives replies that cannot be parsed; these count as
+# wrong, and accuracy may start below one half for that reason. The loss is the one that training
+# recorded, smoothed over five records.
 
 # %%
 by_step = intervals(replies, ["accuracy"], ["step"], seed=seed).set_index("step")
@@ -214,28 +215,33 @@ LABELS = {q: plots.axis_label(q) for q in QUANTITIES} | {
     "novelty": "novelty (0 to 2)",
     "size": "size (ratio)",
 }
-fig, axes = plt.subplots(
-    4, 1, figsize=(plots.WIDTH, 8), layout="constrained", sharex=True
-)
-for ax, quantity in zip(axes, QUANTITIES, strict=True):
-    rows = levels[levels["quantity"] == quantity]
-    for module, look in plots.MODULES.items():
-        draw_band(ax, rows[rows["module"] == module], look)
-    ax.set_ylabel(LABELS[quantity])
-axes[-1].axhline(0, color="0.7", lw=1, zorder=0)
-step_axis(axes)
-handles, labels = axes[0].get_legend_handles_labels()
-fig.legend(handles, labels, ncols=2, loc="outside lower center", frameon=False)
+
+
+def draw_modules():
+    fig, axes = plt.subplots(
+        4, 1, figsize=(plots.WIDTH, 8), layout="constrained", sharex=True
+    )
+    for ax, quantity in zip(axes, QUANTITIES, strict=True):
+        rows = levels[levels["quantity"] == quantity]
+        for module, look in plots.MODULES.items():
+            draw_band(ax, rows[rows["module"] == module], look)
+        ax.set_ylabel(LABELS[quantity])
+    axes[-1].axhline(0, color="0.7", lw=1, zorder=0)
+    step_axis(axes)
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, ncols=2, loc="outside lower center", frameon=False)
+    return fig
+
+
+# %%
 ends = levels.set_index(["quantity", "module", "step"])["mean"]
 words = [
     f"{LABELS[q]}, {look['label']}: {ends[q, m].iloc[0]:.2g} to {ends[q, m].iloc[-1]:.2g}"
     for q in QUANTITIES
     for m, look in plots.MODULES.items()
 ]
-
-# %%
 run.figure(
-    fig,
+    draw_modules(),
     "modules",
     data=levels,
     alt=f"Four panels by decoder step, from first to last: {'; '.join(words)}.",
@@ -263,23 +269,25 @@ def draw_layers(ax, rows):
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 
-fig, grid = plt.subplots(
-    2, 2, figsize=(6.4, 5.2), layout="constrained", sharex=True, sharey="row"
-)
-for axes, quantity in zip(grid, ["rid", "mixig"], strict=True):
-    rows = by_layer[by_layer["quantity"] == quantity]
-    for ax, name in zip(axes, plots.MODULES, strict=True):
-        draw_layers(ax, rows[rows["module"] == name])
-    axes[0].set_ylabel(plots.axis_label(quantity))
-for ax, look in zip(grid[0], plots.MODULES.values(), strict=True):
-    ax.set_title(look["label"])
-for ax in grid[1]:
-    ax.set_xlabel("layer (index)")
+# %%
+def draw_by_layer():
+    fig, grid = plt.subplots(
+        2, 2, figsize=(6.4, 5.2), layout="constrained", sharex=True, sharey="row"
+    )
+    for axes, quantity in zip(grid, ["rid", "mixig"], strict=True):
+        rows = by_layer[by_layer["quantity"] == quantity]
+        for ax, (name, look) in zip(axes, plots.MODULES.items(), strict=True):
+            draw_layers(ax, rows[rows["module"] == name])
+            ax.set_title(look["label"] if quantity == "rid" else "")
+            ax.set_xlabel("layer (index)" if quantity == "mixig" else "")
+        axes[0].set_ylabel(plots.axis_label(quantity))
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, ncols=5, loc="outside lower center", frameon=False,
+               title="decoder step")  # fmt: skip
+    return fig
+
 
 # %%
-handles, labels = grid[0, 0].get_legend_handles_labels()
-fig.legend(handles, labels, ncols=5, loc="outside lower center", frameon=False,
-           title="decoder step")  # fmt: skip
 tops = by_layer.loc[by_layer.groupby(["quantity", "module", "step"])["mean"].idxmax()]
 moved = tops.groupby(["quantity", "module"])["layer"].agg(["first", "last"])
 words = [
@@ -287,7 +295,7 @@ words = [
     for (q, m), (a, b) in moved.iterrows()
 ]
 run.figure(
-    fig,
+    draw_by_layer(),
     "by_layer",
     data=by_layer,
     alt="Curves over layers, one a saved step. The layer of the highest value at the first and "
