@@ -29,8 +29,6 @@
 # You need {doc}`04_rid`, {doc}`05_token_mixing` and {doc}`06_layerwise_curves`.
 
 # %%
-from itertools import cycle
-
 import numpy as np
 import pandas as pd
 import torch
@@ -164,7 +162,7 @@ points = intervals(per_sample, BOTH, groups, seed=seed)
 glue("n_questions", len(samples), display=False)
 
 # %%
-MARKS = dict(zip(names, cycle("osD^vP*X<>hpd8H"), strict=False))
+MARKS = dict(zip(names, 3 * "osD^vP*X<>hpd8H", strict=False))
 
 
 def draw_plane(ax, shown):

@@ -47,14 +47,7 @@ from lost_in_attention.trace.cases import (
     first_cases,
     present_questions,
 )
-from lost_in_attention.zoo import (
-    chosen_models,
-    in_words,
-    intervals,
-    side_of,
-    tally,
-    unanimous,
-)
+from lost_in_attention.zoo import chosen_models, in_words, intervals, side_of, tally, unanimous
 
 # %% tags=["parameters"]
 tier = "book"
