@@ -451,7 +451,7 @@ glue("parting", "; ".join(sentences), display=False)
 # ```{exercise} A second run
 # :label: ex-a-second-run
 #
-# *Research, 2 hours.* Train the same recipe with another seed
+# *Research, 120 minutes.* Train the same recipe with another seed
 # (`python -m lost_in_attention train --help`). Its weights during training lie in the folder of the
 # run, under `checkpoints`; put them into `data/models/checkpoints` under the new model's name. What
 # is the same in both runs, and are two runs enough to say so?
