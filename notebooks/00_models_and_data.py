@@ -171,7 +171,10 @@ glue("zoo-size", shipped, display=False)
 # token; then the decoder learns to answer. A model's folder holds its card, its training curve and
 # all settings. Some families start from the weights of another, wherever names and shapes agree, as
 # published families often share a language model. Such models are alike in more than their task:
-# where a chapter counts models, they are not independent witnesses.
+# where a chapter counts models, they are not independent witnesses. A name that ends in `-seed1`
+# or another number stands for the same recipe with other random numbers. Such a model need not get
+# as far in the same number of steps; the table below shows how far each got. Only
+# {doc}`06_layerwise_curves` measures them.
 
 # %%
 accuracy = pd.concat(

@@ -312,7 +312,8 @@ if repeated:
         f"Trained with several seeds: {', '.join(counts)}. The table sets the spread of FFN minus "
         "attention over seeds (largest minus smallest) beside the width of one model's interval. "
         "Where the spread is the larger one, the interval of one model understates what another "
-        "training would give."
+        "training would give. Seeds also differ in how much they learned (their accuracies stand "
+        "with the models' cards), and the spread holds that too."
     )
 glue("seeds_said", SEEDS_SAID, display=False)
 

@@ -56,7 +56,7 @@ from lost_in_attention.zoo import (
 
 # %% tags=["parameters"]
 tier = "book"
-models = "zoo"
+models = "families"
 source = "digits"
 questions = 40
 noise_seeds = 2

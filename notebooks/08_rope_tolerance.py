@@ -51,7 +51,7 @@ from lost_in_attention.zoo import (
 
 # %% tags=["parameters"]
 tier = "book"
-models = "zoo"
+models = "families"
 source = "digits"
 questions = 60
 seed = 0

@@ -52,7 +52,7 @@ from lost_in_attention.zoo import (
 
 # %% tags=["parameters"]
 tier = "book"
-models = "zoo"
+models = "families"
 source = "digits"
 questions = 60
 size = 0.3

@@ -57,7 +57,7 @@ from lost_in_attention.zoo import (
 
 # %% tags=["parameters"]
 tier = "book"
-models = "zoo"
+models = "families"
 source = "digits"
 questions = 20
 noise_questions = 6

@@ -50,7 +50,7 @@ from lost_in_attention.zoo import chosen_models, intervals
 
 # %% tags=["parameters"]
 tier = "book"
-models = "zoo"
+models = "families"
 source = "digits"
 annotations = "embedded"
 threshold = 0.1

@@ -51,7 +51,7 @@ from lost_in_attention.zoo import chosen_models, in_words, intervals, side_of, t
 
 # %% tags=["parameters"]
 tier = "book"
-models = "zoo"
+models = "families"
 source = "digits"
 annotations = "embedded"
 cases_wanted = 100

@@ -306,7 +306,14 @@ def test_live_answers_stand_in_where_nothing_is_stored(tmp_path):
     live = made_up({"vanilla": [1, 0]})
     path = results_path("n", "default", tmp_path)
     kept = made_up({"vanilla": [1, 1]}).assign(model="n")
-    write_results(kept, path, options={"source": "digits"}, variants=[], started=datetime.now(UTC))
+    write_results(
+        kept,
+        path,
+        options={"source": "digits"},
+        weights="",
+        variants=[],
+        started=datetime.now(UTC),
+    )
     mixed = with_stored(live, ["m", "n", "absent"], folder=tmp_path)
     assert mixed.table["model"].unique().tolist() == ["n", "m"]
     assert mixed.made_by()["answers"].tolist() == ["stored", "computed now"]
@@ -348,7 +355,7 @@ def test_results_come_back_with_their_origin(answers, variants, tmp_path):
     assert path.name == "sap-owner--model.parquet"
     options = {"model": "owner/model", "source": "/home/someone/pope"}
     now = datetime.now(UTC)
-    write_results(answers, path, options=options, variants=variants, started=now)
+    write_results(answers, path, options=options, weights="abc", variants=variants, started=now)
     table, origins = read_results(["owner/model", "absent"], folder=tmp_path)
     pd.testing.assert_frame_equal(table, answers, check_dtype=False)
     assert list(origins) == ["owner/model"]
@@ -357,6 +364,7 @@ def test_results_come_back_with_their_origin(answers, variants, tmp_path):
         and "--source pope" in origins["owner/model"]["command"]
     )
     assert origins["owner/model"]["questions"] == 7
+    assert origins["owner/model"]["weights"] == "abc"
     assert read_results(["absent"], folder=tmp_path) == (None, {})
     with pytest.raises(ValueError, match="grid: expected one of .* got 'other'"):
         results_path("m", "other", tmp_path)

@@ -35,13 +35,15 @@ def measured():
 
 
 def test_the_zoo_is_what_the_repository_holds():
-    assert "small-qwen2.5-vl" in chosen_models("zoo")
+    held, families = chosen_models("zoo"), chosen_models("families")
+    assert "small-qwen2.5-vl" in families
+    assert families == sorted({recipe_of(name) for name in held})
     assert chosen_models(" small-qwen2.5-vl ,a/b") == ["small-qwen2.5-vl", "a/b"]
 
 
 @pytest.mark.parametrize("models", ["", "a/b,", "a/b, a/b"])
 def test_a_list_with_gaps_or_repeats_is_refused(models):
-    with pytest.raises(ValueError, match="models: expected 'zoo' or different names"):
+    with pytest.raises(ValueError, match="models: expected 'zoo', 'families' or different names"):
         chosen_models(models)
 
 

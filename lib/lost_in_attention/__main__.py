@@ -100,7 +100,7 @@ def sap(
         str, typer.Option(help="default, or ablations: head bands and layer ranges.")
     ] = "default",
     seed: Annotated[int, typer.Option(help="Of the questions drawn.")] = 0,
-    batch_size: int = 100,
+    batch_size: int = 50,
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs/sap"),
     output: Annotated[Path, typer.Option(help="Where results go.")] = Path("data/results"),
 ) -> None:

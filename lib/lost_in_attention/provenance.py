@@ -3,6 +3,7 @@
 Nothing here tells the machine or its user apart: no absolute path, no user or host name.
 """
 
+import hashlib
 import platform
 import shlex
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import lost_in_attention
 
@@ -61,6 +63,15 @@ def versions() -> dict[str, str]:
     libraries = {name: version(name) for name in ("torch", "transformers", "numpy")}
     own = {"lost_in_attention": lost_in_attention.__version__}
     return {"python": platform.python_version(), **libraries, **own}
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A hash of all weights with their names and types: another for any other weights."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return content.hexdigest()[:16]
 
 
 def device() -> str:

@@ -17,21 +17,26 @@ from lost_in_attention.models.load import resolve
 from lost_in_attention.paths import data_folder
 from lost_in_attention.stats import mean_intervals
 
-SHIPPED = "zoo"
+# Everything that the repository holds, and one model a recipe.
+SHIPPED, FAMILIES = "zoo", "families"
 _SAMPLE = ["sample", "image_source"]
 
 
 def chosen_models(models: str) -> list[str]:
-    """The names in a comma-separated list; "zoo" is every model that the repository holds.
+    """The names in a comma-separated list.
+
+    "zoo" is every model that the repository holds, "families" the first training seed of each.
 
     Raises ValueError on an empty or repeated name, and FileNotFoundError on an unknown one.
     """
-    if models == SHIPPED:
-        return sorted(path.parent.name for path in data_folder().glob("models/*/config.json"))
+    if models in (SHIPPED, FAMILIES):
+        held = sorted(path.parent.name for path in data_folder().glob("models/*/config.json"))
+        return [name for name in held if models == SHIPPED or name == recipe_of(name)]
     names = [name.strip() for name in models.split(",")]
     if not all(names) or len(set(names)) < len(names):
         raise ValueError(
-            f"models: expected {SHIPPED!r} or different names parted by commas, got {models!r}"
+            f"models: expected {SHIPPED!r}, {FAMILIES!r} or different names parted by commas, "
+            f"got {models!r}"
         )
     for name in names:
         resolve(name)

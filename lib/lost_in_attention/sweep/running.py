@@ -12,6 +12,7 @@ from lost_in_attention.batched import fingerprint, in_batches
 from lost_in_attention.benchmarks import BENCHMARKS, Sample
 from lost_in_attention.decoding import GREEDY, replies_to
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.provenance import weights_digest
 from lost_in_attention.sap import encoded_once, shared_attention_prior
 from lost_in_attention.sweep.variants import Variant
 
@@ -25,7 +26,7 @@ def answer_under(
     *,
     benchmark: str,
     variants: Sequence[Variant],
-    batch_size: int = 100,
+    batch_size: int = 50,
     output: Path | None = None,
     resume: bool = False,
 ) -> pd.DataFrame:
@@ -83,6 +84,7 @@ class _Task:
         """What decides the rows, for the run's file."""
         return {
             "model": self.vlm.name,
+            "weights": weights_digest(self.vlm.model),
             "benchmark": self.benchmark,
             "samples": len(self.samples),
             "first_sample": fingerprint(self.samples[0]),

@@ -35,18 +35,21 @@ def write_results(
     path: Path,
     *,
     options: dict[str, Scalar],
+    weights: str,
     variants: Sequence[Variant],
     started: datetime,
 ) -> None:
     """Write the answers to `path` and their origin beside it, with suffix .json.
 
-    `options` are those of the command that makes the same file again.
+    `options` are those of the command that makes the same file again, `weights` is the
+    `provenance.weights_digest` of the model.
     """
     settings = {name: without_folders(value) for name, value in options.items()}
     named = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in settings.items()]
     origin = {
         "command": " ".join(["python -m lost_in_attention sap", *named]),
         "options": settings,
+        "weights": weights,
         "tier": "book" if settings["source"] == "digits" else "paper",
         "questions": int(table.drop_duplicates(["benchmark", "sample"]).shape[0]),
         "rows": len(table),

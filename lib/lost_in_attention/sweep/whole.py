@@ -11,6 +11,7 @@ from accelerate import PartialState
 
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
 from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.provenance import weights_digest
 from lost_in_attention.sweep.running import answer_under
 from lost_in_attention.sweep.stored import GRIDS, results_path, write_results
 from lost_in_attention.sweep.variants import PRESETS, Variant, ablations, family_of, presets
@@ -35,7 +36,7 @@ class Sweep:
     noise_seeds: int = 3
     where: str = "default"
     seed: int = 0
-    batch_size: int = 100
+    batch_size: int = 50
 
     def __post_init__(self) -> None:
         _names("benchmarks", self.benchmarks, "all", BENCHMARKS)
@@ -82,7 +83,14 @@ class Sweep:
         if not state.is_main_process:
             return None
         table = pd.concat(tables, ignore_index=True)
-        write_results(table, path, options=vars(self), variants=variants, started=started)
+        write_results(
+            table,
+            path,
+            options=vars(self),
+            weights=weights_digest(vlm.model),
+            variants=variants,
+            started=started,
+        )
         return path
 
 

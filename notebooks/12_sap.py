@@ -56,7 +56,7 @@ from lost_in_attention.zoo import chosen_models
 
 # %% tags=["parameters"]
 tier = "book"
-models = "zoo"
+models = "families"
 source = "digits"
 live_benchmarks = "pope,vmcbench"
 questions = 100

@@ -50,7 +50,7 @@ from lost_in_attention.zoo import chosen_models
 
 # %% tags=["parameters"]
 tier = "book"
-models = "zoo"
+models = "families"
 source = "digits"
 questions = 50
 repeats = 3
