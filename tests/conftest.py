@@ -1,5 +1,6 @@
 """Fixtures that more than one test file needs."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -58,5 +59,8 @@ def replay(tmp_path_factory) -> Replay:
     # -c: outside the repository's settings, among them its limit on the time of one test.
     command = [sys.executable, "-m", "pytest", "-c", "/dev/null", "-p", "no:cacheprovider"]
     command += ["-q", "--nbval-lax", "--nbval-cell-timeout", "600", "--rootdir", str(folder)]
-    run = subprocess.run([*command, str(folder)], cwd=folder, capture_output=True, text=True)
+    # Two notebooks at a time, a thread each; all cells of one on one kernel.
+    command += ["-n", "2", "--dist", "loadscope", str(folder)]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, cwd=folder, env=one_thread, capture_output=True, text=True)
     return Replay(run.returncode, run.stdout + run.stderr, folder / "book" / "generated")

@@ -1,0 +1,57 @@
+"""The stored answers with replaced attention: whole, and of the weights that are shipped."""
+
+import pytest
+import torch
+from torch import nn
+
+from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.models import load
+from lost_in_attention.provenance import weights_digest
+from lost_in_attention.sweep import family_of, presets, read_results
+from lost_in_attention.zoo import chosen_models
+
+FAMILIES = chosen_models("families")
+CELL = ["benchmark", "preset", "variant", "noise_seed"]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def vlm(request):
+    return load(request.param)
+
+
+@pytest.mark.parametrize("grid", ["default", "ablations"])
+def test_answers_belong_to_the_shipped_weights(vlm, grid):
+    table, origins = read_results([vlm.name], grid)
+    assert origins[vlm.name]["weights"] == weights_digest(vlm.model)
+    assert origins[vlm.name]["rows"] == len(table)
+    assert set(table["benchmark"]) == set(BENCHMARKS)
+
+
+def test_every_cell_has_a_thousand_questions(vlm):
+    table, _ = read_results([vlm.name])
+    cells = table.groupby(CELL)["sample"].nunique()
+    variants = presets(family_of(vlm), depth=len(vlm.layers), noise_seeds=3)
+    assert len(cells) == len(BENCHMARKS) * len(variants)
+    assert cells.min() >= 1000
+    assert not table.duplicated([*CELL, "sample"]).any()
+
+
+def test_with_nothing_replaced_all_answers_are_vanilla(vlm):
+    table, _ = read_results([vlm.name])
+    replies = table.set_index(["benchmark", "sample"]).groupby("variant")["reply"]
+    vanilla, identity = replies.get_group("vanilla"), replies.get_group("blend0")
+    assert identity.equals(vanilla)
+
+
+def test_the_digest_tells_weights_names_and_types_apart():
+    def layer() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+
+    changed, renamed = layer(), layer()
+    with torch.no_grad():
+        changed["a"].weight[0, 0] += 1e-3
+    renamed["c"] = renamed.pop("b")
+    digests = {weights_digest(each) for each in (layer(), changed, renamed, layer().bfloat16())}
+    assert len(digests) == 4
+    assert weights_digest(layer()) in digests
