@@ -52,7 +52,7 @@ from lost_in_attention.zoo import chosen_models
 tier = "book"
 models = "families"
 source = "digits"
-questions = 50
+questions = 30
 repeats = 3
 seed = 0
 output = "book/generated"
