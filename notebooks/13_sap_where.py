@@ -115,22 +115,26 @@ LOOKS = {
     "complexity": ("s", plots.OKABE_ITO[2]),
     "noise": ("^", plots.OKABE_ITO[3]),
 }
-fig, axes = plots.panels(2, row_height=2.8)
-for ax, variant in zip(axes, ("paper", "released"), strict=True):
-    dots(ax, flat[flat["variant"] == variant], "missing",
-         series="prior", looks=LOOKS, across="model", order=names)  # fmt: skip
-    ax.set(
-        title=variant, ylabel="missing entropy (%)", yscale="log", ylim=(1e-8, 100)
-    )
-    ax.label_outer()
-fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, frameon=False,
-           loc="outside lower center")  # fmt: skip
+
+
+def draw_flatness():
+    fig, axes = plots.panels(2, row_height=2.8)
+    for ax, variant in zip(axes, ("paper", "released"), strict=True):
+        dots(ax, flat[flat["variant"] == variant], "missing",
+             series="prior", looks=LOOKS, across="model", order=names)  # fmt: skip
+        ax.set(title=variant, yscale="log", ylim=(1e-8, 100))
+        ax.label_outer()
+    fig.supylabel("missing entropy (%)", fontsize=11)
+    fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, frameon=False,
+               loc="outside lower center")  # fmt: skip
+    return fig
+
 
 # %%
 means = 100 * flat.groupby(["variant", "prior"])["missing"].mean()
 spans = [f"{v} {p} {share:.2g}" for (v, p), share in means.items() if p in LOOKS]
 run.figure(
-    fig,
+    draw_flatness(),
     "flatness",
     data=flat,
     alt=f"Missing entropy in percent of log n, mean over models: {'; '.join(spans)}.",
@@ -246,17 +250,22 @@ RANKED = {
 }
 every = cells[cells["asked"] == "all questions"]
 bands = every[every["preset"].isin(RANKED)]
-fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
-for ax, name in zip(axes, shown, strict=True):
-    dots(ax, bands[bands["model"] == name], "change",
-         series="preset", looks=RANKED, across="place", order=BANDS)  # fmt: skip
-    ax.axhline(0, color="0.6", lw=1, zorder=0)
-    ax.set_title(name, loc="left")
-    ax.label_outer()
-fig.supylabel("change (points)", fontsize=11)
-axes[-1].set_xlabel("band of heads (share)")
-fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
-           loc="outside lower center", handletextpad=0.2)  # fmt: skip
+
+
+def draw_bands():
+    fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
+    for ax, name in zip(axes, shown, strict=True):
+        dots(ax, bands[bands["model"] == name], "change",
+             series="preset", looks=RANKED, across="place", order=BANDS)  # fmt: skip
+        ax.axhline(0, color="0.6", lw=1, zorder=0)
+        ax.set_title(name, loc="left")
+        ax.label_outer()
+    fig.supylabel("change (points)", fontsize=11)
+    axes[-1].set_xlabel("band of heads (share)")
+    fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
+               loc="outside lower center", handletextpad=0.2)  # fmt: skip
+    return fig
+
 
 # %%
 means = 100 * bands.groupby(["preset", "place"])["change"].mean()
@@ -264,7 +273,7 @@ spans = [
     f"{preset} {where} {change:+.1f}" for (preset, where), change in means.items()
 ]
 run.figure(
-    fig,
+    draw_bands(),
     "bands",
     data=bands,
     alt=f"A panel a model. Mean change in points over models: {'; '.join(spans)}.",
@@ -280,23 +289,29 @@ ASKED = {
 ranges = cells[cells["preset"] == "layers"].dropna(
     subset=["change_low", "change_high"]
 )
-fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
-for ax, name in zip(axes, shown, strict=True):
-    own = ranges[ranges["model"] == name]
-    dots(ax, own, "change", series="asked", looks=ASKED, across="place",
-         order=own["place"].drop_duplicates().sort_values().tolist())  # fmt: skip
-    ax.axhline(0, color="0.6", lw=1, zorder=0)
-    ax.set_title(name, loc="left")
-fig.supylabel("change (points)", fontsize=11)
-axes[-1].set_xlabel("replaced layers (first-last)")
-fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
-           loc="outside lower center", handletextpad=0.2)  # fmt: skip
+
+
+def draw_ranges():
+    fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
+    for ax, name in zip(axes, shown, strict=True):
+        own = ranges[ranges["model"] == name]
+        dots(ax, own, "change", series="asked", looks=ASKED, across="place",
+             order=own["place"].drop_duplicates().sort_values().tolist())  # fmt: skip
+        ax.axhline(0, color="0.6", lw=1, zorder=0)
+        ax.set_title(name, loc="left")
+    fig.supylabel("change (points)", fontsize=11)
+    axes[-1].set_xlabel("replaced layers (first-last)")
+    fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
+               loc="outside lower center", handletextpad=0.2)  # fmt: skip
+    return fig
+
+
 worst = 100 * ranges.groupby(["model", "asked"])["change"].min()
 spans = [f"{name}, {which}: {change:+.1f}" for (name, which), change in worst.items()]
 
 # %%
 run.figure(
-    fig,
+    draw_ranges(),
     "layers",
     data=ranges,
     alt=f"A panel a model. Largest loss in points over ranges: {'; '.join(spans)}.",
