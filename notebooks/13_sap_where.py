@@ -306,10 +306,9 @@ def draw_ranges():
     return fig
 
 
+# %%
 worst = 100 * ranges.groupby(["model", "asked"])["change"].min()
 spans = [f"{name}, {which}: {change:+.1f}" for (name, which), change in worst.items()]
-
-# %%
 run.figure(
     draw_ranges(),
     "layers",
