@@ -187,7 +187,8 @@ live = answer_under(vlm, drawn, benchmark=live_benchmark, variants=variants)
 found = with_stored(live, names, "ablations")
 answers, shown = found.table, found.models
 run.table(
-    found.made_by(), f"Where the answers come from; of the stored ones, {found.equal}"
+    found.made_by().drop(columns="made by"),
+    f"Where the answers come from; of the stored ones, {found.equal}",
 )
 glue("where_origin", found.sentence, display=False)
 glue("where_equal", found.equal, display=False)
@@ -222,23 +223,24 @@ def in_points(row):
 
 
 # %%
-rows = cells[cells["preset"].str.startswith("heads")]
-rows = rows.assign(shown=rows.apply(in_points, axis=1))
+told = cells.assign(shown=cells.apply(in_points, axis=1))
+for (ranking, which), rows in told.groupby(["preset", "asked"], sort=False):
+    if not ranking.startswith("heads"):
+        continue
+    table = rows.pivot(index="model", columns="place", values="shown")
+    table = table.rename_axis(columns=None).reset_index()
+    rank = "the release's ranking" if "released" in ranking else "the paper's ranking"
+    run.table(table, f"Bands of heads, {rank}, {which}: changes in points")
+ranges = told[told["preset"] == "layers"]
+ranges = ranges.pivot(index=["model", "place"], columns="asked", values="shown")
 run.table(
-    rows.pivot(index=["model", "asked", "preset"], columns="place", values="shown")
-    .reset_index(),
-    "Bands of heads: changes in points with 95% intervals; * differs after Holm's correction",
-)  # fmt: skip
-rows = cells[(cells["preset"] == "layers")]
-rows = rows.assign(shown=rows.apply(in_points, axis=1))
-run.table(
-    rows.pivot(
-        index=["model", "place"], columns="asked", values="shown"
-    ).reset_index(),
-    "Ranges of layers: changes in points with 95% intervals",
+    ranges.rename_axis(columns=None).reset_index(),
+    "Ranges of layers: changes in points",
 )
 
 # %% [markdown]
+# With 95% intervals; an asterisk marks what differs after Holm's correction.
+#
 # {glue:text}`where_origin` Of the answers computed now: {glue:text}`where_equal`. The first model
 # has {glue:text}`where_heads` heads in each layer, so that a narrow band is few heads, or one.
 
@@ -339,7 +341,8 @@ by_band["place"] = [
 ]
 by_band = by_band.pivot(index="model", columns="place", values="accuracy")[BANDS]
 run.table(
-    by_band.reset_index(), "The paper's Tables 4, 5 (averages) and 8: accuracy (%)"
+    by_band.rename_axis(columns=None).reset_index(),
+    "The paper's Tables 4, 5 (averages) and 8: accuracy (%)",
 )
 low_band, middle_band, high_band = (by_band[band] for band in BANDS[:3])
 above_both = (middle_band > low_band) & (middle_band > high_band)
@@ -394,7 +397,8 @@ vanilla = by_type[by_type["variant"] == "vanilla"].set_index(["benchmark", "grou
 wide["vanilla"] = (100 * vanilla["accuracy"]).map("{:.1f}%".format)
 wide["n"] = vanilla["n"]
 run.table(
-    wide.reset_index(), "Changes in points by type of question, all models together"
+    wide.rename_axis(columns=None).reset_index(),
+    "Changes in points by type of question, all models together",
 )
 kinds = by_type[by_type["variant"] != "vanilla"]
 noticing = kinds[kinds["p_holm"] < 0.05].groupby("variant").size()

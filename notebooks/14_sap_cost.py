@@ -268,7 +268,8 @@ def answer_times(name):
 costs = pd.DataFrame([row for name in names for row in answer_times(name)])
 wide = costs.pivot(index=["preset", "variant"], columns="model", values="time")
 run.table(
-    wide.reset_index(), "Time to answer a batch, ratio to vanilla (measured now)"
+    wide.rename_axis(columns=None).reset_index(),
+    "Time to answer a batch, ratio to vanilla (measured now)",
 )
 
 # %% [markdown]
