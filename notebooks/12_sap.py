@@ -30,6 +30,8 @@
 # You need {doc}`07_modulewise`.
 
 # %%
+import re
+
 import pandas as pd
 import torch
 from myst_nb import glue
@@ -181,18 +183,22 @@ def by_benchmark(rows, values):
     """One row a place, one column a benchmark."""
     table = rows.pivot(index="where", columns="benchmark", values=values)
     table = table.reindex(index=rows["where"].unique(), columns=sets)
-    # A soft hyphen: wide headers may break there.
-    table.columns = [name.replace("bench", "\u00adbench") for name in table]
+    # Soft hyphens: wide headers may break there.
+    table.columns = [
+        re.sub("(bench|world|vista)", "\u00ad\\1", name) for name in table
+    ]
     return table
 
 
 # %%
 cells["where"] = cells["preset"] + ", " + cells["variant"]
 cells["shown"] = cells.apply(in_points, axis=1)
+ORDER = ["none", "paper", "released", "everywhere"]
 for name in shown:
     own = cells[cells["model"] == name]
     vanilla = own[own["variant"] == "vanilla"].set_index("benchmark")["accuracy"]
     changed = own[~own["variant"].isin(["vanilla", "blend0"])]
+    changed = changed.sort_values("preset", key=lambda p: p.map(ORDER.index))
     table = by_benchmark(changed.replace("none, blank", "blank image"), "shown")
     table.loc["vanilla (%)"] = (100 * vanilla[sets]).map("{:.1f}".format).tolist()
     table = table.loc[["vanilla (%)", *table.index[:-1]]]
