@@ -198,7 +198,9 @@ for name in shown:
     own = cells[cells["model"] == name]
     vanilla = own[own["variant"] == "vanilla"].set_index("benchmark")["accuracy"]
     changed = own[~own["variant"].isin(["vanilla", "blend0"])]
-    changed = changed.sort_values("preset", key=lambda p: p.map(ORDER.index))
+    changed = changed.sort_values(
+        "preset", key=lambda p: p.map(ORDER.index), kind="stable"
+    )
     table = by_benchmark(changed.replace("none, blank", "blank image"), "shown")
     table.loc["vanilla (%)"] = (100 * vanilla[sets]).map("{:.1f}".format).tolist()
     table = table.loc[["vanilla (%)", *table.index[:-1]]]
