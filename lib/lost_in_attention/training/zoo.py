@@ -25,7 +25,15 @@ ZOO = {
         TrainingConfig("small-qwen2.5-vl-seed1", "qwen2.5-vl", seed=1, **_QWEN),
         TrainingConfig("small-qwen2.5-vl-seed2", "qwen2.5-vl", seed=2, **_QWEN),
         TrainingConfig("small-llava", "llava", seed=0),
-        TrainingConfig("small-llava-next", "llava-next", seed=0, alignment_steps=300, **_TILED),
+        # With 300 steps of words it stayed 24 points over chance; the zoo asks for 25.
+        TrainingConfig(
+            "small-llava-next",
+            "llava-next",
+            seed=0,
+            alignment_steps=300,
+            words_steps=900,
+            **_TILED,
+        ),
         TrainingConfig(
             "small-llava-onevision", "llava-onevision", seed=0, alignment_steps=1000, **_TILED
         ),
