@@ -24,8 +24,9 @@ install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '
 book: $(HTML)
 	@echo "The book is built. Open file://$(abspath $(HTML))"
 
+# Two files of tests at a time, with a thread each: most tests gain little from a second thread.
 test: test-ready
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Everything that `make test` does before pytest.
 test-ready: .venv/test-installed

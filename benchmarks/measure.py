@@ -15,11 +15,6 @@ questions are random words.  On a GPU the memory beyond the model is measured to
     python benchmarks/measure.py --shape 1400x28x3584 --questions 1 --output measure-gpu.json
 """
 
-import json
-import os
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -29,56 +24,27 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
-from metrics import processor_name, straight_rid, straight_tme
-from rich.console import Console
-from transformers import (
-    BatchFeature,
-    CLIPVisionConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    Qwen2Config,
-)
+from common import SEED, random_decoder, random_words, show, store
+from metrics import straight_rid, straight_tme
+from transformers import Qwen2Config
 
 from lost_in_attention.benchmarks import Sample, load_benchmark
-from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.measure import batches, measure, prepared
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.provenance import device as device_name
 from lost_in_attention.stream import record
 
-SEED = 0
 # Qwen2.5-7B's proportions.
 HEAD, GROUP, EXPANSION = 128, 7, 18944 / 3584
 
 
-class RandomDecoder(VisionLanguageModel):
-    """A model of random weights whose every prompt is a number of random words."""
-
-    def prepare(self, images, prompts) -> BatchFeature:
-        generator = torch.Generator().manual_seed(SEED)
-        shape = (len(prompts), int(prompts[0]))
-        ids = torch.randint(10, 1000, shape, generator=generator)
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        return BatchFeature(inputs).to(self.device)
-
-
-def random_decoder(layers: int, features: int, device: str) -> RandomDecoder:
+def proportioned(layers: int, features: int) -> Qwen2Config:
     heads = features // HEAD
-    text = Qwen2Config(
+    return Qwen2Config(
         vocab_size=1000, hidden_size=features, num_hidden_layers=layers,
         intermediate_size=round(EXPANSION * features), num_attention_heads=heads,
         num_key_value_heads=max(1, heads // GROUP),
     )  # fmt: skip
-    tower = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=1,
-        image_size=16, patch_size=8,
-    )  # fmt: skip
-    config = LlavaConfig(vision_config=tower, text_config=text, image_token_id=5)
-    torch.manual_seed(SEED)
-    with torch.device(device):
-        model = LlavaForConditionalGeneration(config)
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    return RandomDecoder(model.to(dtype).eval(), None, f"random {layers}x{features}")
 
 
 def forward(vlm: VisionLanguageModel, samples: Sequence[Sample], batch_size: int) -> None:
@@ -156,8 +122,9 @@ def prepared_case(model: str, shape: str | None, questions: int) -> tuple:
         vlm = load(model, device=device)
         return vlm, list(load_benchmark("pope").draw(questions, seed=SEED))
     tokens, layers, features = map(int, shape.split("x"))
-    words = Sample("random", (), "", str(tokens), "", "", "random")
-    return random_decoder(layers, features, device), [words] * questions
+    return random_decoder(proportioned(layers, features), device), [
+        random_words(tokens)
+    ] * questions
 
 
 def main(
@@ -174,24 +141,10 @@ def main(
     """Measure `measure` beside the model alone and a straight reading of the definitions."""
     torch.set_num_threads(threads)
     rows = compare(*prepared_case(model, shape, questions), batch_size, repeats)
-    Console(width=160).print(
-        pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format)
-    )
-    report = {
-        "command": shlex.join(["python", "benchmarks/measure.py", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "seed": SEED,
-        "questions": questions,
-        "threads": threads,
-        "device": device_name(),
-        "processors": os.cpu_count(),
-        "processor": processor_name(),
-        "load_average": os.getloadavg(),
-        # The forward pass has no table to compare, and only a GPU says its memory.
-        "rows": [{k: v for k, v in row.items() if v == v} for row in rows],
-    }
-    with replaced_when_complete(output) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
+    show(rows)
+    # The forward pass has no table to compare, and only a GPU says its memory.
+    rows = [{k: v for k, v in row.items() if v == v} for row in rows]
+    store(output, device=device_name(), questions=questions, threads=threads, rows=rows)
 
 
 if __name__ == "__main__":

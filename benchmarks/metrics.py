@@ -14,12 +14,7 @@ tiny run has warmed the libraries up.
 """
 
 import json
-import os
-import platform
 import resource
-import shlex
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,18 +23,15 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
 import torch
 import typer
-from rich.console import Console
+from common import SEED, printed_apart, show, store
 from torch import Tensor
 from tqdm import tqdm
 
-from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.geometry import NUMERICAL_RANK, spectrum, update_geometry
 from lost_in_attention.mixing import token_mixing_entropy_from_gram
 
-SEED = 0
 # Tokens, features, and the exponent by which the scale of the features falls.  The steep one
 # has directions under the numerical cut-off, which the engine must take another way.
 CASES = [(90, 128, 0.5), (600, 1024, 0.5), (600, 1024, 2.0), (1400, 3584, 0.5)]
@@ -134,14 +126,7 @@ def run_here(method: str, states_file: str, threads: int) -> None:
 def run_apart(method: str, states_file: Path, threads: int) -> dict:
     """`run_here` in a fresh process."""
     call = f"import metrics; metrics.run_here({method!r}, {str(states_file)!r}, {threads})"
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    finished = subprocess.run(
-        [sys.executable, "-c", call],
-        cwd=Path(__file__).parent, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    if finished.returncode:
-        raise RuntimeError(f"{method} failed:\n{finished.stderr}")
-    return json.loads(finished.stdout)
+    return json.loads(printed_apart(call, OMP_NUM_THREADS=str(threads)))
 
 
 def compare(tokens: int, features: int, decay: float, repeats: int, threads: int) -> list[dict]:
@@ -192,29 +177,8 @@ def main(
     for tokens, features, decay in CASES:
         if tokens <= largest:
             rows += compare(tokens, features, decay, repeats, threads)
-    Console(width=160).print(
-        pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format)
-    )
-    report = {
-        "command": shlex.join(["python", "benchmarks/metrics.py", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "seed": SEED,
-        "threads": threads,
-        "processors": os.cpu_count(),
-        "processor": processor_name(),
-        "load_average": os.getloadavg(),
-        "rows": rows,
-    }
-    with replaced_when_complete(output) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
-
-
-def processor_name() -> str:
-    """The processor's name where Linux gives it, else its architecture."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    show(rows)
+    store(output, device="cpu", threads=threads, rows=rows)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,7 @@ on a GPU.
 """
 
 import json
-import os
-import platform
 import resource
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,20 +29,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated
 
-import pandas as pd
 import torch
 import typer
-from metrics import processor_name
-from rich.console import Console
+from common import SEED, printed_apart, show, store
 from torch import Tensor
 from tqdm import tqdm
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
-from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.provenance import device as device_name
 from lost_in_attention.sap.rows import Collapsed, TextKeys, merged_rows, visual_part
 
-SEED = 0
 # Qwen2.5-7B's attention.
 HEADS, KV_HEADS, FEATURES = 28, 4, 128
 SCALING = FEATURES**-0.5
@@ -169,15 +160,8 @@ def _peak_memory(device: str, *, reset: bool = False) -> int:
 
 def run_apart(method: str, phase: str, tokens: int, device: str, threads: int) -> dict:
     """`run_here` in a fresh process."""
-    arguments = (method, phase, tokens, device, threads)
-    process = subprocess.run(
-        [sys.executable, "-c", f"import sap; sap.run_here{arguments!r}"],
-        cwd=Path(__file__).parent, env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    if process.returncode:
-        raise RuntimeError(f"{method}, {phase}, {tokens} tokens failed:\n{process.stderr}")
-    return json.loads(process.stdout)
+    call = f"import sap; sap.run_here{(method, phase, tokens, device, threads)!r}"
+    return json.loads(printed_apart(call, OMP_NUM_THREADS=str(threads)))
 
 
 def compare(tokens: int, phase: str, device: str, repeats: int, threads: int) -> list[dict]:
@@ -217,24 +201,12 @@ def main(
     for phase in PHASES:
         for length in lengths:
             rows += compare(length, phase, device, repeats, threads)
-    Console(width=160).print(
-        pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format)
-    )
-    report = {
-        "command": shlex.join(["python", "benchmarks/sap.py", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "seed": SEED,
-        "layer": {"heads": HEADS, "key_value_heads": KV_HEADS, "features": FEATURES},
-        "visual_share": VISUAL_SHARE,
-        "threads": threads,
-        "device": device if device == "cpu" else device_name(),
-        "processors": os.cpu_count(),
-        "processor": processor_name(),
-        "load_average": os.getloadavg(),
-        "rows": rows,
-    }
-    with replaced_when_complete(output) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
+    show(rows)
+    store(
+        output, device=device if device == "cpu" else device_name(),
+        layer={"heads": HEADS, "key_value_heads": KV_HEADS, "features": FEATURES},
+        visual_share=VISUAL_SHARE, threads=threads, rows=rows,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

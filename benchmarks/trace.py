@@ -13,70 +13,26 @@ Two measurements:
     python benchmarks/trace.py --output benchmarks/results/trace.json
 """
 
-import json
-import os
-import platform
 import resource
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import torch
 import typer
-from metrics import processor_name
-from rich.console import Console
-from transformers import (
-    BatchFeature,
-    CLIPVisionConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    Qwen2Config,
-)
+from common import SEED, printed_apart, random_decoder, random_words, show, store
+from transformers import Qwen2Config
 
 from lost_in_attention.benchmarks import Sample, load_benchmark
-from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.measure import batches, prepared
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.stream import record
 from lost_in_attention.trace import interaction_edges, trace
 
-SEED = 0
 WIDTH = 512
 # Heads and layers of the decoders whose memory is compared.
 SHAPES = [(8, 4), (32, 4), (8, 16)]
-
-
-class RandomDecoder(VisionLanguageModel):
-    """A model of random weights whose every prompt is a number of random, visual tokens."""
-
-    def prepare(self, images, prompts) -> BatchFeature:
-        shape = (len(prompts), int(prompts[0]))
-        ids = torch.randint(10, 1000, shape, generator=torch.Generator().manual_seed(SEED))
-        return BatchFeature({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-
-    def visual_mask(self, inputs: BatchFeature) -> torch.Tensor:
-        return inputs["attention_mask"].bool()
-
-
-def random_decoder(heads: int, layers: int) -> RandomDecoder:
-    text = Qwen2Config(
-        vocab_size=1000, hidden_size=WIDTH, intermediate_size=2 * WIDTH,
-        num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
-    )  # fmt: skip
-    tower = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=1,
-        image_size=16, patch_size=8,
-    )  # fmt: skip
-    torch.manual_seed(SEED)
-    model = LlavaForConditionalGeneration(
-        LlavaConfig(vision_config=tower, text_config=text, image_token_id=5)
-    )
-    return RandomDecoder(model.eval(), None, f"random, {heads} heads, {layers} layers")
 
 
 def forward(vlm: VisionLanguageModel, samples: Sequence[Sample]) -> None:
@@ -134,10 +90,14 @@ def compare_time(model: str, questions: int, repeats: int) -> list[dict]:
 def memory_here(method: str, heads: int, layers: int, tokens: int) -> None:
     """One prompt in this process; prints by how many MB the high-water mark grew."""
     torch.set_num_threads(1)
-    vlm = random_decoder(heads, layers)
-    METHODS[method](vlm, [_words(64)])
+    text = Qwen2Config(
+        vocab_size=1000, hidden_size=WIDTH, intermediate_size=2 * WIDTH,
+        num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads,
+    )  # fmt: skip
+    vlm = random_decoder(text)
+    METHODS[method](vlm, [random_words(64)])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    METHODS[method](vlm, [_words(tokens)])
+    METHODS[method](vlm, [random_words(tokens)])
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 
@@ -150,22 +110,11 @@ def compare_memory(tokens: int) -> list[dict]:
     return rows
 
 
-def _words(tokens: int) -> Sample:
-    return Sample(f"random-{tokens}", (), "", str(tokens), "", "", "random")
-
-
 def _run_apart(method: str, heads: int, layers: int, tokens: int) -> str:
     """What `memory_here` prints in a fresh process."""
     call = f"import trace; trace.memory_here({method!r}, {heads}, {layers}, {tokens})"
     # glibc would keep what is freed, as it sees fit, and blur the high-water mark.
-    at_once = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-    finished = subprocess.run(
-        [sys.executable, "-c", call],
-        cwd=Path(__file__).parent, env=os.environ | at_once, capture_output=True, text=True,
-    )  # fmt: skip
-    if finished.returncode:
-        raise RuntimeError(f"{method} failed:\n{finished.stderr}")
-    return finished.stdout
+    return printed_apart(call, MALLOC_MMAP_THRESHOLD_="65536", MALLOC_TRIM_THRESHOLD_="65536")
 
 
 def main(
@@ -178,21 +127,15 @@ def main(
 ) -> None:
     """Measure `trace` beside the model alone and beside maps that are all kept."""
     torch.set_num_threads(threads)
-    report = {
-        "command": shlex.join(["python", "benchmarks/trace.py", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "seed": SEED, "model": model, "questions": questions, "threads": threads,
-        "tokens": tokens, "width": WIDTH, "processors": os.cpu_count(),
-        "processor": processor_name(), "load_average": os.getloadavg(),
-        # First: Linux starts a child's high-water mark at its parent's size.
-        "memory": compare_memory(tokens),
-        "time": compare_time(model, questions, repeats),
-    }  # fmt: skip
-    console = Console(width=160)
-    for rows in (report["time"], report["memory"]):
-        console.print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3g}".format))
-    with replaced_when_complete(output) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
+    # First: Linux starts a child's high-water mark at its parent's size.
+    memory = compare_memory(tokens)
+    spent = compare_time(model, questions, repeats)
+    show(spent)
+    show(memory)
+    store(
+        output, device="cpu", model=model, questions=questions, threads=threads, tokens=tokens,
+        width=WIDTH, memory=memory, time=spent,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""The built book, read as a reader would: offline, in a browser, on a phone."""
+"""The book: its notebooks give what they hold, and its pages read offline and on a phone."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -29,6 +30,36 @@ PROSE = """() => {
     return body.textContent;
 }"""
 UNRENDERED = re.compile(r"\$\$|\\[a-zA-Z]{2,}|:::|```|\{(?:prf:)?(?:ref|doc|term|cite\S*)\}")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One run of the stored notebooks under nbval, at their own tier, in a folder apart."""
+
+    exit_code: int
+    report: str
+    results: Path
+
+
+@pytest.fixture(scope="session")
+def replay(tmp_path_factory) -> Replay:
+    """Stored notebooks executed again; cells tagged `nbval-check-output` are compared.
+
+    nbval runs a notebook in the folder where it lies, so copies lie beside a link to data/: the
+    relative paths of the repository hold, and results land in the temporary folder.
+    """
+    folder = tmp_path_factory.mktemp("replay")
+    (folder / "data").symlink_to(ROOT / "data")
+    for notebook in NOTEBOOKS:
+        shutil.copy(notebook.with_suffix(".ipynb"), folder)
+    # -c: outside the repository's settings, among them its limit on the time of one test.
+    command = [sys.executable, "-m", "pytest", "-c", "/dev/null", "-p", "no:cacheprovider"]
+    command += ["-q", "--nbval-lax", "--nbval-cell-timeout", "600", "--rootdir", str(folder)]
+    # Two notebooks at a time, a thread each; all cells of one on one kernel.
+    command += ["-n", "2", "--dist", "loadscope", str(folder)]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, cwd=folder, env=one_thread, capture_output=True, text=True)
+    return Replay(run.returncode, run.stdout + run.stderr, folder / "book" / "generated")
 
 
 @dataclass(frozen=True)
@@ -93,6 +124,10 @@ def phone(browser: Browser):
 def foreign(requests: list[str], address: str) -> list[str]:
     """Requests that left the server of the book."""
     return [url for url in requests if not url.startswith((address, "data:", "blob:"))]
+
+
+def test_stored_outputs_come_out_again(replay):
+    assert replay.exit_code == 0, replay.report
 
 
 def test_the_book_builds_without_a_warning(build):
