@@ -169,12 +169,12 @@ glue("zoo-size", shipped, display=False)
 # The book ships {glue:text}`zoo-size`; `python -m lost_in_attention train --name ...` trains any
 # family. Training begins with the vision tower, which learns to name what lies under each visual
 # token; then the decoder learns to answer. A model's folder holds its card, its training curve and
-# all settings. Some families start from the weights of another, wherever names and shapes agree, as
-# published families often share a language model. Such models are alike in more than their task:
-# where a chapter counts models, they are not independent witnesses. A name that ends in `-seed1`
-# or another number stands for the same recipe with other random numbers. Such a model need not get
-# as far in the same number of steps; the table below shows how far each got. Only
-# {doc}`06_layerwise_curves` measures them.
+# all settings; families differ in their numbers of steps. Some families start from the weights of
+# another, wherever names and shapes agree, as published families often share a language model.
+# Such models are alike in more than their task: where a chapter counts models, they are not
+# independent witnesses. A name that ends in `-seed1` or another number stands for the same recipe
+# with other random numbers. Such a model need not get as far in the same number of steps; the table
+# below shows how far each got. Only {doc}`06_layerwise_curves` measures them.
 
 # %%
 accuracy = pd.concat(
@@ -234,15 +234,15 @@ summary = pd.DataFrame(
         "mean over blank images": (table - without).mean(),
     }
 ).T
-table.insert(0, "chance", guess)
 
 # %%
 run.table(
     pd.concat([table, summary])
+    .rename(columns=lambda name: name.removeprefix("small-"))
+    .round(3)
     .rename_axis(index="set", columns=None)
-    .reset_index()
-    .fillna(""),
-    "Accuracy on the seven sets",
+    .reset_index(),
+    "Accuracy of the small models on the seven sets",
 )
 above = {
     name: [row.benchmark for row in part.itertuples() if row.low > row.chance]
