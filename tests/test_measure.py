@@ -3,16 +3,18 @@ controls in the place of updates, and runs that go on after a crash."""
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from conftest import in_two_processes
 from lost_in_attention import measure as measure_module
 from lost_in_attention import updates
 from lost_in_attention.averaging import compare, output_against_values
-from lost_in_attention.baselines import noise_update, without_rope
+from lost_in_attention.baselines import noise_qkv, noise_update, without_rope
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.controls import Noise, Resized, Rotated, resized
 from lost_in_attention.geometry import ExplainedEnergy, NonFiniteError, rid
@@ -223,7 +225,21 @@ def test_another_run_is_refused_before_the_model_runs(vlm, samples, counted, tmp
             run(vlm, **{"samples": samples, "output": path, "resume": True} | changes)
     with noise_update(vlm, seed=0) as noisy, pytest.raises(ValueError, match="noise update"):
         run(noisy, samples, output=path, resume=True)
+    with noise_qkv(vlm, seed=0) as noisy, pytest.raises(ValueError, match="weights"):
+        run(replace(noisy, name=vlm.name), samples, output=path, resume=True)
     assert not counted
+
+
+def shared_run(folder: Path) -> pd.DataFrame:
+    questions = list(load_benchmark("pope").draw(3, seed=4))
+    return run(load("small-qwen2.5-vl"), questions, output=folder / "run.jsonl")
+
+
+def test_two_processes_give_the_table_of_one(vlm, samples, tmp_path):
+    table = run(vlm, samples)
+    for shared in in_two_processes(shared_run, tmp_path):
+        pd.testing.assert_frame_equal(shared, table, rtol=1e-4)
+    assert len((tmp_path / "run.jsonl").read_text().splitlines()) == len(table)
 
 
 def test_the_tolerance_is_rid_with_and_without_rotary_embedding(vlm, samples):

@@ -1,11 +1,10 @@
-"""A list of samples answered batch by batch: shared among processes, kept on disk, resumable.
+"""A list of samples worked through batch by batch: shared among processes, on disk, resumable.
 
 One process or several (torchrun, accelerate) give the same rows: batches are cut from the list
 of samples before they are shared out.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,13 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
 from lost_in_attention.benchmarks import Sample
+from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.provenance import weights_digest
 from lost_in_attention.runfile import RunFile
 
 
 def in_batches(
-    answer: Callable[[int], list[dict]],
+    work: Callable[[int, list[Sample]], list[dict]],
     samples: Sequence[Sample],
     *,
     batch_size: int,
@@ -33,18 +34,16 @@ def in_batches(
 ) -> list[dict]:
     """The rows of all samples, `rows_each` a sample, in the samples' order.
 
-    `answer(start)` gives the rows of the batch that starts at sample `start`, none past the end;
-    each row names its `sample`.  With `output` rows go to that file as they come (see `runfile`);
-    `resume` goes on with a run that lies there, and starts one where none does.  `settings` are
-    asked for only then.
+    `work(number, batch)` gives the rows of one batch.  With `output` rows go to that file as they
+    come (see `runfile`); `resume` goes on with a run that lies there, and starts one where none
+    does.  `settings`, which say what decides the rows, are asked for only then.
 
-    Raises, before anything is answered:
-        ValueError: a batch size below 1, `resume` without `output`, or a run of other settings
-            or samples in `output`.
+    Raises, before any work is done:
+        ValueError: no samples, a batch size below 1, `resume` without `output`, or a run of other
+            settings or samples in `output`.
         FileExistsError: a run lies in `output` and `resume` is False.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+    check_batches(samples, batch_size)
     if resume and output is None:
         raise ValueError("resume: expected an output to go on with, got none")
     state = PartialState(cpu=device.type == "cpu")
@@ -52,7 +51,7 @@ def in_batches(
     if output is not None:
         total = len(samples) * rows_each
         run = RunFile(Path(output), settings(), batch_size * rows_each, total)
-        rows = _done(state, run, samples, rows_each, resume)
+        rows = _done(state, run, resume)
     done = len(rows) // rows_each
     with tqdm(
         total=len(samples),
@@ -62,7 +61,9 @@ def in_batches(
         disable=not state.is_main_process,
     ) as bar:
         for start in range(done, len(samples), batch_size * state.num_processes):
-            new = gather_object(answer(start + batch_size * state.process_index))
+            own = start + batch_size * state.process_index
+            batch = list(samples[own : own + batch_size])
+            new = gather_object(work(own // batch_size, batch) if batch else [])
             if run and state.is_main_process:
                 run.append(new)
             rows += new
@@ -70,17 +71,38 @@ def in_batches(
     return rows
 
 
-def fingerprint(sample: Sample) -> str:
-    """A hash of the question and of its images' pixels."""
-    content = hashlib.sha256(json.dumps([sample.id, sample.prompt, sample.answer]).encode())
-    for image in sample.images:
-        content.update(image.tobytes())
+def check_batches(samples: Sequence[Sample], batch_size: int) -> None:
+    """Raise ValueError unless there are samples and a positive batch size."""
+    if not samples:
+        raise ValueError("samples: expected at least one, got none")
+    if batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+
+
+def settings_of(
+    vlm: VisionLanguageModel, samples: Sequence[Sample], batch_size: int
+) -> dict[str, Any]:
+    """What decides the rows of any run: the model with its weights, the questions, the batches."""
+    return {
+        "model": vlm.name,
+        "weights": weights_digest(vlm.model),
+        "samples": len(samples),
+        "questions": _digest(samples),
+        "batch_size": batch_size,
+    }
+
+
+def _digest(samples: Sequence[Sample]) -> str:
+    """A hash of all questions, answers and pixels, in order."""
+    content = hashlib.sha256()
+    for sample in samples:
+        content.update(repr((sample.id, sample.prompt, sample.answer)).encode())
+        for image in sample.images:
+            content.update(image.tobytes())
     return content.hexdigest()[:16]
 
 
-def _done(
-    state: PartialState, run: RunFile, samples: Sequence[Sample], rows_each: int, resume: bool
-) -> list[dict]:
+def _done(state: PartialState, run: RunFile, resume: bool) -> list[dict]:
     """The rows that are there already.
 
     Only the main process touches the file; the others hear from it, also that it refuses.
@@ -89,20 +111,9 @@ def _done(
     if state.is_main_process:
         try:
             heard = [run.begin(resume=resume)]
-            _check_same_samples(heard[0], samples, rows_each)
         except (ValueError, OSError) as refusal:
             heard = [refusal]
     [rows] = broadcast_object_list(heard)
     if isinstance(rows, Exception):
         raise rows
     return rows
-
-
-def _check_same_samples(rows: Sequence[dict], samples: Sequence[Sample], rows_each: int) -> None:
-    for number in range(0, len(rows), rows_each):
-        sample = samples[number // rows_each]
-        if rows[number]["sample"] != sample.id:
-            raise ValueError(
-                f"output: expected sample {sample.id!r} in row {number}, "
-                f"got {rows[number]['sample']!r}"
-            )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lost_in_attention.batched import fingerprint, in_batches
+from lost_in_attention.batched import in_batches, settings_of
 from lost_in_attention.benchmarks import BENCHMARKS, Sample
 from lost_in_attention.decoding import GREEDY, Decoding, batch_seed, replies
 from lost_in_attention.models import VisionLanguageModel
@@ -71,23 +71,17 @@ class _Task:
         if self.benchmark not in BENCHMARKS:
             known = sorted(BENCHMARKS)
             raise ValueError(f"benchmark: expected one of {known}, got {self.benchmark!r}")
-        if not self.samples:
-            raise ValueError("samples: expected at least one, got none")
         if self.seed < 0:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
 
     def settings(self) -> dict:
         """What decides the rows, for the run's file."""
-        return {
-            "model": self.vlm.name,
+        own = {
             "benchmark": self.benchmark,
-            "samples": len(self.samples),
-            # Blanked images leave the ids as they are.
-            "first_sample": fingerprint(self.samples[0]),
             "decoding": asdict(self.decoding),
             "seed": self.seed,
-            "batch_size": self.batch_size,
         }
+        return settings_of(self.vlm, self.samples, self.batch_size) | own
 
     @cached_property
     def origin(self) -> dict:
@@ -98,12 +92,9 @@ class _Task:
             "versions": json.dumps(versions()),
         }
 
-    def answer(self, start: int) -> list[dict]:
-        """The rows of the batch that starts at sample `start`; none past the end."""
-        batch = list(self.samples[start : start + self.batch_size])
-        if not batch:
-            return []
-        seed = batch_seed(self.seed, start // self.batch_size)
+    def answer(self, number: int, batch: list[Sample]) -> list[dict]:
+        """The rows of batch `number`."""
+        seed = batch_seed(self.seed, number)
         texts = replies(self.vlm, batch, self.decoding, seed=seed)
         pairs = zip(batch, texts, strict=True)
         return [_row(self.vlm.name, self.benchmark, *pair) | self.origin for pair in pairs]

@@ -4,7 +4,6 @@ The states stream out of the forward pass one after another; each is decomposed 
 and forgotten after the next (`updates`).
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import BatchFeature
 
+from lost_in_attention.batched import check_batches, in_batches, settings_of
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.controls import Control
 from lost_in_attention.geometry import NUMERICAL_RANK, RankRule
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.runfile import RunFile
 from lost_in_attention.stream import State, record
 from lost_in_attention.updates import OWN, Tracker
 
@@ -52,29 +51,25 @@ def measure(
         FileExistsError: a run lies in `output` and `resume` is False.
     and NonFiniteError naming sample, layer and module where a state holds NaN or an infinity.
     """
-    if resume and output is None:
-        raise ValueError("resume: expected an output to go on with, got none")
     task = _Task(vlm, samples, batch_size, tokens, rank_rule, controls or {})
-    run, rows = None, []
-    if output is not None:
-        each = task.rows_per_sample
-        run = RunFile(Path(output), task.settings(), batch_size * each, len(samples) * each)
-        rows = run.begin(resume=resume)
-    done = len(rows) // task.rows_per_sample
-    for batch in batches(samples, batch_size, f"measure {vlm.name}", done=done):
-        new = task.measure(batch)
-        if run:
-            run.append(new)
-        rows += new
+    rows = in_batches(
+        task.measure,
+        samples,
+        batch_size=batch_size,
+        settings=task.settings,
+        device=vlm.device,
+        label=f"measure {vlm.name}",
+        rows_each=task.rows_per_sample,
+        output=output,
+        resume=resume,
+    )
     return pd.DataFrame(rows)
 
 
-def batches(
-    samples: Sequence[Sample], size: int, doing: str, *, done: int = 0
-) -> Iterator[list[Sample]]:
-    """Batches of the samples from number `done` on, with a progress bar."""
-    with tqdm(total=len(samples), initial=done, desc=doing, unit="sample") as bar:
-        for start in range(done, len(samples), size):
+def batches(samples: Sequence[Sample], size: int, doing: str) -> Iterator[list[Sample]]:
+    """The samples in batches, with a progress bar."""
+    with tqdm(total=len(samples), desc=doing, unit="sample") as bar:
+        for start in range(0, len(samples), size):
             batch = list(samples[start : start + size])
             yield batch
             bar.update(len(batch))
@@ -96,10 +91,7 @@ def check_request(samples: Sequence[Sample], batch_size: int, tokens: str) -> No
     """Raise ValueError unless there are samples, a positive batch size and known tokens."""
     if tokens not in TOKENS:
         raise ValueError(f"tokens: expected one of {TOKENS}, got {tokens!r}")
-    if not samples:
-        raise ValueError("samples: expected at least one, got none")
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+    check_batches(samples, batch_size)
 
 
 @dataclass(frozen=True)
@@ -124,18 +116,14 @@ class _Task:
 
     def settings(self) -> dict:
         """What decides the rows, for the run's file."""
-        return {
-            "model": self.vlm.name,
-            "dtype": str(self.vlm.model.dtype),
-            "samples": len(self.samples),
-            "questions": _digest(self.samples),
-            "batch_size": self.batch_size,
+        own = {
             "tokens": self.tokens,
             "rank_rule": repr(self.rank_rule),
             "controls": {name: repr(control) for name, control in self.controls.items()},
         }
+        return settings_of(self.vlm, self.samples, self.batch_size) | own
 
-    def measure(self, batch: Sequence[Sample]) -> list[dict]:
+    def measure(self, _number: int, batch: list[Sample]) -> list[dict]:
         """The rows of a batch, sample by sample."""
         inputs, chosen = prepared(self.vlm, batch, self.tokens)
         trackers = [
@@ -149,13 +137,3 @@ class _Task:
 
         record(self.vlm, inputs, visit)
         return [row for tracker in trackers for row in tracker.rows]
-
-
-def _digest(samples: Sequence[Sample]) -> str:
-    """A hash of all questions and pixels, in order."""
-    content = hashlib.sha256()
-    for sample in samples:
-        content.update(repr((sample.id, sample.prompt)).encode())
-        for image in sample.images:
-            content.update(image.tobytes())
-    return content.hexdigest()[:16]

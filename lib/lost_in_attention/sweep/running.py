@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lost_in_attention.batched import fingerprint, in_batches
+from lost_in_attention.batched import in_batches, settings_of
 from lost_in_attention.benchmarks import BENCHMARKS, Sample
 from lost_in_attention.decoding import GREEDY, replies_to
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.provenance import weights_digest
 from lost_in_attention.sap import encoded_once, shared_attention_prior
 from lost_in_attention.sweep.variants import Variant
 
@@ -72,8 +71,6 @@ class _Task:
         if self.benchmark not in BENCHMARKS:
             known = sorted(BENCHMARKS)
             raise ValueError(f"benchmark: expected one of {known}, got {self.benchmark!r}")
-        if not self.samples:
-            raise ValueError("samples: expected at least one, got none")
         if not self.variants or len(set(self.variants)) < len(self.variants):
             raise ValueError(
                 "variants: expected at least one, each once, "
@@ -82,22 +79,15 @@ class _Task:
 
     def settings(self) -> dict:
         """What decides the rows, for the run's file."""
-        return {
-            "model": self.vlm.name,
-            "weights": weights_digest(self.vlm.model),
+        own = {
             "benchmark": self.benchmark,
-            "samples": len(self.samples),
-            "first_sample": fingerprint(self.samples[0]),
             "variants": [f"{v.name}, {v.preset}: {v.label}" for v in self.variants],
             "decoding": asdict(GREEDY),
-            "batch_size": self.batch_size,
         }
+        return settings_of(self.vlm, self.samples, self.batch_size) | own
 
-    def answer(self, start: int) -> list[dict]:
-        """The rows of the batch that starts at sample `start`; none past the end."""
-        batch = list(self.samples[start : start + self.batch_size])
-        if not batch:
-            return []
+    def answer(self, _number: int, batch: list[Sample]) -> list[dict]:
+        """The rows of a batch, variant by variant for each question."""
         questions, replies = _Batch(self.vlm, batch), {}
         with encoded_once(self.vlm):
             # Only the latest images stay encoded, so blank ones come last.
