@@ -7,11 +7,12 @@ from torch import nn
 from lost_in_attention.benchmarks import BENCHMARKS
 from lost_in_attention.models import load
 from lost_in_attention.provenance import weights_digest
-from lost_in_attention.sweep import family_of, presets, read_results
+from lost_in_attention.sweep import ablations, family_of, presets, read_results
 from lost_in_attention.zoo import chosen_models
 
 FAMILIES = chosen_models("families")
-CELL = ["benchmark", "preset", "variant", "noise_seed"]
+PLACE = ["first_layer", "last_layer", "low_head", "high_head"]
+CELL = ["benchmark", "preset", "variant", "noise_seed", *PLACE]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -27,10 +28,15 @@ def test_answers_belong_to_the_shipped_weights(vlm, grid):
     assert set(table["benchmark"]) == set(BENCHMARKS)
 
 
-def test_every_cell_has_a_thousand_questions(vlm):
-    table, _ = read_results([vlm.name])
-    cells = table.groupby(CELL)["sample"].nunique()
-    variants = presets(family_of(vlm), depth=len(vlm.layers), noise_seeds=3)
+@pytest.mark.parametrize("grid", ["default", "ablations"])
+def test_every_cell_has_a_thousand_questions(vlm, grid):
+    table, _ = read_results([vlm.name], grid)
+    family, depth = family_of(vlm), len(vlm.layers)
+    if grid == "default":
+        variants = presets(family, depth=depth, noise_seeds=3)
+    else:
+        variants = ablations(family, depth=depth)
+    cells = table.groupby(CELL, dropna=False)["sample"].nunique()
     assert len(cells) == len(BENCHMARKS) * len(variants)
     assert cells.min() >= 1000
     assert not table.duplicated([*CELL, "sample"]).any()
