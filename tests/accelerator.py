@@ -20,8 +20,12 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = torch.device("cuda")
 MOVES = (torch.Tensor.to, torch.Tensor.cpu)
-# `Module.to` asks the second of a parameter and its copy.
-CROSSING = (torch.Tensor.copy_, torch._has_compatible_shallow_copy_type)
+# The last two serve modules, in `load_state_dict` and in `to`.
+CROSSING = (
+    torch.Tensor.copy_,
+    torch.Tensor.module_load,
+    torch._has_compatible_shallow_copy_type,
+)
 
 
 class AcceleratorTensor(torch.Tensor):
@@ -36,6 +40,8 @@ class AcceleratorTensor(torch.Tensor):
             return _moved(func, args, kwargs)
         if func in (torch.Tensor.numpy, torch.Tensor.__array__):
             raise TypeError("NumPy cannot read the memory of an accelerator")
+        if func == torch.Tensor.grad.__get__:
+            return _sent(super().__torch_function__(func, types, args))
         _refuse_mixture(func, args, kwargs)
         wanted = kwargs.get("device")
         result = super().__torch_function__(func, types, args, _without_device(kwargs))

@@ -16,6 +16,7 @@ from lost_in_attention.models import load
 from lost_in_attention.sweep import answer_under, family_of, presets, prior_entropies
 from lost_in_attention.tolerance import rope_tolerance
 from lost_in_attention.trace import trace
+from lost_in_attention.training import TrainingConfig, train
 from lost_in_attention.vision import patch_boxes
 
 
@@ -102,3 +103,16 @@ def test_tracing(vlm, samples, weights):
     assert len(there) == pytest.approx(len(here), rel=0.01)
     inputs = vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
     patch_boxes(vlm, inputs, [sample.image for sample in samples])
+
+
+def test_training_and_going_on_with_it(tmp_path):
+    config = TrainingConfig(
+        name="short", alignment_steps=1, alignment_batch=2, looking_steps=1, plain_steps=1,
+        decoder_steps=2, decoder_batch=2, decoder_scenes=4, words_steps=1, joint_steps=1,
+        joint_batch=2,
+    )  # fmt: skip
+    trained = train(config, runs=tmp_path, device=str(DEVICE))
+    again = train(config, runs=tmp_path, device=str(DEVICE))
+    assert trained.device == again.device == DEVICE
+    weights = zip(trained.model.parameters(), again.model.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in weights)
