@@ -1,7 +1,7 @@
 """RID, its factors and MixIG of every module in every layer, as a tidy table.
 
 The states stream out of the forward pass one after another; each is decomposed when it comes
-and forgotten after the next (`updates`).
+and forgotten after the next (`updates`).  One process or several give the same table (`batched`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
