@@ -222,7 +222,8 @@ cells = pd.concat(
 def in_points(row):
     star = "*" if row["p_holm"] < 0.05 else ""
     change = 100 * row[["change", "change_low", "change_high"]].astype(float)
-    return "{:+.1f} [{:+.1f}, {:+.1f}]{}".format(*change, star)
+    # No line shall end within an interval.
+    return "{:+.1f} [{:+.1f},\N{NO-BREAK SPACE}{:+.1f}]{}".format(*change, star)
 
 
 # %%
@@ -369,7 +370,6 @@ run.table(
 
 # %%
 layered = answers[answers["preset"] == "layers"]
-spans = layered.groupby("model")[["first_layer", "last_layer"]].agg(["min", "max"])
 # The narrowest range that begins first, and the narrowest that ends last.
 ends = {}
 for name, own in layered.groupby("model"):
