@@ -222,8 +222,7 @@ cells = pd.concat(
 def in_points(row):
     star = "*" if row["p_holm"] < 0.05 else ""
     change = 100 * row[["change", "change_low", "change_high"]].astype(float)
-    # No line shall end within an interval.
-    return "{:+.1f} [{:+.1f},\N{NO-BREAK SPACE}{:+.1f}]{}".format(*change, star)
+    return "{:+.1f} [{:+.1f}, {:+.1f}]{}".format(*change, star)
 
 
 # %%
