@@ -29,13 +29,14 @@ def shared_attention_prior(
 ) -> Iterator[VisionLanguageModel]:
     """Within the block the model runs under `plan`; yields it under a name that says so.
 
-    Prompts must have images, encoded within the block; greedy, sampled and beam generation, with
-    or without cache, in batches padded on the left.  Heads are ranked at the prompt's end and
-    stay chosen.  With `blend` 0 everything is done but the replacement.
+    Images are encoded within the block; greedy, sampled and beam generation, with or without
+    cache, in batches padded on the left.  A prompt without images is answered as ever: bit by bit
+    in a batch of its kind, to rounding beside prompts with images.  With `blend` 0 everything is
+    done but the replacement.
 
     Raises:
         ValueError: at once if the model has no such layers or heads, a sliding window, or does
-            not run on SDPA; before the decoder runs if a prompt has no image.
+            not run on SDPA; before the decoder runs if a prompt's images were not encoded within.
     """
     _check_fits(vlm, plan)
     session, inner = Session(vlm, plan), vlm.model.model

@@ -20,9 +20,12 @@ class SharedAttentionPrior:
     `layers`: the first and the last layer, counted from 0, both included.
     `heads`: a band of percentiles of each layer's heads, ordered from those that look most at
         text to those that look least at it, judged by the prompt's last query.
+    `reranks`: whether every later token judges the heads anew for its own row (the paper's
+        "current decoding step", and the release); otherwise the prompt's heads stay chosen.
     `ranking`: how much a head looks at text: its mean "weights" on non-visual tokens (the paper),
         the mean "scores" before the softmax, or "two_sided_scores", the average of the means
-        before and behind the images (the release).
+        before and behind the images (the release).  For a later token the paper counts the
+        prompt's text alone, the release that and the tokens generated since.
     `queries`: "all" rows, or only the "last" of the prompt and every one after it.
     `blend`: the share b in score = (1 - b) own + b prior.
     `value_scale`: "none", or "matched" to half the mean score (the release for LLaVA); the latter
@@ -37,6 +40,7 @@ class SharedAttentionPrior:
     layers: tuple[int, int]
     heads: tuple[float, float] = (0.0, 1.0)
     ranking: str = "weights"
+    reranks: bool = True
     queries: str = "all"
     blend: float = 1.0
     value_scale: str = "none"
@@ -55,6 +59,8 @@ class SharedAttentionPrior:
                 raise ValueError(
                     f"{name}: expected one of {list(known)}, got {getattr(self, name)!r}"
                 )
+        if not all(type(layer) is int for layer in self.layers):
+            raise ValueError(f"layers: expected two whole numbers, got {self.layers}")
         first, last = self.layers
         if not 0 <= first <= last:
             raise ValueError(f"layers: expected 0 <= first <= last, got {self.layers}")
@@ -63,8 +69,8 @@ class SharedAttentionPrior:
             raise ValueError(f"heads: expected a band within [0, 1], got {self.heads}")
         if not 0 <= self.blend <= 1:
             raise ValueError(f"blend: expected a number between 0 and 1, got {self.blend!r}")
-        if self.seed < 0:
-            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+        if type(self.seed) is not int or self.seed < 0:
+            raise ValueError(f"seed: expected a whole number, 0 or more, got {self.seed!r}")
         if self.value_scale == "matched" and self.queries == "all":
             raise ValueError(
                 "value_scale: 'matched' looks ahead in the prompt, so it needs queries 'last', "
@@ -78,7 +84,8 @@ class SharedAttentionPrior:
         low, high = self.heads
         return (
             f"SAP {self.mode} {self.variant}, layers {first}-{last}, heads {low:g}-{high:g} "
-            f"by {self.ranking}, {self.queries} queries, blend {self.blend:g}, "
+            f"by {self.ranking}{' at each step' if self.reranks else ' at the prompt'}, "
+            f"{self.queries} queries, blend {self.blend:g}, "
             f"scale {self.value_scale}, seed {self.seed}"
         )
 
@@ -116,7 +123,8 @@ _PUBLISHED = {
 def paper(family: str, mode: Mode = "encoder", *, depth: int | None = None) -> SharedAttentionPrior:
     """The paper's setting: all queries, values as they are (Section 4.3, Appendices C.3 and D).
 
-    With `depth` the layers are those at the same share of a decoder of that many layers.
+    A decoder of `depth` layers, fewer than the published one, takes the layers at the same share of
+    its depth; a deeper one takes them as published (Table 8: [1, 27] whatever the depth).
 
     Raises ValueError on an unknown family or mode, or a depth below 1.
     """
@@ -129,9 +137,10 @@ def released(
 ) -> SharedAttentionPrior:
     """What the authors' code does, with the paper's layers and bands: it fixes none itself.
 
-    The last query only; probabilities written as scores, rescaled for the LLaVA families.  It
-    ranks heads anew for each new token; here the prompt's ranking holds.  It has no code for
-    LLaVA-NeXT, which is treated as LLaVA-1.5.
+    The last query only; probabilities written as scores, rescaled for the LLaVA families.  It has
+    no code for LLaVA-NeXT, which is treated as LLaVA-1.5.  Its OneVision cannot run the encoder's
+    and the complexity prior, and its LLaVA squashes the whole image into the patches where the
+    model sees a middle crop: here both priors are those of what the model sees.
 
     Raises ValueError on an unknown family or mode, or a depth below 1.
     """
@@ -159,11 +168,14 @@ def _place(family: str, depth: int | None) -> tuple[tuple[int, int], tuple[float
 
 
 def at_share(layers: tuple[int, int], published: int, depth: int) -> tuple[int, int]:
-    """The layers at the same share of a decoder of `depth` layers, at least one.
+    """The layers at the same share of a shallower decoder of `depth` layers, at least one.
 
-    `layers` are the first and last of a decoder of `published` layers.  A range that spares the
-    first layer does so at any depth that has a second.
+    `layers` are the first and last of a decoder of `published` layers; one that is as deep or
+    deeper takes them as they are.  A range that spares the first layer does so at any depth that
+    has a second.
     """
+    if depth >= published:
+        return layers
     first, last = layers
     start = min(max(round(first * depth / published), int(first > 0)), depth - 1)
     return start, max(start, round((last + 1) * depth / published) - 1)

@@ -105,8 +105,10 @@ class Prompts:
             values = [
                 noise_prior(int(own.sum()), random, rows=1, variant=self.plan.variant)[0]
                 for own, random in zip(visual, self._random, strict=True)
+                if own.any()
             ]
-        prior[visual] = torch.cat(values).to(prior)
+        if values:
+            prior[visual] = torch.cat(values).to(prior)
         return prior[:, None]
 
     def _noise(
@@ -115,8 +117,9 @@ class Prompts:
         """The next rows of each sample's endless matrix; padding takes none."""
         prior = torch.zeros((*real_rows.shape, visual.shape[1]), device=visual.device)
         for own, rows, columns, random in zip(prior, real_rows, visual, self._random, strict=True):
-            drawn = noise_prior(int(columns.sum()), random, rows=int(rows.sum()))
-            own[rows[:, None] & columns] = drawn.flatten().to(own)
+            if columns.any():
+                drawn = noise_prior(int(columns.sum()), random, rows=int(rows.sum()))
+                own[rows[:, None] & columns] = drawn.flatten().to(own)
         return prior
 
 

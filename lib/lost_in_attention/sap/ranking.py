@@ -11,6 +11,7 @@ def chosen_heads(
     *,
     visual: Bool[Tensor, "batch keys"],
     real: Bool[Tensor, "batch keys"],
+    prompt: int,
     ranking: str,
     ranks: range,
     scaling: float,
@@ -19,12 +20,13 @@ def chosen_heads(
 
     Heads are ordered by s_h, minus the mean of what one query gives to text, smallest first.
     The paper averages s_h over the batch; each sample is a batch of its own here, so that it
-    does not matter what it is evaluated with.
+    does not matter what it is evaluated with.  The first `prompt` keys are the prompt: its N ends
+    at S_c, so weights on generated tokens do not count; the release takes its scores of all keys.
     """
     scores = row_scores(query, key, scaling).masked_fill(~real[:, None], -torch.inf)
     text = real & ~visual
     if ranking == "weights":
-        look = _mean(scores.softmax(-1), text)
+        look = _mean(scores.softmax(-1)[..., :prompt], text[:, :prompt])
     elif ranking == "scores":
         look = _mean(scores, text)
     else:

@@ -18,6 +18,7 @@ from lost_in_attention.sap.prompts import Pass, Prompts
 from lost_in_attention.sap.ranking import chosen_heads, mean_scores
 from lost_in_attention.sap.rows import (
     Collapsed,
+    Heads,
     merged_rows,
     replaced_rows,
     take_heads,
@@ -29,10 +30,11 @@ from lost_in_attention.sap.rows import (
 class _Layer:
     """What is settled about a layer once the prompts have passed it.
 
-    `collapsed` stands for the prompts' keys, where these were all that the pass had.
+    `heads` are those that the prompts' last queries chose; `collapsed` stands for the prompts'
+    keys, where these were all that the pass had.
     """
 
-    heads: Int[Tensor, "batch chosen"]
+    heads: Heads
     collapsed: Collapsed | None = None
 
 
@@ -42,7 +44,9 @@ class Session:
     def __init__(self, vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
         self.plan = plan
         self.image_token = vlm.model.config.image_token_id
-        self.ranks = plan.ranks(vlm.decoder.config.num_attention_heads)
+        heads = vlm.decoder.config.num_attention_heads
+        self.ranks = plan.ranks(heads)
+        self.reranks = plan.reranks and len(self.ranks) < heads
         self.images: list[SeenImage] = []
         self.encoded_anew = False
         self.ids: Int[Tensor, "batch tokens"] | None = None
@@ -58,12 +62,6 @@ class Session:
         self.ids = kwargs.get("input_ids", args[0] if args else None)
         if self.ids is None:
             raise ValueError("inputs: expected input_ids, got none")
-        seen = (self.ids == self.image_token).any(1)
-        if not _past(kwargs) and not seen.all():
-            lacking = (~seen).nonzero().flatten().tolist()
-            raise ValueError(
-                f"inputs: expected image tokens in every prompt, got none in {lacking}"
-            )
 
     def begin(self, module, args, kwargs) -> None:
         """Before the decoder runs: where its rows stand and what their prior is."""
@@ -96,66 +94,87 @@ class Session:
                 f"inputs: expected a cache that holds {now.real.shape[1]} keys, got {key.shape[2]}"
             )
         if layer not in self.layers:
-            self.layers[layer] = _Layer(self._rank(query, key, scaling))
-        if self.plan.blend == 0:
+            self.layers[layer] = _Layer(self._ranked_by_prompt(query, key, scaling))
+        parts = self._parts(layer, query, key, scaling)
+        if self.plan.blend == 0 or not now.visual.any():
             return None
-        heads = self.layers[layer].heads
-        rows = query[:, :, now.replaced :]
-        own = rows if heads.shape[1] == rows.shape[1] else take_heads(rows, heads)
-        replace_rows = self._merged if self.plan.is_exact_mean else self._written_out
-        new = replace_rows(layer, query, own, key, value, scaling)
-        if new.shape == query.shape:
-            return new
-        if now.replaced or query.shape[2] == 1:
-            output = _vanilla(module, query, key, value, mask, scaling)
+        new = [self._replaced(layer, query, key, value, scaling, *part) for part in parts]
+        if new[0].shape == query.shape:
+            return new[0]
+        if len(parts) == 1 and not now.replaced and query.shape[2] > 1:
+            output = _other_heads(query, key, value, mask, scaling, parts[0][1])
         else:
-            output = _other_heads(query, key, value, mask, scaling, heads)
-        index = heads[:, :, None, None].expand_as(new)
-        output[:, :, now.replaced :].scatter_(1, index, new)
+            output = _vanilla(module, query, key, value, mask, scaling)
+        for (rows, heads), replaced in zip(parts, new, strict=True):
+            index = heads[:, :, None, None].expand_as(replaced)
+            output[:, :, rows].scatter_(1, index, replaced)
         return output
 
-    def _rank(self, query: Tensor, key: Tensor, scaling: float) -> Int[Tensor, "batch chosen"]:
-        now = self.now
-        if now.first:
+    def _parts(
+        self, layer: int, query: Tensor, key: Tensor, scaling: float
+    ) -> list[tuple[slice, Heads]]:
+        """The rows that are replaced, parted where other heads are: the prompts', then one by one."""
+        now, end = self.now, query.shape[2]
+        behind = max(now.prompt - now.first, 0) if self.reranks else end
+        parts = [(slice(now.replaced, behind), self.layers[layer].heads)] if behind else []
+        return parts + [
+            (slice(row, row + 1), self._ranked(query, key, row, scaling))
+            for row in range(behind, end)
+        ]
+
+    def _ranked_by_prompt(self, query: Tensor, key: Tensor, scaling: float) -> Heads:
+        if self.now.first:
             raise ValueError("inputs: expected the prompts' first pass within the block")
-        end = now.prompt
+        return self._ranked(query, key, self.now.prompt - 1, scaling)
+
+    def _ranked(self, query: Tensor, key: Tensor, row: int, scaling: float) -> Heads:
+        """The heads that the query of `row` chooses, among the keys that it sees."""
+        now, end = self.now, self.now.first + row + 1
         return chosen_heads(
-            query[:, :, end - 1], key[:, :, :end],
-            visual=now.visual[:, :end], real=now.real[:, :end],
+            query[:, :, row], key[:, :, :end],
+            visual=now.visual[:, :end], real=now.real[:, :end], prompt=now.prompt,
             ranking=self.plan.ranking, ranks=self.ranks, scaling=scaling,
         )  # fmt: skip
 
-    def _merged(self, layer, query, rows, key, value, scaling) -> Tensor:
+    def _replaced(
+        self, layer: int, query, key, value, scaling: float, rows: slice, heads: Heads
+    ) -> Float[Tensor, "batch chosen rows features"]:
+        """The replaced attention of some rows in some heads."""
+        replace_rows = self._merged if self.plan.is_exact_mean else self._written_out
+        return replace_rows(layer, query, key, value, scaling, rows, heads)
+
+    def _merged(self, layer, query, key, value, scaling, rows, heads) -> Tensor:
         now, state = self.now, self.layers[layer]
         if state.collapsed is not None and query.shape[2] == 1:
-            return self._collapsed(state, query, key, value, scaling)
+            return _in_heads(self._collapsed(state, query, key, value, scaling), heads)
         visual = visual_part(value, now.prior[:, 0], now.visual, by_row=now.has_rows_within_images)
         text_key, text_value = now.text.take(key), now.text.take(value)
         if key.shape[2] == now.prompt:
             state.collapsed = Collapsed.of(text_key, text_value, now.text, visual)
         return merged_rows(
-            rows, text_key, text_value, now.text, visual,
-            kv_heads=state.heads // (query.shape[1] // key.shape[1]),
-            first=now.first + now.replaced, scaling=scaling,
+            _in_heads(query[:, :, rows], heads), text_key, text_value, now.text, visual,
+            kv_heads=heads // (query.shape[1] // key.shape[1]),
+            first=now.first + rows.start, scaling=scaling,
         )  # fmt: skip
 
     def _collapsed(self, state: _Layer, query, key, value, scaling) -> Tensor:
         end = self.now.prompt
-        output = state.collapsed.attend(
+        return state.collapsed.attend(
             query, key[:, :, end:], value[:, :, end:], real=self.now.real[:, end:], scaling=scaling
         )
-        return output if state.heads.shape[1] == query.shape[1] else take_heads(output, state.heads)
 
-    def _written_out(self, layer, query, rows, key, value, scaling) -> Tensor:
+    def _written_out(self, layer, query, key, value, scaling, rows, heads) -> Tensor:
         now = self.now
-        kv_heads = self.layers[layer].heads // (query.shape[1] // key.shape[1])
+        kv_heads = heads // (query.shape[1] // key.shape[1])
         prior = now.prior
         if self.plan.value_scale == "matched":
             prior = self._matched(query, key, scaling)
+        if prior.shape[1] > 1:
+            prior = prior[:, rows.start - now.replaced : rows.stop - now.replaced]
         return replaced_rows(
-            rows, take_heads(key, kv_heads), take_heads(value, kv_heads),
+            _in_heads(query[:, :, rows], heads), take_heads(key, kv_heads), take_heads(value, kv_heads),
             prior=prior, visual=now.visual, real=now.real,
-            first=now.first + now.replaced, blend=self.plan.blend, scaling=scaling,
+            first=now.first + rows.start, blend=self.plan.blend, scaling=scaling,
         )  # fmt: skip
 
     def _matched(self, query: Tensor, key: Tensor, scaling: float) -> Tensor:
@@ -167,6 +186,13 @@ class Session:
         own = now.prior.sum(-1, keepdim=True) / now.visual.sum(-1)[:, None, None]
         # A blank image's complexity is zero everywhere, at any scale.
         return now.prior * (means.abs() / (2 * own.abs()).clamp(min=1e-12))
+
+
+def _in_heads(
+    states: Float[Tensor, "batch heads rows features"], heads: Heads
+) -> Float[Tensor, "batch chosen rows features"]:
+    """The chosen heads; without a copy where they are all."""
+    return states if heads.shape[1] == states.shape[1] else take_heads(states, heads)
 
 
 def _other_heads(

@@ -1,7 +1,9 @@
 """The vision encoder's last attention map, recorded while the encoder runs.
 
-The map is that of the layer whose output the decoder sees.  It is reduced head by head to the
-attention that each visual token receives: a whole map of a full-sized image takes gigabytes.
+The paper and its release both read the tower's last layer (Appendix C.3).  LLaVA-1.5 and LLaVA-NeXT
+hand the decoder the output of the layer before, so there the map is not that of the features.  It
+is reduced head by head to the attention that each visual token receives: a whole map of a full-sized
+image takes gigabytes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -134,15 +136,11 @@ def check_recordable(vlm: VisionLanguageModel) -> None:
 
 
 def _last_module(vlm: VisionLanguageModel) -> nn.Module:
-    """The attention module before the output that the decoder sees."""
+    """The attention module of the tower's last layer."""
     inner = vlm.model.model
     if hasattr(inner, "visual"):
         return inner.visual.blocks[-1].attn
-    chosen = vlm.model.config.vision_feature_layer
-    chosen = chosen if isinstance(chosen, int) else chosen[-1]
-    layers = inner.vision_tower.encoder.layers
-    # Hidden state 0 is the tower's input, so state i is what layer i - 1 wrote.
-    return layers[chosen - 1 if chosen > 0 else len(layers) + chosen].self_attn
+    return inner.vision_tower.encoder.layers[-1].self_attn
 
 
 def _attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kwargs):
