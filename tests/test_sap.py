@@ -175,7 +175,7 @@ def test_the_release_counts_generated_tokens_as_text(ranking):
 
 def test_the_encoders_prior_is_its_last_layer(vlm, images):
     """Also where the decoder sees the layer before (LLaVA-1.5, LLaVA-NeXT)."""
-    inner, seen = vlm.model.model, []
+    inner = vlm.model.model
     attention = (
         inner.visual.blocks[-1].attn
         if hasattr(inner, "visual")

@@ -90,11 +90,12 @@ def test_qwen_map_is_that_of_the_decoders_tokens(vlm, images):
     torch.testing.assert_close(torch.cat(encoder_attention(vlm, images)), torch.cat(blocks)[order])
 
 
-def test_llava_map_is_that_of_the_features_layer_without_cls(vlm, images):
+def test_llava_map_is_that_of_the_last_layer_without_cls(vlm, images):
     if vlm.name != "llava":
         pytest.skip("one tile an image and a CLS token are LLaVA-1.5's")
     maps = whole_maps(vlm, images)
-    expected = maps[len(maps) + vlm.model.config.vision_feature_layer][:, 1:, 1:].mean(1)
+    assert vlm.model.config.vision_feature_layer == -2  # The decoder sees the layer before.
+    expected = maps[-1][:, 1:, 1:].mean(1)
     torch.testing.assert_close(torch.stack(encoder_attention(vlm, images)), expected)
 
 

@@ -113,7 +113,7 @@ class Session:
     def _parts(
         self, layer: int, query: Tensor, key: Tensor, scaling: float
     ) -> list[tuple[slice, Heads]]:
-        """The rows that are replaced, parted where other heads are: the prompts', then one by one."""
+        """The replaced rows, parted where other heads are chosen: the prompts', then one by one."""
         now, end = self.now, query.shape[2]
         behind = max(now.prompt - now.first, 0) if self.reranks else end
         parts = [(slice(now.replaced, behind), self.layers[layer].heads)] if behind else []
@@ -172,7 +172,8 @@ class Session:
         if prior.shape[1] > 1:
             prior = prior[:, rows.start - now.replaced : rows.stop - now.replaced]
         return replaced_rows(
-            _in_heads(query[:, :, rows], heads), take_heads(key, kv_heads), take_heads(value, kv_heads),
+            _in_heads(query[:, :, rows], heads),
+            take_heads(key, kv_heads), take_heads(value, kv_heads),
             prior=prior, visual=now.visual, real=now.real,
             first=now.first + rows.start, blend=self.plan.blend, scaling=scaling,
         )  # fmt: skip

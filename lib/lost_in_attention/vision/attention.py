@@ -1,9 +1,9 @@
 """The vision encoder's last attention map, recorded while the encoder runs.
 
-The paper and its release both read the tower's last layer (Appendix C.3).  LLaVA-1.5 and LLaVA-NeXT
-hand the decoder the output of the layer before, so there the map is not that of the features.  It
-is reduced head by head to the attention that each visual token receives: a whole map of a full-sized
-image takes gigabytes.
+The paper and its release both read the tower's last layer (Appendix C.3).  LLaVA-1.5 and
+LLaVA-NeXT hand the decoder the output of the layer before, so there the map is not that of the
+features.  It is reduced head by head to the attention that each visual token receives: a whole map
+of a full-sized image takes gigabytes.
 """
 
 from collections.abc import Iterator, Sequence
