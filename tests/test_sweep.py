@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lost_in_attention.__main__ import app
-from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
 from lost_in_attention.evaluate import evaluate
 from lost_in_attention.models import load
 from lost_in_attention.paths import data_folder
-from lost_in_attention.sap import shared_attention_prior
+from lost_in_attention.sap import paper, shared_attention_prior
 from lost_in_attention.sweep import (
     Sweep,
     Variant,
@@ -43,7 +43,7 @@ from lost_in_attention.sweep.reading import (
     REDUNDANT,
 )
 from lost_in_attention.sweep.stored import results_path
-from lost_in_attention.sweep.variants import BANDS, FAMILIES, RANGES, layer_ranges
+from lost_in_attention.sweep.variants import BANDS, FAMILIES, RANGES, VANILLA, layer_ranges
 
 MODEL = "small-qwen2.5-vl"
 families = pytest.mark.parametrize("family", sorted(FAMILIES.values()))
@@ -134,6 +134,19 @@ def test_rows_stand_question_by_question_and_variant_by_variant(answers, samples
     assert list(found) == expected
 
 
+def test_rows_are_those_of_an_evaluation(vlm):
+    """One lane: beside the variant's columns nothing differs, the fields of a score included."""
+    samples = load_benchmark("hallusionbench").draw(4, seed=0)
+    under = ask(vlm, samples, [VANILLA], benchmark="hallusionbench")
+    alone = evaluate(vlm, samples, benchmark="hallusionbench", batch_size=3)
+    shared = [column for column in under if column in alone]
+    assert {"set_id", "figure_id", "question_id", "correct", "prompt"} <= set(shared)
+    assert set(alone) - set(shared) == {"decoding", "seed", "versions"}
+    pd.testing.assert_frame_equal(under[shared], alone[shared])
+    score = BENCHMARKS["hallusionbench"].score
+    assert score(under) == score(alone)
+
+
 def test_each_variant_answers_as_it_does_alone(vlm, samples, variants, answers):
     # Everything shared within a batch, above all its encoded images, must leave no trace.
     for number, variant in enumerate(variants):
@@ -185,7 +198,13 @@ def test_a_sweep_that_broke_off_goes_on(vlm, samples, variants, answers, monkeyp
         ({"variants": []}, "variants: expected at least one"),
         ({"variants": [Variant("vanilla")] * 2}, "variants: .* each once"),
         ({"batch_size": 0}, "batch_size: expected at least 1"),
+        ({"seed": -1}, "seed: expected 0 or more, got -1"),
         ({"resume": True}, "resume: expected an output"),
+        # The last of several: it must not wait until the others have answered.
+        (
+            {"variants": [VANILLA, Variant("noise", "deep", paper("llava", "noise"))]},
+            r"plan: expected layers within 0-7, got \(18, 23\)",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_before_the_model_runs(

@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from lost_in_attention.batched import in_batches, settings_of
-from lost_in_attention.benchmarks import BENCHMARKS, Sample
-from lost_in_attention.decoding import GREEDY, replies_to
+from lost_in_attention.asking import Asking
+from lost_in_attention.benchmarks import Sample
+from lost_in_attention.decoding import GREEDY, Decoding, replies_to
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap import encoded_once, shared_attention_prior
 from lost_in_attention.sweep.variants import Variant
-
-# Greedy replies need no seed; `replies_to` asks for one.
-_NO_SEED = 0
 
 
 def answer_under(
@@ -25,97 +22,56 @@ def answer_under(
     *,
     benchmark: str,
     variants: Sequence[Variant],
+    decoding: Decoding = GREEDY,
+    seed: int = 0,
     batch_size: int = 50,
     output: Path | None = None,
     resume: bool = False,
 ) -> pd.DataFrame:
-    """One row a question and variant, in this order: model, benchmark, sample, image_source,
-    group (the question's type), variant, preset, noise_seed, reply, parsed, answer (the gold
-    answer), correct, and where attention was replaced: first_layer, last_layer, low_head,
-    high_head (missing without a plan).
+    """One row a question and variant, in this order: model, benchmark, sample, group (the
+    question's type), image_source, prompt, reply, parsed, answer (the gold answer), correct, the
+    sample's fields, variant, preset, noise_seed, and where attention was replaced: first_layer,
+    last_layer, low_head, high_head (missing without a plan).
 
-    Replies are greedy; prompts and judging are the benchmark's own.  `output` and `resume` are
-    those of `batched.in_batches`.
+    Judging is the benchmark's own.  `seed` matters where `decoding` samples: all variants of a
+    batch then draw from the same random numbers.  `output` and `resume` are those of
+    `batched.in_batches`.
 
     Raises, before the model runs:
-        ValueError: an unknown benchmark, no samples, no variants or one twice, and what
-            `in_batches` raises.
+        ValueError: an unknown benchmark, no samples, no variants or one twice, a plan that the
+            model cannot run under, a bad number, and what `in_batches` raises.
         FileExistsError: a run lies in `output` and `resume` is False.
     """
-    task = _Task(vlm, samples, benchmark, list(variants), batch_size)
-    rows = in_batches(
-        task.answer,
-        samples,
-        batch_size=batch_size,
-        settings=task.settings,
-        device=vlm.device,
-        label=f"{vlm.name} on {benchmark}, {len(variants)} variants",
-        rows_each=len(variants),
+    variants = list(variants)
+    asking = Asking(vlm, samples, benchmark, decoding, seed, batch_size)
+    _check(vlm, variants)
+
+    def answered(batch: list[Sample], batch_seed: int) -> list[list[str]]:
+        return _Batch(vlm, batch, decoding, batch_seed).replies(variants)
+
+    return asking.table(
+        answered,
+        [_columns(variant) for variant in variants],
         output=output,
         resume=resume,
+        variants=[variant.description for variant in variants],
     )
-    return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class _Task:
-    """What is asked of whom and how; refuses what cannot be asked."""
+def _check(vlm: VisionLanguageModel, variants: list[Variant]) -> None:
+    """Raise ValueError unless there are variants, each once, that this model can run under."""
+    if not variants or len(set(variants)) < len(variants):
+        raise ValueError(
+            "variants: expected at least one, each once, "
+            f"got {[variant.label for variant in variants]}"
+        )
+    for variant in variants:
+        with _under(vlm, variant):
+            pass
 
-    vlm: VisionLanguageModel
-    samples: Sequence[Sample]
-    benchmark: str
-    variants: list[Variant]
-    batch_size: int
 
-    def __post_init__(self) -> None:
-        if self.benchmark not in BENCHMARKS:
-            known = sorted(BENCHMARKS)
-            raise ValueError(f"benchmark: expected one of {known}, got {self.benchmark!r}")
-        if not self.variants or len(set(self.variants)) < len(self.variants):
-            raise ValueError(
-                "variants: expected at least one, each once, "
-                f"got {[variant.label for variant in self.variants]}"
-            )
-
-    def settings(self) -> dict:
-        """What decides the rows, for the run's file."""
-        own = {
-            "benchmark": self.benchmark,
-            "variants": [f"{v.name}, {v.preset}: {v.label}" for v in self.variants],
-            "decoding": asdict(GREEDY),
-        }
-        return settings_of(self.vlm, self.samples, self.batch_size) | own
-
-    def answer(self, _number: int, batch: list[Sample]) -> list[dict]:
-        """The rows of a batch, variant by variant for each question."""
-        questions, replies = _Batch(self.vlm, batch), {}
-        with encoded_once(self.vlm):
-            # Only the latest images stay encoded, so blank ones come last.
-            for variant in sorted(self.variants, key=lambda variant: variant.blank):
-                replies[variant] = questions.replies(variant)
-        return [
-            self._row(sample, variant, replies[variant][number])
-            for number, sample in enumerate(batch)
-            for variant in self.variants
-        ]
-
-    def _row(self, sample: Sample, variant: Variant, reply: str) -> dict:
-        parsed, correct = BENCHMARKS[self.benchmark].judge(reply, sample)
-        return {
-            "model": self.vlm.name,
-            "benchmark": self.benchmark,
-            "sample": sample.id,
-            "image_source": sample.image_source,
-            "group": sample.group,
-            "variant": variant.name,
-            "preset": variant.preset,
-            "noise_seed": variant.noise_seed,
-            "reply": reply,
-            "parsed": parsed,
-            "answer": sample.answer,
-            "correct": correct,
-            **_place(variant),
-        }
+def _under(vlm: VisionLanguageModel, variant: Variant):
+    return shared_attention_prior(vlm, variant.plan) if variant.plan else nullcontext(vlm)
 
 
 @dataclass(frozen=True)
@@ -124,6 +80,8 @@ class _Batch:
 
     vlm: VisionLanguageModel
     samples: list[Sample]
+    decoding: Decoding
+    seed: int
 
     @cached_property
     def seen(self):
@@ -133,19 +91,29 @@ class _Batch:
     def unseen(self):
         return self._prepared([sample.blanked() for sample in self.samples])
 
-    def replies(self, variant: Variant) -> list[str]:
-        inputs = self.unseen if variant.blank else self.seen
-        plan = variant.plan
-        with shared_attention_prior(self.vlm, plan) if plan else nullcontext(self.vlm) as vlm:
-            return replies_to(vlm, inputs, GREEDY, seed=_NO_SEED)
+    def replies(self, variants: list[Variant]) -> list[list[str]]:
+        """For each variant the replies to all questions."""
+        replies = {}
+        with encoded_once(self.vlm):
+            # Only the latest images stay encoded, so blank ones come last.
+            for variant in sorted(variants, key=lambda variant: variant.blank):
+                inputs = self.unseen if variant.blank else self.seen
+                with _under(self.vlm, variant) as vlm:
+                    replies[variant] = replies_to(vlm, inputs, self.decoding, seed=self.seed)
+        return [replies[variant] for variant in variants]
 
     def _prepared(self, samples: list[Sample]):
         return self.vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
 
 
-def _place(variant: Variant) -> dict[str, float | None]:
-    """Where attention was replaced."""
-    if variant.plan is None:
-        return dict.fromkeys(("first_layer", "last_layer", "low_head", "high_head"))
-    (first, last), (low, high) = variant.plan.layers, variant.plan.heads
-    return {"first_layer": first, "last_layer": last, "low_head": low, "high_head": high}
+def _columns(variant: Variant) -> dict[str, str | float | None]:
+    """Which variant it is, and where attention was replaced."""
+    place = dict.fromkeys(("first_layer", "last_layer", "low_head", "high_head"))
+    if variant.plan is not None:
+        (first, last), (low, high) = variant.plan.layers, variant.plan.heads
+        place = {"first_layer": first, "last_layer": last, "low_head": low, "high_head": high}
+    return {
+        "variant": variant.name,
+        "preset": variant.preset,
+        "noise_seed": variant.noise_seed,
+    } | place

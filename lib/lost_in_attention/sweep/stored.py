@@ -53,7 +53,7 @@ def write_results(
         "tier": "book" if settings["source"] == "digits" else "paper",
         "questions": int(table.drop_duplicates(["benchmark", "sample"]).shape[0]),
         "rows": len(table),
-        "variants": [f"{v.name}, {v.preset}: {v.label}" for v in variants],
+        "variants": [variant.description for variant in variants],
         "versions": provenance.versions(),
         "device": provenance.device(),
         "started": started.isoformat(timespec="seconds"),

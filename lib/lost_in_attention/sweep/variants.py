@@ -57,6 +57,11 @@ class Variant:
         """What sets it apart, in words."""
         return self.plan.label if self.plan else self.name
 
+    @property
+    def description(self) -> str:
+        """Name, preset and all that sets it apart: no two variants of a grid share it."""
+        return f"{self.name}, {self.preset}: {self.label}"
+
 
 VANILLA = Variant("vanilla")
 BLANK = Variant("blank", blank=True)

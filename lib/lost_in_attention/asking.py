@@ -1,0 +1,105 @@
+"""From a question to a judged row: the one lane that every accuracy of this project goes through.
+
+A benchmark's questions are put to a model in one or several *ways*; each reply becomes a row that
+the benchmark's own `score` can read.  Batches are cut from the list of samples before they are
+shared among processes, and each has its own seed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lost_in_attention.batched import in_batches, settings_of
+from lost_in_attention.benchmarks import BENCHMARKS, Sample
+from lost_in_attention.decoding import GREEDY, Decoding, batch_seed
+from lost_in_attention.models import VisionLanguageModel
+
+# The replies to a batch under its seed: one list for each way, in the batch's order.
+Replies = Callable[[list[Sample], int], Sequence[Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of whom and how.
+
+    Raises ValueError on an unknown benchmark or a negative seed.
+    """
+
+    vlm: VisionLanguageModel
+    samples: Sequence[Sample]
+    benchmark: str
+    decoding: Decoding = GREEDY
+    seed: int = 0
+    batch_size: int = 50
+
+    def __post_init__(self) -> None:
+        if self.benchmark not in BENCHMARKS:
+            known = sorted(BENCHMARKS)
+            raise ValueError(f"benchmark: expected one of {known}, got {self.benchmark!r}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+
+    def table(
+        self,
+        replies: Replies,
+        ways: Sequence[Mapping[str, Any]],
+        *,
+        output: Path | None = None,
+        resume: bool = False,
+        **settings: Any,
+    ) -> pd.DataFrame:
+        """One row a question and way, way by way for each question: `row` and the way's columns.
+
+        `settings` are what else decides the rows; `output`, `resume` and what is raised are those
+        of `batched.in_batches`.
+        """
+
+        def answered(number: int, batch: list[Sample]) -> list[dict]:
+            texts = replies(batch, batch_seed(self.seed, number))
+            return [
+                self.row(sample, texts[way][place]) | dict(columns)
+                for place, sample in enumerate(batch)
+                for way, columns in enumerate(ways)
+            ]
+
+        rows = in_batches(
+            answered,
+            self.samples,
+            batch_size=self.batch_size,
+            settings=lambda: self._settings() | settings,
+            device=self.vlm.device,
+            label=f"{self.vlm.name} on {self.benchmark}",
+            rows_each=len(ways),
+            output=output,
+            resume=resume,
+        )
+        return pd.DataFrame(rows)
+
+    def row(self, sample: Sample, reply: str) -> dict[str, Any]:
+        """A judged reply, with all that `Benchmark.score` reads."""
+        parsed, correct = BENCHMARKS[self.benchmark].judge(reply, sample)
+        return {
+            "model": self.vlm.name,
+            "benchmark": self.benchmark,
+            "sample": sample.id,
+            "group": sample.group,
+            "image_source": sample.image_source,
+            "prompt": sample.prompt,
+            "reply": reply,
+            "parsed": parsed,
+            "answer": sample.answer,
+            "correct": correct,
+            **sample.fields,
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides the rows of any run, for its file."""
+        own = {
+            "benchmark": self.benchmark,
+            "decoding": asdict(self.decoding),
+            "seed": self.seed,
+        }
+        return settings_of(self.vlm, self.samples, self.batch_size) | own
