@@ -421,8 +421,14 @@ def test_answers_that_are_not_their_origins_are_refused(tmp_path):
     stored = results("m", tmp_path)
     stored.write(made_up({"vanilla": [1, 0]}))
     made_up({"vanilla": [1, 1]}).to_parquet(stored.path)
-    with pytest.raises(ValueError, match=r"results: expected answers that sap-m.json is about"):
+    message = r"results: expected answers that sap-m.json is about"
+    with pytest.raises(ValueError, match=message):
         read_results(["m"], folder=tmp_path)
+    with pytest.raises(ValueError, match=message):
+        stored.check(["realworldqa"])
+    # A whole new file repairs the pair.
+    stored.write(made_up({"vanilla": [0, 0]}))
+    assert not read_results(["m"], folder=tmp_path)[0]["correct"].any()
 
 
 def test_a_write_that_fails_leaves_the_older_pair(tmp_path, monkeypatch):

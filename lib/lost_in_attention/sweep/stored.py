@@ -98,11 +98,11 @@ class Results:
 
     def _kept(self, asked: Sequence[str]) -> tuple[pd.DataFrame | None, dict[str, Any]]:
         """The answers that lie there to other benchmarks than those asked, if there are any."""
-        if not self.path.exists():
+        # What is replaced whole need not fit its origin.
+        if not self.path.exists() or _benchmarks(self.path) <= set(asked):
             return None, {}
         table, origin = _read(self.path)
-        table = table[~table["benchmark"].isin(asked)]
-        return (None if table.empty else table), origin
+        return table[~table["benchmark"].isin(asked)], origin
 
     def _shared(self) -> dict[str, Any]:
         return {
@@ -161,6 +161,10 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             f"got others in {path}; make both again"
         )
     return pd.read_parquet(path), origin
+
+
+def _benchmarks(path: Path) -> set[str]:
+    return set(pd.read_parquet(path, columns=["benchmark"])["benchmark"])
 
 
 def _digest(path: Path) -> str:
