@@ -1,5 +1,6 @@
 """Evaluation: one row a question, the same from one process, several, or after a crash."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,16 +10,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from conftest import ROOT, in_two_processes
 from lost_in_attention import decoding as decodings
 from lost_in_attention import evaluate as module
+from lost_in_attention.__main__ import app
 from lost_in_attention.baselines import noise_qkv
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.claims import text_claims
-from lost_in_attention.decoding import GREEDY, PAPER, Decoding
+from lost_in_attention.decoding import GREEDY, PAPER, REASONING, Decoding, prompted
 from lost_in_attention.evaluate import evaluate
 from lost_in_attention.models import load
+from lost_in_attention.provenance import weights_digest
 
 # As the model's own generation settings say, and these say: sample.
 SAMPLED = Decoding("sampled", max_new_tokens=6, greedy=False)
@@ -217,3 +221,29 @@ def test_the_command_under_torchrun(tmp_path):
         [*launcher, *options], cwd=ROOT, env=settings, capture_output=True, text=True
     )
     assert again.returncode != 0 and "output: expected no run in" in again.stderr
+
+
+def test_the_reasoning_prompt_stands_behind_every_question():
+    plain = load_benchmark("pope").draw(3, seed=0)
+    reasoning = prompted(plain, "reasoning")
+    assert [s.prompt for s in prompted(plain, "plain")] == [s.prompt for s in plain]
+    # What a list of samples can do is still there.
+    assert reasoning.blanked()[1:][0].prompt == reasoning[1].prompt
+    assert [s.prompt.removesuffix(f"\n{REASONING}") for s in reasoning] == [s.prompt for s in plain]
+    assert "<think> </think>" in REASONING and "<answer> </answer>" in REASONING
+    with pytest.raises(ValueError, match="prompt: expected one of .* got 'mine'"):
+        prompted(plain, "mine")
+
+
+def test_the_command_takes_prompt_and_number_format(tmp_path):
+    output = tmp_path / "run.jsonl"
+    command = ["evaluate", "--model", "small-qwen2.5-vl", "--benchmark", "pope", "--questions", "2"]
+    command += ["--prompt", "reasoning", "--dtype", "bfloat16", "--output", str(output)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert all(REASONING in json.loads(line)["prompt"] for line in output.open())
+    settings = json.loads(output.with_name("run.jsonl.settings.json").read_text())
+    plain = load("small-qwen2.5-vl", dtype=torch.bfloat16)
+    assert settings["weights"] == weights_digest(plain.model)
+    for option, value in (("--prompt", "mine"), ("--dtype", "int8"), ("--decoding", "beam")):
+        refused = CliRunner().invoke(app, [*command, option, value])
+        assert refused.exit_code == 2 and option.strip("-") in refused.output

@@ -1,7 +1,8 @@
 """The sweep: a grid of variants, their answers to the same questions, and what they change."""
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,13 @@ from typer.testing import CliRunner
 
 from lost_in_attention.__main__ import app
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
+from lost_in_attention.decoding import Decoding
 from lost_in_attention.evaluate import evaluate
 from lost_in_attention.models import load
 from lost_in_attention.paths import data_folder
 from lost_in_attention.sap import paper, shared_attention_prior
 from lost_in_attention.sweep import (
+    Results,
     Sweep,
     Variant,
     ablations,
@@ -29,8 +32,8 @@ from lost_in_attention.sweep import (
     read_results,
     readings,
     running,
+    whole,
     with_stored,
-    write_results,
 )
 from lost_in_attention.sweep.comparing import holm
 from lost_in_attention.sweep.reading import (
@@ -42,8 +45,8 @@ from lost_in_attention.sweep.reading import (
     OPEN,
     REDUNDANT,
 )
-from lost_in_attention.sweep.stored import results_path
-from lost_in_attention.sweep.variants import BANDS, FAMILIES, RANGES, VANILLA, layer_ranges
+from lost_in_attention.sweep.stored import results_path, run_of
+from lost_in_attention.sweep.variants import BANDS, BLANK, FAMILIES, RANGES, VANILLA, layer_ranges
 
 MODEL = "small-qwen2.5-vl"
 families = pytest.mark.parametrize("family", sorted(FAMILIES.values()))
@@ -220,7 +223,7 @@ def made_up(right: dict[str, list[int]], *, seeds: int = 1) -> pd.DataFrame:
     """A table of answers: for each variant which questions it has right; two share an image."""
     rows = [
         {
-            "model": "m", "benchmark": "b", "preset": "p", "variant": name, "noise_seed": seed,
+            "model": "m", "benchmark": "pope", "preset": "p", "variant": name, "noise_seed": seed,
             "sample": str(number), "image_source": str(number // 2), "correct": bool(hit),
             "reply": "yes" if hit else "no",
         }
@@ -275,7 +278,7 @@ def test_another_variant_can_be_the_reference():
 
 def test_pooled_cells_count_every_question_once():
     table = made_up({"vanilla": [1, 1, 0, 0], "other": [0, 1, 1, 0]})
-    double = pd.concat([table, table.assign(benchmark="c")])
+    double = pd.concat([table, table.assign(benchmark="realworldqa")])
     pooled = against_vanilla(double, by=["model", "variant"], seed=0).set_index("variant")
     assert pooled["n"].tolist() == [8, 8] and pooled.loc["other", "change"] == 0
     assert pooled.loc["other", "p"] == 1
@@ -323,16 +326,8 @@ def test_each_reading_follows_from_its_controls(blank, paper, released, everywhe
 
 def test_live_answers_stand_in_where_nothing_is_stored(tmp_path):
     live = made_up({"vanilla": [1, 0]})
-    path = results_path("n", "default", tmp_path)
     kept = made_up({"vanilla": [1, 1]}).assign(model="n")
-    write_results(
-        kept,
-        path,
-        options={"source": "digits"},
-        weights="",
-        variants=[],
-        started=datetime.now(UTC),
-    )
+    results("n", tmp_path).write(kept)
     mixed = with_stored(live, ["m", "n", "absent"], folder=tmp_path)
     assert mixed.table["model"].unique().tolist() == ["n", "m"]
     assert mixed.made_by()["answers"].tolist() == ["stored", "computed now"]
@@ -369,24 +364,86 @@ def test_holm_lies_between_no_correction_and_bonferroni(p_values):
     assert (np.diff(corrected[p_values.argsort()]) >= 0).all()
 
 
+def results(model, folder, *, weights="abc", variants=(VANILLA,), **options) -> Results:
+    asked = vars(Sweep(model)) | options
+    return Results(results_path(model, "default", folder), weights, variants, asked)
+
+
 def test_results_come_back_with_their_origin(answers, variants, tmp_path):
-    path = results_path("owner/model", "default", tmp_path)
-    assert path.name == "sap-owner--model.parquet"
-    options = {"model": "owner/model", "source": "/home/someone/pope"}
-    now = datetime.now(UTC)
-    write_results(answers, path, options=options, weights="abc", variants=variants, started=now)
+    stored = results("owner/model", tmp_path, variants=variants, source="/home/someone/pope")
+    assert stored.path.name == "sap-owner--model.parquet"
+    stored.write(answers)
     table, origins = read_results(["owner/model", "absent"], folder=tmp_path)
     pd.testing.assert_frame_equal(table, answers, check_dtype=False)
-    assert list(origins) == ["owner/model"]
-    assert (
-        "someone" not in json.dumps(origins)
-        and "--source pope" in origins["owner/model"]["command"]
-    )
-    assert origins["owner/model"]["questions"] == 7
-    assert origins["owner/model"]["weights"] == "abc"
+    [origin] = origins.values()
+    [run] = origin["runs"]
+    assert "someone" not in json.dumps(origin) and "--source pope" in run["command"]
+    assert (run["questions"], origin["rows"], origin["weights"]) == (7, len(answers), "abc")
     assert read_results(["absent"], folder=tmp_path) == (None, {})
     with pytest.raises(ValueError, match="grid: expected one of .* got 'other'"):
         results_path("m", "other", tmp_path)
+
+
+def test_a_second_benchmark_leaves_the_first_ones_answers(tmp_path):
+    first, second = made_up({"vanilla": [1, 0]}), made_up({"vanilla": [0, 0]})
+    second = second.assign(benchmark="realworldqa")
+    results("m", tmp_path, questions=2).write(first)
+    results("m", tmp_path, questions=9).write(second)
+    again = first.assign(correct=True)
+    results("m", tmp_path, questions=5).write(again)
+    table, origins = read_results(["m"], folder=tmp_path)
+    pd.testing.assert_frame_equal(table, pd.concat([second, again], ignore_index=True))
+    asked = {b: run_of(origins["m"], b)["options"]["questions"] for b in ("pope", "realworldqa")}
+    assert asked == {"pope": 5, "realworldqa": 9} and len(origins["m"]["runs"]) == 2
+    assert run_of(origins["m"], "mmmu") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"weights": "def"}, "weights"),
+        ({"variants": [VANILLA, BLANK]}, "variants"),
+        ({"source": "hub"}, "tier"),
+        ({"decoding": "paper"}, "decoding"),
+        ({"prompt": "reasoning"}, "prompt"),
+    ],
+)
+def test_answers_made_otherwise_are_not_mixed(tmp_path, changes, named):
+    results("m", tmp_path).write(made_up({"vanilla": [1, 0]}))
+    other = results("m", tmp_path, **changes)
+    with pytest.raises(ValueError, match=f"output: .* got other {named} of pope"):
+        other.check(["realworldqa"])
+    # The whole file made anew is no mixture.
+    other.check(["pope", "realworldqa"])
+
+
+def test_answers_that_are_not_their_origins_are_refused(tmp_path):
+    stored = results("m", tmp_path)
+    stored.write(made_up({"vanilla": [1, 0]}))
+    made_up({"vanilla": [1, 1]}).to_parquet(stored.path)
+    message = r"results: expected answers that sap-m.json is about"
+    with pytest.raises(ValueError, match=message):
+        read_results(["m"], folder=tmp_path)
+    with pytest.raises(ValueError, match=message):
+        stored.check(["realworldqa"])
+    # A whole new file repairs the pair.
+    stored.write(made_up({"vanilla": [0, 0]}))
+    assert not read_results(["m"], folder=tmp_path)[0]["correct"].any()
+
+
+def test_a_write_that_fails_leaves_the_older_pair(tmp_path, monkeypatch):
+    stored = results("m", tmp_path)
+    stored.write(made_up({"vanilla": [1, 0]}))
+    before = [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+
+    def full(self, path, **_):
+        Path(path).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(OSError, match="No space"):
+        stored.write(made_up({"vanilla": [1, 1]}))
+    assert [path.read_bytes() for path in sorted(tmp_path.iterdir())] == before
 
 
 @pytest.mark.parametrize(
@@ -395,6 +452,9 @@ def test_results_come_back_with_their_origin(answers, variants, tmp_path):
         ({"benchmarks": "pope,vqa"}, "benchmarks: expected 'all' or different names"),
         ({"preset": "mine"}, "preset: expected 'both' or different names"),
         ({"where": "here"}, "where: expected one of .* got 'here'"),
+        ({"decoding": "beam"}, "decoding: expected one of .* got 'beam'"),
+        ({"prompt": "mine"}, "prompt: expected one of .* got 'mine'"),
+        ({"dtype": "int8"}, "dtype: expected one of .* got 'int8'"),
         ({"questions": 0}, "questions: expected at least 1, got 0"),
         ({"noise_seeds": 0}, "noise_seeds: expected at least 1, got 0"),
         ({"seed": -1}, "seed: expected 0 or more, got -1"),
@@ -405,16 +465,73 @@ def test_a_sweep_that_makes_no_sense_is_refused(changes, message):
         Sweep(MODEL, **changes)
 
 
+def sweep(folder, *options):
+    command = ["sap", "--model", MODEL, "--questions", "3", "--where", "ablations",
+               "--runs", str(folder / "runs"), "--output", str(folder / "out")]  # fmt: skip
+    return CliRunner().invoke(app, [*command, *options])
+
+
 def test_the_command_writes_results_and_can_be_repeated(tmp_path):
-    command = ["sap", "--model", MODEL, "--benchmarks", "pope,realworldqa", "--questions", "3",
-               "--where", "ablations", "--runs", str(tmp_path / "runs"),
-               "--output", str(tmp_path / "out")]  # fmt: skip
     for _ in range(2):
-        result = CliRunner().invoke(app, command)
+        result = sweep(tmp_path, "--benchmarks", "pope,realworldqa")
         assert result.exit_code == 0, result.output
     table, origins = read_results([MODEL], "ablations", tmp_path / "out")
     assert table.groupby("benchmark")["sample"].nunique().to_dict() == {"pope": 3, "realworldqa": 3}
-    assert origins[MODEL]["options"]["where"] == "ablations"
-    assert "--where ablations" in origins[MODEL]["command"]
-    refused = CliRunner().invoke(app, [*command[:3], "--preset", "mine"])
+    [run] = origins[MODEL]["runs"]
+    assert run["options"]["where"] == "ablations" and "--where ablations" in run["command"]
+    refused = sweep(tmp_path, "--preset", "mine")
     assert refused.exit_code == 2 and "preset" in refused.output
+
+
+@pytest.mark.parametrize("argument", ["runs", "output"])
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_model_is_loaded(
+    tmp_path, monkeypatch, argument
+):
+    monkeypatch.setattr(whole, "load", None)
+    (tmp_path / "file").touch()
+    folders = {"runs": tmp_path, "output": tmp_path} | {argument: tmp_path / "file" / "in"}
+    with pytest.raises(ValueError, match=f"{argument}: expected a folder that can be written"):
+        Sweep(MODEL, benchmarks="pope", questions=1).run(**folders)
+
+
+def test_one_folder_serves_several_benchmarks(tmp_path):
+    for name in ("pope", "vmcbench"):
+        (tmp_path / name).symlink_to(data_folder() / "digits" / name)
+    asked = Sweep(MODEL, source=str(tmp_path), benchmarks="pope,vmcbench", questions=2)
+    embedded = Sweep(MODEL, benchmarks="pope,vmcbench", questions=2)
+    ids = [
+        [(b, s.id) for b, own in each.samples().items() for s in own] for each in (asked, embedded)
+    ]
+    assert ids[0] == ids[1] and len(ids[0]) == 4
+    alone = Sweep(MODEL, source=str(tmp_path / "pope"), benchmarks="pope", questions=2)
+    assert [sample.id for sample in alone.samples()["pope"]] == [
+        i for b, i in ids[0] if b == "pope"
+    ]
+    with pytest.raises(ValueError, match="source: .* got none for mmmu"):
+        Sweep(MODEL, source=str(tmp_path), benchmarks="pope,mmmu").samples()
+
+
+def test_a_models_path_stays_out_of_its_answers(vlm, samples):
+    table = ask(replace(vlm, name="/home/someone/tuned"), samples[:1], [VANILLA])
+    assert table["model"].tolist() == ["tuned"]
+
+
+def test_sampled_answers_share_their_random_numbers(vlm, samples, variants, monkeypatch):
+    monkeypatch.setattr(vlm.model.generation_config, "do_sample", True)
+    monkeypatch.setattr(vlm.model.generation_config, "temperature", 4.0)
+    sampled = Decoding("sampled", max_new_tokens=6, greedy=False)
+    identity = [VANILLA, next(v for v in variants if v.name == "blend0")]
+    table = ask(vlm, samples, identity, decoding=sampled, seed=5)
+    replies = {name: own["reply"].tolist() for name, own in table.groupby("variant")}
+    alone = evaluate(vlm, samples, benchmark="pope", decoding=sampled, seed=5, batch_size=3)
+    assert replies["vanilla"] == replies["blend0"] == alone["reply"].tolist()
+    other = ask(vlm, samples, [VANILLA], decoding=sampled, seed=6)
+    assert other["reply"].tolist() != replies["vanilla"]
+
+
+@pytest.mark.xfail(strict=False, reason="shared_attention_prior wants an image in every prompt")
+def test_questions_without_an_image_are_asked_under_every_plan(vlm, samples, variants):
+    without = replace(samples[0], id="without", images=())
+    table = ask(vlm, [samples[1], without, samples[2]], variants)
+    assert len(table) == 3 * len(variants)
+    assert table.loc[table["sample"] == "without", "reply"].nunique() == 1

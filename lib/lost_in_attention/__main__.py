@@ -48,6 +48,8 @@ def evaluate(
         int | None, typer.Option(help="How many to draw; all if not said.")
     ] = None,
     decoding: Annotated[str, typer.Option(help="greedy or paper.")] = "greedy",
+    prompt: Annotated[str, typer.Option(help="plain or reasoning.")] = "plain",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: int = 0,
     batch_size: int = 50,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
@@ -60,18 +62,24 @@ def evaluate(
     from accelerate import PartialState
 
     from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
-    from lost_in_attention.decoding import DECODINGS
+    from lost_in_attention.decoding import DECODINGS, PROMPTS, prompted
     from lost_in_attention.evaluate import evaluate as ask
     from lost_in_attention.models import load
+    from lost_in_attention.models.load import DTYPES
 
-    if decoding not in DECODINGS:
-        raise typer.BadParameter(f"decoding: expected one of {[*DECODINGS]}, got {decoding!r}")
-    samples = load_benchmark(benchmark, source)
+    for name, value, known in (
+        ("decoding", decoding, DECODINGS),
+        ("prompt", prompt, PROMPTS),
+        ("dtype", dtype, DTYPES),
+    ):
+        if value not in known:
+            raise typer.BadParameter(f"{name}: expected one of {[*known]}, got {value!r}")
+    samples = prompted(load_benchmark(benchmark, source), prompt)
     if questions is not None:
         samples = samples.draw(questions, seed=seed)
     state = PartialState(cpu=not torch.cuda.is_available())
     table = ask(
-        load(model, device=state.device),
+        load(model, device=state.device, dtype=DTYPES[dtype]),
         samples,
         benchmark=benchmark,
         decoding=DECODINGS[decoding],
@@ -93,13 +101,18 @@ def sap(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     source: Annotated[str, typer.Option(help="digits, hub, a folder or a hub id.")] = "digits",
     benchmarks: Annotated[str, typer.Option(help="all, or names parted by commas.")] = "all",
-    questions: Annotated[int, typer.Option(help="How many to draw from each.")] = 1000,
+    questions: Annotated[
+        int, typer.Option(help="How many to draw from each; another number wants another RUNS.")
+    ] = 1000,
     preset: Annotated[str, typer.Option(help="paper, released or both.")] = "both",
     noise_seeds: Annotated[int, typer.Option(help="How often noise is drawn.")] = 3,
     where: Annotated[
         str, typer.Option(help="default, or ablations: head bands and layer ranges.")
     ] = "default",
-    seed: Annotated[int, typer.Option(help="Of the questions drawn.")] = 0,
+    decoding: Annotated[str, typer.Option(help="greedy or paper.")] = "greedy",
+    prompt: Annotated[str, typer.Option(help="plain or reasoning.")] = "plain",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Of the draw, and of sampled replies.")] = 0,
     batch_size: int = 50,
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs/sap"),
     output: Annotated[Path, typer.Option(help="Where results go.")] = Path("data/results"),
@@ -112,8 +125,9 @@ def sap(
 
     try:
         asked = Sweep(
-            model, source, benchmarks, questions, preset, noise_seeds, where, seed, batch_size
-        )
+            model, source, benchmarks, questions, preset, noise_seeds, where,
+            decoding, prompt, dtype, seed, batch_size,
+        )  # fmt: skip
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if path := asked.run(runs=runs, output=output):

@@ -16,6 +16,7 @@ from lost_in_attention.batched import in_batches, settings_of
 from lost_in_attention.benchmarks import BENCHMARKS, Sample
 from lost_in_attention.decoding import GREEDY, Decoding, batch_seed
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.provenance import without_folders
 
 # The replies to a batch under its seed: one list for each way, in the batch's order.
 Replies = Callable[[list[Sample], int], Sequence[Sequence[str]]]
@@ -82,7 +83,7 @@ class Asking:
         """A judged reply, with all that `Benchmark.score` reads."""
         parsed, correct = BENCHMARKS[self.benchmark].judge(reply, sample)
         return {
-            "model": self.vlm.name,
+            "model": without_folders(self.vlm.name),
             "benchmark": self.benchmark,
             "sample": sample.id,
             "group": sample.group,

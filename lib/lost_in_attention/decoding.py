@@ -1,14 +1,14 @@
-"""How a reply is made from logits: the named settings, and the replies to one batch."""
+"""How a reply is asked for and made: named prompts and decodings, and the replies to one batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import BatchFeature
 
-from lost_in_attention.benchmarks import Sample
+from lost_in_attention.benchmarks import Sample, Samples
 from lost_in_attention.models import VisionLanguageModel
 
 
@@ -37,6 +37,29 @@ GREEDY = Decoding("greedy", max_new_tokens=64, greedy=True)
 # The paper also asks for attention maps, which do not change the replies.
 PAPER = Decoding("paper", max_new_tokens=1024, greedy=False)
 DECODINGS = {decoding.name: decoding for decoding in (GREEDY, PAPER)}
+
+# Appendix C.2, word for word: for MM-Eureka, Orsta and Ocean-R1 it is appended to the question.
+REASONING = (
+    "You FIRST think about the reasoning process as an internal monologue and then provide the "
+    "final answer. The reasoning process MUST BE enclosed within <think> </think> tags. The final "
+    "answer MUST BE in <answer> </answer> tags."
+)
+PROMPTS = {"plain": "", "reasoning": f"\n{REASONING}"}
+
+
+def prompted(samples: Samples, prompt: str) -> Samples:
+    """The same questions, with what `prompt` (a name in `PROMPTS`) says behind each.
+
+    Raises ValueError on an unknown name.
+    """
+    if prompt not in PROMPTS:
+        raise ValueError(f"prompt: expected one of {list(PROMPTS)}, got {prompt!r}")
+
+    def build(row: dict, index: int) -> Sample:
+        sample = samples.build(row, index)
+        return replace(sample, prompt=sample.prompt + PROMPTS[prompt])
+
+    return replace(samples, build=build)
 
 
 def batch_seed(seed: int, number: int) -> int:

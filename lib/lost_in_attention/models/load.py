@@ -10,6 +10,9 @@ from lost_in_attention.models.processors import load_processor
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.paths import data_folder
 
+# The number formats that the commands offer, by name.
+DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
+
 
 def load(
     name: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32

@@ -10,13 +10,14 @@ from lost_in_attention.sweep.flatness import prior_entropies
 from lost_in_attention.sweep.live import Answers, draw_as_stored, with_stored
 from lost_in_attention.sweep.reading import READINGS, readings
 from lost_in_attention.sweep.running import answer_under
-from lost_in_attention.sweep.stored import read_results, write_results
+from lost_in_attention.sweep.stored import Results, read_results
 from lost_in_attention.sweep.variants import Variant, ablations, family_of, presets
 from lost_in_attention.sweep.whole import Sweep
 
 __all__ = [
     "READINGS",
     "Answers",
+    "Results",
     "Sweep",
     "Variant",
     "ablations",
@@ -30,5 +31,4 @@ __all__ = [
     "read_results",
     "readings",
     "with_stored",
-    "write_results",
 ]

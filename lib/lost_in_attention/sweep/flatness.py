@@ -31,7 +31,7 @@ def prior_entropies(
 
     The release rescales priors of the LLaVA families to their scores; that is left out here.
     """
-    images = {sample.image_source: sample.image for sample in samples}
+    images = {sample.image_source: sample.image for sample in samples if sample.images}
     random = np.random.default_rng(seed)
     rows = []
     for source, image in images.items():

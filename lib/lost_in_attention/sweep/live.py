@@ -7,23 +7,33 @@ from pathlib import Path
 import pandas as pd
 
 from lost_in_attention.benchmarks import Samples, load_benchmark
-from lost_in_attention.sweep.stored import read_results
+from lost_in_attention.provenance import without_folders
+from lost_in_attention.sweep.stored import read_results, run_of
 
 _KEY = ["benchmark", "sample", "preset", "variant", "noise_seed"]
 _PLACE = ["first_layer", "last_layer", "low_head", "high_head"]
 
 
 def draw_as_stored(
-    benchmark: str, source: str, origin: Mapping | None, *, count: int, seed: int
+    model: str,
+    benchmark: str,
+    source: str,
+    *,
+    grid: str = "default",
+    count: int,
+    seed: int,
+    folder: Path | None = None,
 ) -> Samples:
     """`count` questions (or all, if there are fewer), from those of the stored run if there is one.
 
-    `origin` is that of `read_results`.
+    Raises what `load_benchmark` and `read_results` do.
     """
     samples = load_benchmark(benchmark, source)
-    if origin:
-        options = origin["options"]
-        samples = samples.draw(min(options["questions"], len(samples)), seed=options["seed"])
+    _, origins = read_results([model], grid, folder)
+    for origin in origins.values():
+        if run := run_of(origin, benchmark):
+            options = run["options"]
+            samples = samples.draw(min(options["questions"], len(samples)), seed=options["seed"])
     return samples.draw(min(count, len(samples)), seed=seed)
 
 
@@ -45,17 +55,16 @@ class Answers:
         return self.table["model"].unique().tolist()
 
     def made_by(self) -> pd.DataFrame:
-        """One row a model: where its answers come from, how many, by which command, when."""
+        """One row a model: where its answers come from, how many, since when."""
         rows = []
         for name, own in self.table.groupby("model", sort=False):
-            origin = self.origins.get(name, {})
+            runs = self.origins[name]["runs"] if name in self.origins else []
             rows.append(
                 {
                     "model": name,
-                    "answers": "stored" if origin else "computed now",
+                    "answers": "stored" if runs else "computed now",
                     "questions": len(own.drop_duplicates(["benchmark", "sample"])),
-                    "made by": origin.get("command", "this page"),
-                    "finished": origin.get("finished", "now"),
+                    "finished": max((run["finished"] for run in runs), default="now"),
                 }
             )
         return pd.DataFrame(rows)
@@ -89,7 +98,8 @@ def with_stored(
     else:
         table = pd.concat([stored, live[~live["model"].isin(origins)]], ignore_index=True)
         equal = _equal(live, stored)
-    missing = [name for name in names if name not in set(table["model"])]
+    asked = [str(without_folders(name)) for name in names]
+    missing = [name for name in asked if name not in set(table["model"])]
     return Answers(table, origins, missing, equal)
 
 
