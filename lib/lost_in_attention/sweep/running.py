@@ -1,7 +1,7 @@
 """Every variant's answers to the same questions, from one preparation of each batch."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from lost_in_attention.benchmarks import Sample
 from lost_in_attention.decoding import GREEDY, Decoding, replies_to
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap import encoded_once, shared_attention_prior
+from lost_in_attention.sap.first_layers import kept_layers, replayed
 from lost_in_attention.sweep.variants import Variant
 
 
@@ -92,13 +93,23 @@ class _Batch:
         return self._prepared([sample.blanked() for sample in self.samples])
 
     def replies(self, variants: list[Variant]) -> list[list[str]]:
-        """For each variant the replies to all questions."""
-        replies = {}
+        """For each variant the replies to all questions.
+
+        The unchanged model answers first; where it does, every plan starts at its first layer.
+        """
+        replies, kept = {}, None
+        starts = {variant.plan.layers[0] for variant in variants if variant.plan} - {0}
         with encoded_once(self.vlm):
             # Only the latest images stay encoded, so blank ones come last.
-            for variant in sorted(variants, key=lambda variant: variant.blank):
+            for variant in sorted(variants, key=lambda each: (each.blank, each.plan is not None)):
+                start = variant.plan.layers[0] if variant.plan else 0
                 inputs = self.unseen if variant.blank else self.seen
-                with _under(self.vlm, variant) as vlm:
+                with ExitStack() as blocks:
+                    if kept and start:
+                        blocks.enter_context(replayed(self.vlm, kept, start))
+                    elif variant.plan is None and not variant.blank:
+                        kept = blocks.enter_context(kept_layers(self.vlm, starts))
+                    vlm = blocks.enter_context(_under(self.vlm, variant))
                     replies[variant] = replies_to(vlm, inputs, self.decoding, seed=self.seed)
         return [replies[variant] for variant in variants]
 
