@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.sap import MODES, SharedAttentionPrior
+from lost_in_attention.sap import MODES, SharedAttentionPrior, again, encoded
 from lost_in_attention.sap import shared_attention_prior as under
 from lost_in_attention.sap.first_layers import kept_layers, replayed
 from lost_in_attention.training.architecture import ARCHITECTURES
@@ -32,11 +32,11 @@ def vlm(request) -> VisionLanguageModel:
 @pytest.fixture(scope="module")
 def inputs(vlm):
     images = [scene.image for scene in make_scenes(2, split="train", seed=1)]
-    return vlm.prepare(images, ["look", "one two look"])
+    return encoded(vlm, vlm.prepare(images, ["look", "one two look"]))
 
 
 def steps(model: PreTrainedModel, inputs) -> torch.Tensor:
-    return torch.stack(model.generate(**inputs, **OPTIONS).logits)
+    return torch.stack(model.generate(**again(inputs), **OPTIONS).logits)
 
 
 def test_bit_by_bit(vlm, inputs):

@@ -10,7 +10,7 @@ from transformers import AttentionInterface, BatchFeature
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.prior import patch_complexity, uniform_prior
-from lost_in_attention.sap import MODES, SharedAttentionPrior, paper, released
+from lost_in_attention.sap import MODES, SharedAttentionPrior, encoded, paper, released
 from lost_in_attention.sap import shared_attention_prior as under
 from lost_in_attention.sap.ranking import chosen_heads
 from lost_in_attention.training.architecture import ARCHITECTURES
@@ -68,8 +68,9 @@ def generated(vlm, inputs, plan, **options):
     """New tokens, and the logits that each was chosen by."""
     with under(vlm, plan) as changed:
         output = changed.model.generate(
-            **inputs, **GENERATION | options, return_dict_in_generate=True, output_logits=True
-        )
+            **encoded(vlm, inputs), **GENERATION | options,
+            return_dict_in_generate=True, output_logits=True,
+        )  # fmt: skip
     return output.sequences[:, inputs["input_ids"].shape[1] :], torch.stack(output.logits, 1)
 
 
@@ -397,7 +398,7 @@ def test_a_block_serves_many_batches(vlm, inputs, images):
     plan = ALL_WAYS[4]
     second = vlm.prepare(images[1:2], ["blue look"])
     with torch.inference_mode(), under(vlm, plan) as changed:
-        changed.model.generate(**inputs, **GENERATION)
+        changed.model.generate(**encoded(vlm, inputs), **GENERATION)
         got = changed.model(**second).logits
     assert torch.equal(got, logits(vlm, second, plan))
 
@@ -532,6 +533,11 @@ def test_caches_and_images_from_outside(vlm, inputs):
             pytest.raises(ValueError, match="a cache that was filled within the block"),
         ):
             vlm.model(**ids, past_key_values=cache)
+        with (
+            under(vlm, ALL_WAYS[0]),
+            pytest.raises(ValueError, match=r"generate from encoded\(vlm, inputs\)"),
+        ):
+            vlm.model.generate(**inputs, **GENERATION)
         with (
             under(vlm, ALL_WAYS[0]),
             pytest.raises(ValueError, match="expected input_ids, got none"),

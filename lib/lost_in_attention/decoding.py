@@ -1,15 +1,15 @@
 """How a reply is asked for and made: named prompts and decodings, and the replies to one batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import BatchFeature
 
 from lost_in_attention.benchmarks import Sample, Samples
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.sap.images import again, encoded
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,17 @@ def replies(
 
     The random state of the caller is left as it was.
     """
-    inputs = vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
+    inputs = encoded(vlm, vlm.prepare([s.images for s in samples], [s.prompt for s in samples]))
     return replies_to(vlm, inputs, decoding, seed=seed)
 
 
 @torch.inference_mode()
 def replies_to(
-    vlm: VisionLanguageModel, inputs: BatchFeature, decoding: Decoding, *, seed: int
+    vlm: VisionLanguageModel, inputs: Mapping[str, Any], decoding: Decoding, *, seed: int
 ) -> list[str]:
-    """As `replies`, to inputs that `vlm.prepare` has made."""
+    """As `replies`, to inputs whose images `sap.images.encoded` has encoded."""
     with torch.random.fork_rng([vlm.device] if vlm.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        output = vlm.model.generate(**inputs, **decoding.arguments())
+        output = vlm.model.generate(**again(inputs), **decoding.arguments())
     new = output[:, inputs["input_ids"].shape[1] :]
     return [text.strip() for text in vlm.processor.batch_decode(new, skip_special_tokens=True)]

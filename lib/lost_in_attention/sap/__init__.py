@@ -3,17 +3,19 @@
 with shared_attention_prior(vlm, paper("qwen2.5-vl")) as changed:
     table = evaluate(changed, samples, benchmark="pope")
 
-Several plans on one batch share its encoded images within `encoded_once(vlm)`.
+Several plans on one batch share its images: `inputs = encoded(vlm, vlm.prepare(...))`, then
+`changed.model.generate(**again(inputs))` under each.
 """
 
 from lost_in_attention.sap.engine import shared_attention_prior
-from lost_in_attention.sap.once import encoded_once
+from lost_in_attention.sap.images import again, encoded
 from lost_in_attention.sap.plan import MODES, SharedAttentionPrior, paper, released
 
 __all__ = [
     "MODES",
     "SharedAttentionPrior",
-    "encoded_once",
+    "again",
+    "encoded",
     "paper",
     "released",
     "shared_attention_prior",

@@ -1,6 +1,6 @@
 """The intervention on a stock model: attention of chosen layers goes through the plan.
 
-Hooks see the prompts and the images, an attention function registered with transformers does the
+Hooks see the prompts with their images, an attention function registered with transformers does the
 rest.  Vision tower, other layers and other heads compute what they always did.
 """
 
@@ -13,8 +13,6 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.sap.images import encoding_through
-from lost_in_attention.sap.once import encoder_under
 from lost_in_attention.sap.plan import SharedAttentionPrior
 from lost_in_attention.sap.session import Session
 from lost_in_attention.vision import check_recordable
@@ -29,14 +27,15 @@ def shared_attention_prior(
 ) -> Iterator[VisionLanguageModel]:
     """Within the block the model runs under `plan`; yields it under a name that says so.
 
-    Images are encoded within the block; greedy, sampled and beam generation, with or without
+    Images are seen where they are encoded: in a plain pass within the block, or by `images.encoded`
+    before it, which `generate` needs.  Greedy, sampled and beam generation, with or without
     cache, in batches padded on the left.  A prompt without images is answered as ever: bit by bit
     in a batch of its kind, to rounding beside prompts with images.  With `blend` 0 everything is
     done but the replacement.
 
     Raises:
         ValueError: at once if the model has no such layers or heads, a sliding window, or does
-            not run on SDPA; before the decoder runs if a prompt's images were not encoded within.
+            not run on SDPA; before the decoder runs if nothing is known of a prompt's images.
     """
     _check_fits(vlm, plan)
     session, inner = Session(vlm, plan), vlm.model.model
@@ -49,8 +48,6 @@ def shared_attention_prior(
             setattr(layer.self_attn, _SESSION, session)
         for module, hook in ((inner, session.see_tokens), (vlm.decoder, session.begin)):
             undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
-        encoder = encoder_under(vlm, records=plan.mode == "encoder")
-        undo.enter_context(encoding_through(encoder, session.see_images))
         yield replace(vlm, name=f"{vlm.name} ({plan.label})")
 
 

@@ -1,16 +1,20 @@
-"""The images that the model encodes, and the priors that a plan makes of them."""
+"""A batch's images, encoded once: they travel as data, with what a plan's priors need of them.
+
+`encoded` takes the pixels out of a batch's inputs and puts what the vision tower made of them in
+their place; any number of passes, with and without plans, can then start from the same images.
+"""
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property
 from inspect import signature
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers.utils import ModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.prior import (
@@ -20,12 +24,10 @@ from lost_in_attention.prior import (
     uniform_prior,
 )
 from lost_in_attention.sap.plan import SharedAttentionPrior
-from lost_in_attention.vision import (
-    Recorder,
-    image_tiles,
-    recorded_attention,
-    token_patches,
-)
+from lost_in_attention.vision import image_tiles, recorded_attention, token_patches
+
+# Where transformers looks for images that are encoded already.
+OUTPUTS, IMAGE = "mm_encoder_outputs", "image"
 
 
 @dataclass(frozen=True)
@@ -40,23 +42,18 @@ class SeenImage:
     prior: Float[Tensor, " tokens"] | None
 
 
-@dataclass(frozen=True)
-class EncodedImages:
-    """A batch's images as `get_image_features` took and gave them, and what priors need of them.
-
-    `recorder` is None where no plan asks for the encoder's map.
-    """
+@dataclass(frozen=True, eq=False)
+class BatchImages:
+    """A batch's images as the vision tower takes them (`inputs`), and their numbers of tokens."""
 
     vlm: VisionLanguageModel
-    inputs: dict[str, Any]
-    features: ModelOutput
-    recorder: Recorder | None
+    inputs: Mapping[str, Any]
+    counts: Sequence[int]
 
     def under(self, plan: SharedAttentionPrior) -> list[SeenImage]:
         """The images with their priors under `plan`."""
-        counts = [len(image) for image in self.features.pooler_output]
-        priors = self._priors(plan, counts)
-        return [SeenImage(*image) for image in zip(counts, self._prints, priors, strict=True)]
+        priors = self._priors(plan)
+        return [SeenImage(*image) for image in zip(self.counts, self._prints, priors, strict=True)]
 
     @cached_property
     def _prints(self) -> list[int]:
@@ -67,60 +64,55 @@ class EncodedImages:
     def _complexity(self) -> list[Float[Tensor, " tokens"]]:
         return token_patches(self.vlm, self.inputs, patch_complexity)
 
-    def _priors(
-        self, plan: SharedAttentionPrior, counts: Sequence[int]
-    ) -> Sequence[Float[Tensor, " tokens"] | None]:
+    @cached_property
+    def _recorder(self):
+        """A pass of its own, as few plans ask for the encoder's map."""
+        with torch.no_grad(), recorded_attention(self.vlm) as recorder:
+            self.vlm.model.model.get_image_features(**self.inputs, return_dict=True)
+        return recorder
+
+    def _priors(self, plan: SharedAttentionPrior) -> Sequence[Float[Tensor, " tokens"] | None]:
         if plan.mode == "noise":
-            return [None] * len(counts)
+            return [None] * len(self.counts)
         if plan.mode == "uniform":
-            return [uniform_prior(count).to(self.vlm.device) for count in counts]
+            return [uniform_prior(count).to(self.vlm.device) for count in self.counts]
         if plan.mode == "complexity":
             return [complexity_prior(image, variant=plan.variant) for image in self._complexity]
         pooling = "max" if plan.variant == "released" else "mean"
-        received = self.recorder.in_decoder_order(self.vlm, self.inputs, pooling=pooling)
+        received = self._recorder.in_decoder_order(self.vlm, self.inputs, pooling=pooling)
         return [encoder_prior(image, variant=plan.variant) for image in received]
 
 
-class Encoder:
-    """The model's `get_image_features`, and what priors need of the images that it encodes.
+@dataclass
+class EncodedImages(BaseModelOutputWithPooling):
+    """What `get_image_features` gives, and the images that it was made of."""
 
-    With `records` the encoder's map is recorded too.
+    images: BatchImages | None = None
+
+
+def encoded(vlm: VisionLanguageModel, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a batch with its pixels encoded; those without pixels as they are.
+
+    One call serves one pass or one generation: beam search changes what it is given, so ask
+    `again` for each further one.
     """
-
-    def __init__(self, vlm: VisionLanguageModel, *, records: bool) -> None:
-        self.vlm, self.records = vlm, records
-        self.encode = vlm.model.model.get_image_features
-        self.parameters = signature(self.encode)
-
-    def images(self, *args, **kwargs) -> EncodedImages:
-        """The images that `get_image_features` encodes with these arguments."""
-        with recorded_attention(self.vlm) if self.records else nullcontext() as recorder:
-            features = self.encode(*args, **kwargs)
-        return EncodedImages(self.vlm, self.named(args, kwargs), features, recorder)
-
-    def named(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-        given = self.parameters.bind(*args, **kwargs).arguments
-        return {name: value for name, value in given.items() if value is not None}
+    if inputs.get("pixel_values") is None:
+        return dict(inputs)
+    own = signature(vlm.model.model.get_image_features).parameters
+    pixels = {name: inputs[name] for name in own if inputs.get(name) is not None}
+    with torch.no_grad():
+        features = list(
+            vlm.model.model.get_image_features(**pixels, return_dict=True).pooler_output
+        )
+    images = BatchImages(vlm, pixels, [len(image) for image in features])
+    rest = {name: value for name, value in inputs.items() if name != "pixel_values"}
+    return rest | {OUTPUTS: {IMAGE: EncodedImages(pooler_output=features, images=images)}}
 
 
-@contextmanager
-def encoding_through(
-    encoder: Encoder, see: Callable[[EncodedImages], None] = lambda images: None
-) -> Iterator[None]:
-    """Within the block the model encodes images through `encoder`, and `see` sees them."""
-    inner = encoder.vlm.model.model
-    before = inner.__dict__.get("get_image_features")
-
-    @wraps(encoder.encode)
-    def encode(*args, **kwargs):
-        images = encoder.images(*args, **kwargs)
-        see(images)
-        return images.features
-
-    inner.get_image_features = encode
-    try:
-        yield
-    finally:
-        del inner.get_image_features
-        if before is not None:
-            inner.get_image_features = before
+def again(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The same encoded inputs for another pass or generation."""
+    if OUTPUTS not in inputs:
+        return dict(inputs)
+    kept = inputs[OUTPUTS][IMAGE]
+    copied = EncodedImages(pooler_output=list(kept.pooler_output), images=kept.images)
+    return dict(inputs) | {OUTPUTS: {IMAGE: copied}}

@@ -12,7 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.sap.images import EncodedImages, SeenImage
+from lost_in_attention.sap.images import IMAGE, OUTPUTS, BatchImages, encoded
 from lost_in_attention.sap.plan import SharedAttentionPrior
 from lost_in_attention.sap.prompts import Pass, Prompts
 from lost_in_attention.sap.ranking import chosen_heads, mean_scores
@@ -42,39 +42,48 @@ class Session:
     """What the hooks have seen, and the attention of the chosen layers."""
 
     def __init__(self, vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
-        self.plan = plan
+        self.vlm, self.plan = vlm, plan
         self.image_token = vlm.model.config.image_token_id
         heads = vlm.decoder.config.num_attention_heads
         self.ranks = plan.ranks(heads)
         self.reranks = plan.reranks and len(self.ranks) < heads
-        self.images: list[SeenImage] = []
-        self.encoded_anew = False
+        self.given: BatchImages | None = None
+        self.images: BatchImages | None = None
         self.ids: Int[Tensor, "batch tokens"] | None = None
         self.prompts: Prompts | None = None
         self.now: Pass | None = None
         self.layers: dict[int, _Layer] = {}
 
-    def see_images(self, images: EncodedImages) -> None:
-        self.images, self.encoded_anew = images.under(self.plan), True
-
-    def see_tokens(self, module, args, kwargs) -> None:
-        """Before anything is encoded: the tokens of this pass."""
+    def see_tokens(self, module, args, kwargs) -> tuple[tuple, dict]:
+        """Before anything else: the tokens and images of this pass, encoded here if need be."""
+        kwargs = encoded(self.vlm, kwargs)
         self.ids = kwargs.get("input_ids", args[0] if args else None)
         if self.ids is None:
             raise ValueError("inputs: expected input_ids, got none")
+        self.given = None
+        if features := (kwargs.get(OUTPUTS) or {}).get(IMAGE):
+            self.given = getattr(features, "images", None)
+            if self.given is None:
+                raise ValueError(
+                    "inputs: expected images that `encoded` has encoded, got features of pixels "
+                    "that nothing is known of; generate from encoded(vlm, inputs)"
+                )
+        return args, kwargs
 
     def begin(self, module, args, kwargs) -> None:
         """Before the decoder runs: where its rows stand and what their prior is."""
         first, ids = _past(kwargs), self.ids
         real = _real_keys(kwargs.get("attention_mask"), ids, first)
         if first == 0:
-            new = self.encoded_anew or self.prompts is None or not self.prompts.continued_by(ids)
-            if new:
-                self.prompts = Prompts(self.plan, ids, ids == self.image_token, self.images)
-            self.layers, self.encoded_anew = {}, False
+            others = self.given is not None and self.given is not self.images
+            if others or self.prompts is None or not self.prompts.continued_by(ids):
+                self.images = self.given
+                seen = self.images.under(self.plan) if self.images else []
+                self.prompts = Prompts(self.plan, ids, ids == self.image_token, seen)
+            self.layers = {}
         elif self.prompts is None or first < self.prompts.length:
             raise ValueError("inputs: expected a cache that was filled within the block")
-        elif self.encoded_anew:
+        elif self.given is not None:
             raise ValueError("inputs: expected all images in the prompts' first pass, got more")
         self.now = self.prompts.passed(first, real)
 

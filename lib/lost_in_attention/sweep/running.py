@@ -12,7 +12,7 @@ from lost_in_attention.asking import Asking
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.decoding import GREEDY, Decoding, replies_to
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.sap import encoded_once, shared_attention_prior
+from lost_in_attention.sap import encoded, shared_attention_prior
 from lost_in_attention.sap.first_layers import kept_layers, replayed
 from lost_in_attention.sweep.variants import Variant
 
@@ -99,22 +99,21 @@ class _Batch:
         """
         replies, kept = {}, None
         starts = {variant.plan.layers[0] for variant in variants if variant.plan} - {0}
-        with encoded_once(self.vlm):
-            # Only the latest images stay encoded, so blank ones come last.
-            for variant in sorted(variants, key=lambda each: (each.blank, each.plan is not None)):
-                start = variant.plan.layers[0] if variant.plan else 0
-                inputs = self.unseen if variant.blank else self.seen
-                with ExitStack() as blocks:
-                    if kept and start:
-                        blocks.enter_context(replayed(self.vlm, kept, start))
-                    elif variant.plan is None and not variant.blank:
-                        kept = blocks.enter_context(kept_layers(self.vlm, starts))
-                    vlm = blocks.enter_context(_under(self.vlm, variant))
-                    replies[variant] = replies_to(vlm, inputs, self.decoding, seed=self.seed)
+        for variant in sorted(variants, key=lambda each: each.plan is not None):
+            start = variant.plan.layers[0] if variant.plan else 0
+            inputs = self.unseen if variant.blank else self.seen
+            with ExitStack() as blocks:
+                if kept and start:
+                    blocks.enter_context(replayed(self.vlm, kept, start))
+                elif variant.plan is None and not variant.blank:
+                    kept = blocks.enter_context(kept_layers(self.vlm, starts))
+                vlm = blocks.enter_context(_under(self.vlm, variant))
+                replies[variant] = replies_to(vlm, inputs, self.decoding, seed=self.seed)
         return [replies[variant] for variant in variants]
 
     def _prepared(self, samples: list[Sample]):
-        return self.vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
+        inputs = self.vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
+        return encoded(self.vlm, inputs)
 
 
 def _columns(variant: Variant) -> dict[str, str | float | None]:
