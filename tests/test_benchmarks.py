@@ -5,6 +5,7 @@ from io import BytesIO
 from types import SimpleNamespace
 
 import datasets
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -643,6 +644,24 @@ def test_vmcbench_means_over_datasets_and_over_samples():
     assert got["accuracy/group reason"] == pytest.approx((2 / 3 + 1) / 2)
     assert got["accuracy/group general"] == 0
     assert "accuracy/group doc" not in got
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_weighted_mean_of_correct_is_the_score(name):
+    random = np.random.default_rng(0)
+    samples = load_benchmark(name).draw(80, seed=0)
+    rows = [
+        {"group": s.group, "parsed": "a", "answer": "a", "correct": bool(random.integers(2))}
+        | dict(s.fields)
+        for s in samples
+    ]
+    table = pd.DataFrame(rows).sample(frac=1, random_state=0)
+    weights = BENCHMARKS[name].weights(table)
+    score = BENCHMARKS[name].score(table)["accuracy"]
+    assert np.average(table["correct"], weights=weights) == pytest.approx(score, abs=1e-12)
+    assert weights.mean() == pytest.approx(1) and weights.index.equals(table.index)
+    counts_alike = score == pytest.approx(table["correct"].mean(), abs=1e-12)
+    assert counts_alike == (name != "vmcbench")
 
 
 def test_hallusionbench_counts_questions_and_figures_by_hand():

@@ -67,6 +67,22 @@ def test_mean_intervals_of_a_group_is_its_mean_interval():
         assert (row.mean, row.low, row.high, row.n) == pytest.approx(alone, abs=1e-12)
 
 
+def test_a_weight_is_as_good_as_a_repetition():
+    random = np.random.default_rng(0)
+    values, units = random.random(30), np.arange(30) // 3
+    weights = random.integers(1, 4, 30)
+    weighted = stats.mean_interval(values, units=units, weights=weights, seed=0)
+    repeated = stats.mean_interval(values.repeat(weights), units=units.repeat(weights), seed=0)
+    assert weighted[:3] == pytest.approx(repeated[:3]) and weighted.n == 30
+    table = pd.DataFrame({"score": values, "unit": units, "group": "a", "weight": weights})
+    row = stats.mean_intervals(table, ["score"], ["group"], "unit", weight="weight", seed=0).iloc[0]
+    assert row[["mean", "low", "high"]].tolist() == pytest.approx(weighted[:3]) and row["n"] == 30
+    plain = stats.mean_intervals(table, ["score"], ["group"], "unit", seed=0).iloc[0]
+    alike = stats.mean_interval(values, units=units, weights=np.full(30, 2.5), seed=0)
+    assert plain[["mean", "low", "high"]].tolist() == pytest.approx(alike[:3])
+    assert plain["mean"] != pytest.approx(row["mean"])
+
+
 def test_missing_values_leave_the_mean_and_the_count():
     table = tidy_table()
     table.loc[(table["layer"] == 0) & (table["sample"] > 0), "rid"] = np.nan
@@ -106,6 +122,8 @@ def test_paired_bootstrap_sees_what_an_unpaired_comparison_hides():
         (lambda: stats.mean_interval([1.0, np.nan], seed=0), "values must be finite"),
         (lambda: stats.mean_interval([1.0, 2.0], units=[1], seed=0), "one unit per value"),
         (lambda: stats.mean_interval([1.0, 2.0], units=[1, None], seed=0), "must not be missing"),
+        (lambda: stats.mean_interval([1, 2], weights=[1], seed=0), "weights must be 2 positive"),
+        (lambda: stats.mean_interval([1, 2], weights=[1, 0], seed=0), "weights .* least 0"),
         (lambda: stats.mean_interval([1.0, 2.0], level=95, seed=0), "level must lie between"),
         (lambda: stats.mean_interval([1.0, 2.0], resamples=0, seed=0), "resamples must be"),
         (lambda: stats.binomial_interval(3, 2), "between 0 and n = 2, got 3"),

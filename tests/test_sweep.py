@@ -248,6 +248,23 @@ def test_changes_against_vanilla_in_closed_form():
     assert np.isnan(cells.loc["vanilla", "p_holm"])
 
 
+def test_the_accuracy_of_a_cell_is_the_benchmarks_own():
+    """VMCBench: the mean of its sources' means, not of its questions."""
+    right = {"vanilla": [1, 1, 1, 1, 0, 0], "other": [1, 1, 1, 0, 1, 0]}
+    table = made_up(right).assign(benchmark="vmcbench")
+    table["group"] = np.where(table["sample"].astype(int) < 4, "GQA", "DocVQA")
+    cells = against_vanilla(table, seed=0).set_index("variant")
+    for name, own in table.groupby("variant"):
+        score = BENCHMARKS["vmcbench"].score(own.assign(parsed="a"))["accuracy"]
+        assert cells.loc[name, "accuracy"] == pytest.approx(score)
+    # Question by question nothing changed: one lost, one gained.
+    assert cells.loc["other", "change"] == pytest.approx((0.75 + 0.5) / 2 - 0.5)
+    assert cells["n"].tolist() == [6, 6] and cells.loc["other", "p"] == 1
+    by_source = against_vanilla(table, by=["benchmark", "group", "variant"], seed=0)
+    by_source = by_source.set_index(["group", "variant"])["accuracy"]
+    assert by_source.loc[[("GQA", "other"), ("DocVQA", "other")]].tolist() == [0.75, 0.5]
+
+
 def test_noise_seeds_are_one_cell_with_the_largest_p():
     table = made_up({"vanilla": [1] * 8})
     lost = made_up({"noise": [0] * 8})

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -377,6 +378,18 @@ def test_publishing_makes_an_ordinary_folder(tmp_path, monkeypatch, uninterrupte
     assert {row["benchmark"] for row in overall} == set(BENCHMARKS)
     assert facts["command"] in (folder / "README.md").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"short", "checkpoints"}
+
+
+def test_the_card_has_the_benchmarks_own_accuracy():
+    rows = [
+        {"group": group, "correct": correct, "parsed": "a", "image_source": str(number)}
+        for number, (group, correct) in enumerate([("GQA", 1), ("GQA", 1), ("GQA", 0), ("AI2D", 0)])
+    ]
+    table = pd.DataFrame(rows).astype({"correct": bool})
+    found = publish._overall("vmcbench", table)
+    assert found["accuracy"] == pytest.approx((2 / 3 + 0) / 2)
+    assert found["low"] <= found["accuracy"] <= found["high"] and found["questions"] == 4
+    assert publish._overall("pope", table.assign(answer="a"))["accuracy"] == 0.5
 
 
 def test_a_folder_of_another_configuration_is_refused(uninterrupted):

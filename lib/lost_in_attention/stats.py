@@ -4,7 +4,8 @@ Questions about one image are not independent, so the bootstrap resamples whole
 *units*: a sample where each stands alone, an image where several share it.  One
 resample draws as many units as there are, with replacement; the mean of a resample
 is the mean of all observations of the units drawn (a ratio of sums, because units
-may hold different numbers of observations).  Intervals are percentile intervals.
+may hold different numbers of observations).  Observations may have weights that are
+known beforehand, and then so has that mean.  Intervals are percentile intervals.
 """
 
 from collections.abc import Sequence
@@ -40,16 +41,21 @@ def mean_interval(
     values: ArrayLike,
     *,
     units: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int,
 ) -> Interval:
     """Bootstrap interval of the mean of `values`, resampling whole `units` (default: each value).
 
+    `weights` (default: all alike) are those of the values in the mean.
+
     Raises:
-        ValueError: fewer than two units, values that are not finite, lengths that differ.
+        ValueError: fewer than two units, values or weights that are not finite, weights that are
+            not positive, lengths that differ.
     """
     values = _vector(values, "values")
+    weights = np.ones(len(values)) if weights is None else _weights(weights, len(values))
     units = np.arange(len(values)) if units is None else np.asarray(units)
     if units.shape != values.shape:
         raise ValueError(f"units must name one unit per value ({len(values)}), got {units.shape}")
@@ -58,10 +64,11 @@ def mean_interval(
         raise ValueError("units must not be missing: every value needs the name of its unit")
     if len(names) < 2:
         raise ValueError(f"values must come from at least 2 units, got {len(names)}")
-    sums = np.bincount(codes, weights=values)[:, None]
-    counts = np.bincount(codes)[:, None].astype(float)
-    low, high = _bootstrap(sums, counts, level, resamples, seed)
-    return Interval(float(values.mean()), float(low[0]), float(high[0]), len(values))
+    sums = np.bincount(codes, weights=values * weights)[:, None]
+    totals = np.bincount(codes, weights=weights)[:, None]
+    low, high = _bootstrap(sums, totals, level, resamples, seed)
+    mean = float(np.average(values, weights=weights))
+    return Interval(mean, float(low[0]), float(high[0]), len(values))
 
 
 def mean_intervals(
@@ -70,6 +77,7 @@ def mean_intervals(
     by: Sequence[str],
     unit: str = "sample",
     *,
+    weight: str | None = None,
     level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int,
@@ -80,34 +88,48 @@ def mean_intervals(
     `high`, `n` (observations) and `units`.  All groups share the same resamples, so that
     curves over layers move together as they would on another draw of units.  A missing value
     (the novelty of a zero update has no direction) is left out of the mean and of `n`.  A
-    group with fewer than two units has no interval: its `low` and `high` are NaN.
+    group with fewer than two units has no interval: its `low` and `high` are NaN.  The column
+    `weight` holds what each row weighs in the mean (default: all alike).
 
     Raises:
-        ValueError: columns that are not in the table, an empty table, missing units, infinities.
+        ValueError: columns that are not in the table, an empty table, missing units, infinities,
+            weights that are not positive.
     """
     value_columns, by = list(value_columns), list(by)
-    _check_columns(table, [*by, unit, *value_columns])
+    _check_columns(table, [*by, unit, *value_columns, *([weight] if weight else [])])
     if table[[*by, unit]].isna().any(axis=None):
         raise ValueError(f"columns {[*by, unit]} must not hold missing values")
     if np.isinf(table[value_columns].to_numpy(dtype=float)).any():
         raise ValueError(f"value columns {value_columns} must be finite or missing, got infinities")
-    long = table.melt([*by, unit], value_columns, "quantity", "value")
-    cells = long.groupby([unit, *by, "quantity"], sort=False, observed=True)["value"]
-    groups = [*by, "quantity"]
-    sums = cells.sum().unstack(groups, fill_value=0.0)
-    counts = cells.count().unstack(groups, fill_value=0)[sums.columns].astype(float)
-    low, high = _bootstrap(sums.to_numpy(), counts.to_numpy(), level, resamples, seed)
-    total, units = counts.sum(), (counts > 0).sum()
+    weights = _weights(table[weight], len(table)) if weight else np.ones(len(table))
+    sums, totals, counts = _sums(table.assign(_weight=weights), value_columns, by, unit)
+    low, high = _bootstrap(sums.to_numpy(), totals.to_numpy(), level, resamples, seed)
+    total, units = totals.sum(), (counts > 0).sum()
     rows = pd.DataFrame(
         {
             "mean": sums.sum() / total.where(total > 0),
             "low": np.where(units > 1, low, np.nan),
             "high": np.where(units > 1, high, np.nan),
-            "n": total.astype(int),
+            "n": counts.sum(),
             "units": units,
         }
     )
     return rows.reset_index().sort_values(["quantity", *by], ignore_index=True)
+
+
+def _sums(
+    table: pd.DataFrame, value_columns: list[str], by: list[str], unit: str
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Of every unit (row) and group: weighted sum, total weight and number of the values."""
+    long = table.melt([*by, unit, "_weight"], value_columns, "quantity", "value")
+    long = long.assign(
+        sum=long["value"] * long["_weight"], total=long["_weight"].where(long["value"].notna())
+    )
+    cells = long.groupby([unit, *by, "quantity"], sort=False, observed=True)
+    found = cells.agg({"sum": "sum", "total": "sum", "value": "count"})
+    wide = found.unstack([*by, "quantity"], fill_value=0)
+    columns = wide["sum"].columns
+    return wide["sum"].astype(float), wide["total"][columns].astype(float), wide["value"][columns]
 
 
 def binomial_interval(successes: int, n: int, *, level: float = 0.95) -> Interval:
@@ -197,6 +219,15 @@ def _vector(values: ArrayLike, name: str) -> Float[np.ndarray, " values"]:
     if not np.isfinite(vector).all():
         raise ValueError(f"{name} must be finite, got {int((~np.isfinite(vector)).sum())} NaN/inf")
     return vector
+
+
+def _weights(weights: ArrayLike, count: int) -> Float[np.ndarray, " values"]:
+    weights = _vector(weights, "weights")
+    if len(weights) != count or (weights <= 0).any():
+        raise ValueError(
+            f"weights must be {count} positive numbers, got {len(weights)}, least {weights.min():g}"
+        )
+    return weights
 
 
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -18,22 +18,29 @@ from lost_in_attention.benchmarks import (
     vmcbench,
 )
 from lost_in_attention.benchmarks.base import Judgement, Sample, Samples
+from lost_in_attention.benchmarks.scores import alike
 
 __all__ = ["BENCHMARKS", "Benchmark", "Judgement", "Sample", "Samples", "chance", "load_benchmark"]
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """How one benchmark is read, put, judged and scored."""
+    """How one benchmark is read, put, judged and scored.
+
+    `weights` are those of the questions in its accuracy: their weighted mean of `correct` is what
+    `score` calls accuracy.
+    """
 
     load: Callable[..., Samples]
     prompt: Callable[[Mapping], str]
     judge: Callable[[str, Sample], Judgement]
     score: Callable[[pd.DataFrame], dict[str, float]]
+    weights: Callable[[pd.DataFrame], pd.Series] = alike
 
 
 def _benchmark(module: ModuleType) -> Benchmark:
-    return Benchmark(module.load, module.prompt, module.judge, module.score)
+    weights = getattr(module, "weights", alike)
+    return Benchmark(module.load, module.prompt, module.judge, module.score, weights)
 
 
 BENCHMARKS = {

@@ -69,6 +69,15 @@ def score(table: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def weights(table: pd.DataFrame) -> pd.Series:
+    """The weight of each question in the mean of the datasets' means; 1 on average.
+
+    A question of a dataset with n_d of the N questions, among D datasets, weighs N / (D n_d).
+    """
+    sizes = table.groupby("group")["correct"].transform("size")
+    return len(table) / (table["group"].nunique() * sizes)
+
+
 def _sample(row: dict, index: int) -> Sample:
     options = options_of(row)
     return Sample(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from lost_in_attention.benchmarks import BENCHMARKS
 from lost_in_attention.stats import mcnemar, mean_intervals
 
 CELL = ("model", "benchmark", "preset", "variant")
@@ -22,12 +23,14 @@ def against_vanilla(
 ) -> pd.DataFrame:
     """One row a cell (the columns `by`) of a table of answers, vanilla's own cells included.
 
-    `accuracy`, `change` (accuracy minus vanilla's) and `same` (share of replies equal to
-    vanilla's), each with its bootstrap interval in <name>_low and <name>_high, which resamples
-    whole images; `n` questions; `p` of the exact McNemar test and `p_holm`, corrected for all
-    cells but vanilla's.  Several noise seeds count as one cell: its numbers are means over
-    seeds, `p` is the largest of them, `seed_range` the range of their accuracies.  Another
-    variant can stand in vanilla's place as the `reference`.
+    `accuracy` (the benchmark's own), `change` (accuracy minus vanilla's) and `same` (share of
+    replies equal to vanilla's, questions weighted as in the accuracy), each with its bootstrap
+    interval in <name>_low and <name>_high, which resamples whole images; `n` questions; `p` of
+    the exact McNemar test, which counts questions alike, and `p_holm`, corrected for all cells
+    but vanilla's.  Where a cell holds several benchmarks, each weighs by its questions.  Several
+    noise seeds count as one cell: its numbers are means over seeds, `p` is the largest of them,
+    `seed_range` the range of their accuracies.  Another variant can stand in vanilla's place as
+    the `reference`.
 
     Raises ValueError if `by` lacks the variant, or a question lacks its reference answer or has
     one twice.
@@ -36,6 +39,7 @@ def against_vanilla(
     if "variant" not in by:
         raise ValueError(f"by: expected the column 'variant' among them, got {by}")
     paired = _with_reference(table, reference)
+    paired["weight"] = _weights(paired, by)
     pools = [column for column in ("model", "benchmark") if column in by]
     # Pools share no cell, so each has resamples of its own.
     cells = [
@@ -91,11 +95,19 @@ def _with_reference(table: pd.DataFrame, reference: str) -> pd.DataFrame:
     )
 
 
+def _weights(paired: pd.DataFrame, by: list[str]) -> pd.Series:
+    """What each answer weighs in its benchmark's accuracy, within its cell and noise seed."""
+    keys = list(dict.fromkeys([*by, "model", "benchmark", "noise_seed"]))
+    parts = paired.groupby(keys, dropna=False)
+    weights = [BENCHMARKS[rows["benchmark"].iloc[0]].weights(rows) for _, rows in parts]
+    return pd.concat(weights)
+
+
 def _intervals(own: pd.DataFrame, by: list[str], seed: int, level: float) -> pd.DataFrame:
     values = ["accuracy", "change", "same"]
     units = list(dict.fromkeys([*by, *_QUESTION, "image"]))
-    questions = own.groupby(units, sort=False)[values].mean().reset_index()
-    long = mean_intervals(questions, values, by, "image", level=level, seed=seed)
+    questions = own.groupby(units, sort=False)[[*values, "weight"]].mean().reset_index()
+    long = mean_intervals(questions, values, by, "image", weight="weight", level=level, seed=seed)
     wide = long.pivot(index=by, columns="quantity", values=["mean", "low", "high"])
     columns = {name: wide["mean"][name] for name in values}
     columns |= {f"{name}_{end}": wide[end][name] for name in values for end in ("low", "high")}
@@ -108,7 +120,7 @@ def _tests(paired: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     for cell, own in paired.groupby(by, sort=False):
         seeds = [rows for _, rows in own.groupby("noise_seed")]
         tests = [mcnemar(each["accuracy"], each["correct_reference"]) for each in seeds]
-        accuracies = [each["accuracy"].mean() for each in seeds]
+        accuracies = [np.average(each["accuracy"], weights=each["weight"]) for each in seeds]
         rows.append(
             dict(zip(by, cell, strict=True))
             | {"p": max(test.p_value for test in tests), "seed_range": float(np.ptp(accuracies))}

@@ -73,9 +73,9 @@ All settings and versions are in `training.json`, the curve in `training_curve.c
 The seven embedded question sets, on scenes of held-out digits: {questions} questions each,
 drawn with seed {evaluation_seed}, greedy decoding through processor, chat template, `generate`
 and parser.
-`accuracy` is the share of right replies; `low` and `high` bound its 95% bootstrap interval over
-images. `blank` is the accuracy of the same questions on a plain grey picture, `chance` that of
-guessing without looking.
+`accuracy` is the benchmark's own: the share of right replies, in VMCBench the mean of the shares
+of its sources; `low` and `high` bound its 95% bootstrap interval over images. `blank` is the
+accuracy of the same questions on a plain grey picture, `chance` that of guessing without looking.
 
 {accuracy}
 """
@@ -138,17 +138,25 @@ def accuracies(vlm: VisionLanguageModel) -> list[dict]:
         guess = chance(samples)
         for condition, asked in (("images", samples), ("blank images", samples.blanked())):
             replies = evaluate(vlm, asked, benchmark=name)
-            # Questions on one image are not independent: resample images.
-            interval = mean_interval(
-                replies["correct"], units=replies["image_source"], seed=EVALUATION_SEED
-            )
-            bounds = {"low": interval.low, "high": interval.high, "chance": guess}
             facts = {"benchmark": name, "condition": condition}
-            rows.append(facts | {"group": "all"} | _shares(replies) | bounds)
+            rows.append(facts | {"group": "all"} | _overall(name, replies) | {"chance": guess})
             rows += [
                 facts | {"group": group} | _shares(part) for group, part in replies.groupby("group")
             ]
     return rows
+
+
+def _overall(benchmark: str, replies: pd.DataFrame) -> dict[str, float]:
+    """`_shares` with the benchmark's own accuracy and its interval."""
+    # Questions on one image are not independent: resample images.
+    interval = mean_interval(
+        replies["correct"],
+        units=replies["image_source"],
+        weights=BENCHMARKS[benchmark].weights(replies),
+        seed=EVALUATION_SEED,
+    )
+    accuracy = BENCHMARKS[benchmark].score(replies)["accuracy"]
+    return _shares(replies) | {"accuracy": accuracy, "low": interval.low, "high": interval.high}
 
 
 def _shares(replies: pd.DataFrame) -> dict[str, float]:
