@@ -60,6 +60,7 @@ def replies_to(
     vlm: VisionLanguageModel, inputs: BatchFeature, decoding: Decoding, *, seed: int
 ) -> list[str]:
     """As `replies`, to inputs that `vlm.prepare` has made."""
+    vlm.check_context(inputs, decoding.max_new_tokens)
     with torch.random.fork_rng([vlm.device] if vlm.device.type == "cuda" else []):
         torch.manual_seed(seed)
         output = vlm.model.generate(**inputs, **decoding.arguments())
