@@ -98,7 +98,7 @@ def load_processor(
 
 
 def _processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
-    """The family's own, which falls back on the family's image processor; else whatever is found."""
+    """The family's own, which falls back on its image processor; else whatever is found."""
     if not is_torchvision_available() and config.model_type in _VIDEOLESS:
         return _VIDEOLESS[config.model_type]
     return PROCESSOR_MAPPING.get(type(config), AutoProcessor)
