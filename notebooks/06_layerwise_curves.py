@@ -41,7 +41,7 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.claims import agreement
 from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.measure import measure
-from lost_in_attention.models import load
+from lost_in_attention.models import each_model
 from lost_in_attention.zoo import (
     chosen_models,
     in_words,
@@ -120,8 +120,7 @@ QUANTITIES = [
     "feature_novelty",
 ]
 tables = []
-for name in names:
-    vlm = load(name, device=device, dtype=dtype)
+for name, vlm in each_model(names, device=device, dtype=dtype):
     tables.append(measure(vlm, samples).assign(model=name))
 measured = pd.concat(tables, ignore_index=True)
 with replaced_when_complete(Path(output) / run.notebook / "measured.parquet") as part:

@@ -41,7 +41,7 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.claims import agreement
 from lost_in_attention.controls import Noise
 from lost_in_attention.measure import measure
-from lost_in_attention.models import load
+from lost_in_attention.models import each_model
 from lost_in_attention.paths import data_folder
 from lost_in_attention.zoo import (
     chosen_models,
@@ -141,8 +141,7 @@ def measure_averaging(vlm):
 
 # %%
 found, averaging = [], []
-for name in names:
-    vlm = load(name, device=device, dtype=dtype)
+for name, vlm in each_model(names, device=device, dtype=dtype):
     found.append(measure_updates(vlm).assign(model=name))
     averaging.append(measure_averaging(vlm).assign(model=name))
 measured, averaging = pd.concat(found), pd.concat(averaging)

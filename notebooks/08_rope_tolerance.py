@@ -39,7 +39,7 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.claims import agreement
 from lost_in_attention.evaluate import evaluate
 from lost_in_attention.measure import measure
-from lost_in_attention.models import load
+from lost_in_attention.models import each_model
 from lost_in_attention.tolerance import rope_tolerance
 from lost_in_attention.zoo import (
     chosen_models,
@@ -102,8 +102,7 @@ samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %%
 tolerances, updates, replies = [], [], []
-for name in names:
-    vlm = load(name, device=device, dtype=dtype)
+for name, vlm in each_model(names, device=device, dtype=dtype):
     tolerances.append(rope_tolerance(vlm, samples).assign(model=name))
     updates.append(measure(vlm, samples).assign(model=name))
     with without_rope(vlm) as bare:

@@ -38,7 +38,7 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.claims import agreement
 from lost_in_attention.controls import Resized, Rotated
 from lost_in_attention.measure import measure
-from lost_in_attention.models import load
+from lost_in_attention.models import each_model
 from lost_in_attention.zoo import (
     chosen_models,
     in_words,
@@ -107,8 +107,7 @@ samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
 glue("size_shown", size, display=False)
 controls = {"resized": Resized(size), "rotated": Rotated(size, seed=seed)}
 tables = []
-for name in names:
-    vlm = load(name, device=device, dtype=dtype)
+for name, vlm in each_model(names, device=device, dtype=dtype):
     tables.append(measure(vlm, samples, controls=controls).assign(model=name))
 measured = pd.concat(tables)
 measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]

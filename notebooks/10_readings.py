@@ -43,7 +43,7 @@ from lost_in_attention.claims import agreement
 from lost_in_attention.geometry import ExplainedEnergy, spectrum, update_geometry
 from lost_in_attention.measure import batches, measure, prepared
 from lost_in_attention.mixing import token_mixing_entropy
-from lost_in_attention.models import load
+from lost_in_attention.models import each_model
 from lost_in_attention.stream import record
 from lost_in_attention.zoo import (
     chosen_models,
@@ -238,8 +238,7 @@ def every_reading(vlm, samples):
 
 
 tables = []
-for name in names:
-    vlm = load(name, device=device, dtype=dtype)
+for name, vlm in each_model(names, device=device, dtype=dtype):
     tables.append(every_reading(vlm, samples).assign(model=name))
     for module, baseline in NOISE.items():
         with baseline(vlm, seed=seed) as noisy:

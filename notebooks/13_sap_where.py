@@ -35,7 +35,7 @@ from myst_nb import glue
 from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.claims import agreement
-from lost_in_attention.models import load
+from lost_in_attention.models import each_model, load
 from lost_in_attention.paths import data_folder
 from lost_in_attention.stats import mean_intervals
 from lost_in_attention.sweep import (
@@ -94,8 +94,7 @@ asked, looked_at = (8, 4) if tier == "smoke" else (questions, images)
 
 # %%
 entropies = []
-for name in names:
-    vlm = load(name, device=device, dtype=dtype)
+for name, vlm in each_model(names, device=device, dtype=dtype):
     # POPE asks several questions about an image, so more are drawn than images are wanted.
     pool = load_benchmark("pope", source).draw(4 * looked_at, seed=seed)
     first = {sample.image_source: sample for sample in pool}

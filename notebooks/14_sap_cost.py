@@ -42,7 +42,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.decoding import GREEDY, replies_to
-from lost_in_attention.models import load
+from lost_in_attention.models import each_model
 from lost_in_attention.sap import encoded_once, shared_attention_prior
 from lost_in_attention.sap.rows import TextKeys, merged_rows, visual_part
 from lost_in_attention.sweep import against_vanilla, family_of, presets, read_results
@@ -247,9 +247,8 @@ def timed(vlm, inputs, plan):
         return seconds(lambda: replies_to(changed, inputs, GREEDY, seed=seed))
 
 
-def answer_times(name):
+def answer_times(name, vlm):
     """The time of every variant on one batch of a model."""
-    vlm = load(name, device=device, dtype=dtype)
     samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
     inputs = vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
     grid = presets(family_of(vlm), depth=len(vlm.layers))
@@ -265,7 +264,8 @@ def answer_times(name):
 
 
 # %%
-costs = pd.DataFrame([row for name in names for row in answer_times(name)])
+each = each_model(names, device=device, dtype=dtype)
+costs = pd.DataFrame([row for name, vlm in each for row in answer_times(name, vlm)])
 wide = costs.pivot(index=["preset", "variant"], columns="model", values="time")
 run.table(
     wide.rename_axis(columns=None).reset_index(),

@@ -37,7 +37,7 @@ from myst_nb import glue
 
 from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import load
+from lost_in_attention.models import each_model, load, release
 from lost_in_attention.trace import Annotations, asked_object, key_regions, trace
 from lost_in_attention.trace.cases import (
     answers_until,
@@ -306,10 +306,9 @@ glue("question_single", int(joined.isna().any(axis=1).sum()), display=False)
 rows = []
 sampled = present[:counted]
 sources = {sample.id: sample.image_source for sample in sampled}
-for name in names:
-    found = trace(
-        load(name, device=device, dtype=dtype), list(sampled), threshold=threshold
-    )
+release(vlm)
+for name, vlm in each_model(names, device=device, dtype=dtype):
+    found = trace(vlm, list(sampled), threshold=threshold)
     kinds = np.where(
         found.edges["source"] == found.edges["target"], "self", "between"
     )

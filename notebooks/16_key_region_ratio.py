@@ -40,7 +40,7 @@ from lost_in_attention import plots, report
 from lost_in_attention import trace as tracing
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.claims import agreement
-from lost_in_attention.models import load
+from lost_in_attention.models import each_model
 from lost_in_attention.trace import comparison
 from lost_in_attention.trace.cases import (
     answers_until,
@@ -202,8 +202,7 @@ def ratios_of(traced, regions, about):
 
 # %%
 measured, notes = [], []
-for name in names:
-    vlm = load(name, device=device, dtype=dtype)
+for name, vlm in each_model(names, device=device, dtype=dtype):
     traced, regions, about, note = trace_cases(vlm)
     measured.append(ratios_of(traced, regions, about).assign(model=name))
     notes.append({"model": name} | note)

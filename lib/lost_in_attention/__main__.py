@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+from lost_in_attention.paths import check_writable
+from lost_in_attention.refusals import run
+
+# No markup: what is wrong with an option stands on one line.
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command()
@@ -15,6 +19,9 @@ def digits(
     """Write the embedded benchmarks: held-out scenes, annotations and seven question sets."""
     from lost_in_attention.digits import write
 
+    _at_least(1, images=images, questions=questions)
+    _at_least(0, seed=seed)
+    check_writable("output", output)
     for path in write(output, images=images, questions=questions, seed=seed):
         typer.echo(path)
 
@@ -27,15 +34,15 @@ def train(
     output: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("data/models"),
 ) -> None:
     """Train a small model (or go on with it), then evaluate, describe and save it."""
+    from lost_in_attention.models import usable_device
     from lost_in_attention.training import WITH_CHECKPOINTS, zoo_config
     from lost_in_attention.training.publish import train_and_publish
 
-    kept = name == WITH_CHECKPOINTS
-    typer.echo(
-        train_and_publish(
-            zoo_config(name), runs=runs, output=output, device=device, checkpoints=kept
-        )
-    )
+    config, kept = zoo_config(name), name == WITH_CHECKPOINTS
+    usable_device(device)
+    for argument, folder in (("runs", runs), ("output", output)):
+        check_writable(argument, folder)
+    typer.echo(train_and_publish(config, runs=runs, output=output, device=device, checkpoints=kept))
 
 
 @app.command()
@@ -65,7 +72,7 @@ def evaluate(
     from lost_in_attention.decoding import DECODINGS, PROMPTS, prompted
     from lost_in_attention.evaluate import evaluate as ask
     from lost_in_attention.models import load
-    from lost_in_attention.models.load import DTYPES
+    from lost_in_attention.models.load import DTYPES, resolve
 
     for name, value, known in (
         ("decoding", decoding, DECODINGS),
@@ -74,6 +81,10 @@ def evaluate(
     ):
         if value not in known:
             raise typer.BadParameter(f"{name}: expected one of {[*known]}, got {value!r}")
+    _at_least(1, batch_size=batch_size, questions=questions)
+    _at_least(0, seed=seed)
+    resolve(model)
+    check_writable("output", output.parent)
     samples = prompted(load_benchmark(benchmark, source), prompt)
     if questions is not None:
         samples = samples.draw(questions, seed=seed)
@@ -130,18 +141,27 @@ def sap(
         )  # fmt: skip
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    for argument, folder in (("runs", runs), ("output", output)):
+        check_writable(argument, folder)
     if path := asked.run(runs=runs, output=output):
         typer.echo(path)
 
 
 @app.command()
 def scorecard(
-    results: Path = Path("book/generated"), output: Path = Path("book/scorecard.md")
+    results: Annotated[Path, typer.Option(exists=True, file_okay=False)] = Path("book/generated"),
+    output: Path = Path("book/scorecard.md"),
 ) -> None:
     """Write the scorecard page from the claims that the notebooks left in RESULTS."""
     from lost_in_attention.scorecard import write_scorecard
 
     write_scorecard(results, output)
+
+
+def _at_least(least: int, **numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and number < least:
+            raise ValueError(f"{name}: expected at least {least}, got {number}")
 
 
 def _print_score(score: dict[str, float]) -> None:
@@ -157,4 +177,4 @@ def _print_score(score: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

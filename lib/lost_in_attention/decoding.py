@@ -83,6 +83,7 @@ def replies_to(
     vlm: VisionLanguageModel, inputs: Mapping[str, Any], decoding: Decoding, *, seed: int
 ) -> list[str]:
     """As `replies`, to inputs whose images `sap.images.encoded` has encoded."""
+    vlm.check_context(inputs, decoding.max_new_tokens)
     with torch.random.fork_rng([vlm.device] if vlm.device.type == "cuda" else []):
         torch.manual_seed(seed)
         output = vlm.model.generate(**again(inputs), **decoding.arguments())

@@ -5,6 +5,7 @@ Nothing here tells the machine or its user apart: no absolute path, no user or h
 
 import hashlib
 import platform
+import re
 import shlex
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -53,7 +54,12 @@ def collect(
 
 
 def papermill_command(notebook: str, settings: dict[str, Scalar]) -> str:
-    """The line that runs the notebook again, from the root of the repository."""
+    """The line that runs the notebook again, from the root of the repository.
+
+    A notebook about several models has a parameter `models` and none of the name `model`.
+    """
+    if "models" in settings:
+        settings = {name: value for name, value in settings.items() if name != "model"}
     options = [f"-p {name} {shlex.quote(str(value))}" for name, value in settings.items()]
     return " ".join([f"papermill notebooks/{notebook}.ipynb {notebook}.ipynb --cwd .", *options])
 
@@ -80,7 +86,15 @@ def device() -> str:
 
 
 def without_folders(value: Scalar) -> Scalar:
-    """An absolute path shortened to its last part; everything else unchanged."""
-    if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
-        return Path(value).name
-    return value
+    """Absolute paths, alone or parted by commas, shortened to their last part.
+
+    Paths that lead out of the folder ("../") too; everything else is unchanged.
+    """
+    if not isinstance(value, str):
+        return value
+    return "".join(_last_part(piece) for piece in re.split(r"(,\s*)", value))
+
+
+def _last_part(piece: str) -> str:
+    outside = piece.startswith(("~", "..")) or Path(piece).is_absolute()
+    return Path(piece).name if outside else piece

@@ -25,6 +25,8 @@ from matplotlib.figure import Figure
 from lost_in_attention import plots, provenance
 from lost_in_attention.claims import Claim, words
 from lost_in_attention.files import replaced_when_complete
+from lost_in_attention.parameters import check_injected, executed_cells
+from lost_in_attention.paths import check_writable
 from lost_in_attention.provenance import Scalar
 
 # Larger drawings are shown as PNG: a page of many points as SVG is slow to open.
@@ -156,9 +158,15 @@ def start(
     of the same notebook left there are removed, so that none outlives the cell that made it.
 
     Raises:
-        ValueError: an unknown tier, a parameter that is no scalar, or a malformed notebook name.
+        ValueError: an unknown tier, a parameter that is no scalar, a negative seed, a malformed
+            notebook name, an output that cannot be written, or a parameter from papermill that
+            the notebook does not have or that is of another type.
     """
+    check_injected(executed_cells())
     _check_name("notebook", notebook)
+    if seed < 0:
+        raise ValueError(f"seed: expected 0 or more, got {seed}")
+    check_writable("output", Path(output))
     origin = provenance.collect(notebook, tier=tier, seed=seed, model=model, parameters=parameters)
     for stale in (Path(output) / "claims").glob(f"{notebook}.*.json"):
         stale.unlink()

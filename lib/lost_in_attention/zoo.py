@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 from safetensors.torch import load_file
 
-from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models import ModelName, VisionLanguageModel
 from lost_in_attention.models.load import resolve
+from lost_in_attention.models.weights import check_finite
 from lost_in_attention.paths import data_folder
 from lost_in_attention.stats import mean_intervals
 
@@ -32,7 +33,7 @@ def chosen_models(models: str) -> list[str]:
     if models in (SHIPPED, FAMILIES):
         held = sorted(path.parent.name for path in data_folder().glob("models/*/config.json"))
         return [name for name in held if models == SHIPPED or name == recipe_of(name)]
-    names = [name.strip() for name in models.split(",")]
+    names = [ModelName(name.strip()) for name in models.split(",")]
     if not all(names) or len(set(names)) < len(names):
         raise ValueError(
             f"models: expected {SHIPPED!r}, {FAMILIES!r} or different names parted by commas, "
@@ -66,7 +67,7 @@ def saved_steps(name: str) -> dict[int, Path]:
 def set_weights(vlm: VisionLanguageModel, weights: Path) -> None:
     """Give the model the weights of a saved step.  Output weights may be tied, and then missing.
 
-    Raises ValueError where the weights are not those of a model of this shape.
+    Raises ValueError where the weights are not those of a model of this shape, or not finite.
     """
     try:
         missing, strange = vlm.model.load_state_dict(load_file(weights), strict=False)
@@ -78,6 +79,7 @@ def set_weights(vlm: VisionLanguageModel, weights: Path) -> None:
         raise ValueError(
             f"weights: {weights.name} does not fit {vlm.name}; missing {missing}, unknown {strange}"
         )
+    check_finite(vlm.name, vlm.model)
 
 
 def over_layers(

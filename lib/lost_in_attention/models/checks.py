@@ -76,6 +76,8 @@ def _normalises(vlm: VisionLanguageModel, inputs: BatchFeature) -> None:
 
 def _reads_attention(vlm: VisionLanguageModel, inputs: BatchFeature) -> None:
     before = _last_logits(vlm, inputs)
+    if not before.isfinite().all():
+        raise ValueError(f"name: expected finite logits from {vlm.name!r}, got NaN or an infinity")
     middle = vlm.layers[len(vlm.layers) // 2].self_attn
     hook = middle.register_forward_hook(lambda _, __, out: (torch.zeros_like(out[0]), *out[1:]))
     try:

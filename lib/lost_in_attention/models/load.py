@@ -1,14 +1,38 @@
 """Load a model by zoo name, folder or hub id, and check that it is what it claims to be."""
 
+import gc
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModelForImageTextToText
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging, resolve_revision
 
 from lost_in_attention.models.checks import check
+from lost_in_attention.models.devices import usable_device
+from lost_in_attention.models.memory import check_weights_fit
 from lost_in_attention.models.processors import load_processor
 from lost_in_attention.models.vlm import VisionLanguageModel
+from lost_in_attention.models.weights import check_complete, check_finite
 from lost_in_attention.paths import data_folder
+from lost_in_attention.provenance import without_folders
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class ModelName(str):
+    """A model's name on a page; `source` is what it is loaded by, perhaps a path on one machine."""
+
+    source: str
+
+    def __new__(cls, source: str) -> "ModelName":
+        name = super().__new__(cls, without_folders(source))
+        name.source = source
+        return name
 
 # The number formats that the commands offer, by name.
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
@@ -17,29 +41,142 @@ DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float1
 def load(
     name: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
 ) -> VisionLanguageModel:
-    """Load `name`: a model of the small zoo, a local folder or a hub id.
+    """Load `name`: a model of the small zoo, a local folder or a hub id (see `resolve`).
 
-    Raises FileNotFoundError where a path is named that does not exist, ValueError where
-    the model fails a check: visual tokens, attention rows, attention that is read (`check`).
+    Raises FileNotFoundError where nothing of that name is found, and ValueError: a device that
+    is not there, weights that do not fit into memory, are incomplete, left over, of another
+    shape or not finite, or a model that fails a check (`check`).
     """
+    device = usable_device(device)
     source = resolve(name)
-    model = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype)
-    vlm = VisionLanguageModel(model.to(device).eval(), load_processor(source), str(name))
+    shown = str(without_folders(str(name)))
+    # All files from one state of the repository, also if it changes meanwhile.
+    commit = getattr(resolve_revision(source), "resolved", None)
+    config = _config(shown, source, commit)
+    check_weights_fit(shown, config, dtype, device)
+    model = _model(shown, source, commit, dtype)
+    processor = load_processor(source, config, commit)
+    vlm = VisionLanguageModel(model.to(device).eval(), processor, shown, commit)
+    check_finite(shown, vlm.model)
     check(vlm)
     return vlm
 
 
+def each_model(
+    names: Iterable[str], *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> Iterator[tuple[str, VisionLanguageModel]]:
+    """Each name with its model, one at a time.
+
+    A model's weights are gone when the next is asked for, whoever still holds the model.
+    """
+    for name in names:
+        vlm = load(name, device=device, dtype=dtype)
+        try:
+            yield name, vlm
+        finally:
+            release(vlm)
+
+
+def release(vlm: VisionLanguageModel) -> None:
+    """Give the memory of a model's weights back; it cannot be used any more."""
+    vlm.model.to("meta")
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def resolve(name: str | Path) -> str:
-    """The folder of a zoo name or a path, or the hub id as it is."""
-    zoo = data_folder() / "models"
-    if (zoo / name / "config.json").exists():
-        return str(zoo / name)
-    if Path(name).is_dir():
-        return str(name)
-    if str(name).count("/") == 1 and not str(name).startswith((".", "/")):
-        return str(name)
+    """What `from_pretrained` is given: a folder, or a hub id as it is.
+
+    "organisation/model" means the hub, a name without "/" the small zoo, and a path that starts
+    with ".", "/" or "~", or is a `Path`, a folder.  Other names may be folders too.
+
+    Raises FileNotFoundError where nothing of that name is found, and ValueError where a name
+    has two meanings here.
+    """
+    text = str(getattr(name, "source", name))
+    folder = Path(text).expanduser()
+    if isinstance(name, Path) or text.startswith((".", "/", "~")):
+        return _folder(text, folder)
+    if _HUB_ID.fullmatch(text):
+        _refuse_both(text, folder, "a model on the hub (to load that, start elsewhere)")
+        return text
+    if "/" in text:
+        return _folder(text, folder)
+    return _zoo_folder(text, folder)
+
+
+def _folder(text: str, folder: Path) -> str:
+    if folder.is_dir():
+        return str(folder)
+    raise FileNotFoundError(f"name: expected a folder that exists, got {text!r}")
+
+
+def _zoo_folder(text: str, folder: Path) -> str:
+    try:
+        zoo = data_folder() / "models"
+    except FileNotFoundError:
+        if folder.is_dir():
+            return str(folder)
+        raise
+    if (zoo / text / "config.json").exists():
+        if folder.resolve() != (zoo / text).resolve():
+            _refuse_both(text, folder, f"a model of the zoo (to load that, write {zoo / text})")
+        return str(zoo / text)
+    if folder.is_dir():
+        return str(folder)
     known = sorted(path.parent.name for path in zoo.glob("*/config.json"))
     raise FileNotFoundError(
         f"name: expected one of {known}, an existing folder or a hub id "
-        f"like 'organisation/model', got {str(name)!r}"
+        f"like 'organisation/model', got {text!r}"
     )
+
+
+def _refuse_both(text: str, folder: Path, other: str) -> None:
+    if folder.is_dir():
+        raise ValueError(
+            f"name: expected one meaning, got {text!r}, a folder here (to load that, write "
+            f"'./{text}') and {other}"
+        )
+
+
+def _config(shown: str, source: str, commit: str | None) -> PreTrainedConfig:
+    try:
+        config = AutoConfig.from_pretrained(source, revision=commit)
+    except (OSError, ValueError) as error:
+        raise _unreadable(shown, "configuration", error) from error
+    if type(config) not in AutoModelForImageTextToText._model_mapping:
+        raise ValueError(
+            f"name: expected {shown!r} to be a model of images and text, "
+            f"got one of type {config.model_type!r}"
+        )
+    return config
+
+
+def _model(shown: str, source: str, commit: str | None, dtype: torch.dtype) -> PreTrainedModel:
+    how: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    try:
+        # `check_complete` says what transformers would warn of.
+        with _errors_only():
+            model, found = AutoModelForImageTextToText.from_pretrained(
+                source, dtype=dtype, revision=commit, **how
+            )
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(shown, "weights", error) from error
+    check_complete(shown, model, found)
+    return model
+
+
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    usual = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(usual)
+
+
+def _unreadable(shown: str, what: str, error: Exception) -> ValueError:
+    first = str(error).strip().partition("\n")[0]
+    return ValueError(f"name: expected {shown!r} to have a {what} that can be read, got: {first}")

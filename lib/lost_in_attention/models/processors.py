@@ -11,8 +11,10 @@ from transformers import (
     AutoConfig,
     AutoProcessor,
     LlavaOnevisionProcessor,
+    PreTrainedConfig,
     Qwen2_5_VLProcessor,
 )
+from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.processing_utils import ProcessorMixin
 from transformers.utils import is_torchvision_available
 
@@ -66,20 +68,37 @@ _VIDEOLESS = {
 }
 
 
-def load_processor(source: str | Path) -> ProcessorMixin:
+def load_processor(
+    source: str | Path, config: PreTrainedConfig | None = None, revision: str | None = None
+) -> ProcessorMixin:
     """The processor of a folder or hub id, padding on the left.
 
-    Raises TypeError where only a tokenizer is found: AutoProcessor returns that
-    silently for classes that it does not know.
+    Where the folder names an image processor that transformers does not have, as many fine-tunes
+    do, it is the one of the model's family; a chat template may stand with the tokenizer alone.
+
+    Raises TypeError where only a tokenizer is found (AutoProcessor returns that silently for
+    classes that it does not know) and ValueError where there is no chat template.
     """
-    loader = AutoProcessor
-    if not is_torchvision_available():
-        loader = _VIDEOLESS.get(AutoConfig.from_pretrained(source).model_type, AutoProcessor)
-    processor = loader.from_pretrained(source)
+    config = config or AutoConfig.from_pretrained(source, revision=revision)
+    loader = _processor_class(config)
+    processor = loader.from_pretrained(source, config=config, revision=revision)
     if not hasattr(processor, "image_processor"):
         raise TypeError(
             f"source: expected {str(source)!r} to hold an image-text processor, "
             f"got {type(processor).__name__}"
         )
+    processor.chat_template = processor.chat_template or processor.tokenizer.chat_template
+    if not processor.chat_template:
+        raise ValueError(
+            f"source: expected {str(source)!r} to hold a chat template, in a file of its own or "
+            "in tokenizer_config.json, got none"
+        )
     processor.tokenizer.padding_side = "left"
     return processor
+
+
+def _processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
+    """The family's own, which falls back on its image processor; else whatever is found."""
+    if not is_torchvision_available() and config.model_type in _VIDEOLESS:
+        return _VIDEOLESS[config.model_type]
+    return PROCESSOR_MAPPING.get(type(config), AutoProcessor)

@@ -12,15 +12,21 @@ from transformers import BatchFeature, PreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
 _MARKER = re.compile(r"<image (\d+)>")
+_QUOTED = 80
 
 
 @dataclass(frozen=True)
 class VisionLanguageModel:
-    """A stock transformers image-text model; `name` is what it was loaded by."""
+    """A stock transformers image-text model.
+
+    `name` is what it was loaded by (of an absolute path the last part), `revision` the commit of
+    the hub's repository, None for a model that is not from there.
+    """
 
     model: PreTrainedModel
     processor: ProcessorMixin
     name: str
+    revision: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -35,6 +41,14 @@ class VisionLanguageModel:
     def layers(self) -> nn.ModuleList:
         return self.decoder.layers
 
+    @property
+    def context(self) -> int:
+        """How many tokens the model was made for, prompt and reply together."""
+        return min(
+            self.decoder.config.max_position_embeddings,
+            self.processor.tokenizer.model_max_length,
+        )
+
     def prepare(
         self, images: Sequence[Image.Image | Sequence[Image.Image]], prompts: Sequence[str]
     ) -> BatchFeature:
@@ -44,7 +58,8 @@ class VisionLanguageModel:
         all stand before the text.
 
         Raises:
-            ValueError: no prompts, not as many as images, or a marker without its image.
+            ValueError: no prompts, not as many as images, a marker without its image, or a
+                prompt that is longer than the model's context.
         """
         if len(images) != len(prompts) or not prompts:
             raise ValueError(
@@ -60,7 +75,22 @@ class VisionLanguageModel:
             padding=True,
             return_tensors="pt",
         )
+        self.check_context(inputs)
         return inputs.to(self.device, dtype=self.model.dtype)
+
+    def check_context(self, inputs: BatchFeature, new_tokens: int = 0) -> None:
+        """Raises ValueError if a prompt and `new_tokens` more exceed `context`; quotes its end."""
+        lengths = inputs["attention_mask"].sum(dim=1)
+        longest = int(lengths.argmax())
+        needed = int(lengths[longest]) + new_tokens
+        if needed > self.context:
+            ids = inputs["input_ids"][longest]
+            text = self.processor.tokenizer.decode(ids, skip_special_tokens=True)
+            raise ValueError(
+                f"prompts: expected at most {self.context} tokens, the context of {self.name!r}, "
+                f"got {needed} for the one that ends in {text[-_QUOTED:]!r}"
+                + (f", {new_tokens} of them for the reply" if new_tokens else "")
+            )
 
     def visual_mask(self, inputs: BatchFeature) -> Bool[Tensor, "batch tokens"]:
         """Where the visual tokens stand among the decoder's input tokens."""

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from lost_in_attention.refusals import run
 from lost_in_attention.teaching.student import write_student_versions
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.command()
@@ -21,4 +22,4 @@ def exercises(
 
 
 if __name__ == "__main__":
-    app()
+    run(app)

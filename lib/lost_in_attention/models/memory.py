@@ -1,0 +1,72 @@
+"""What fits into memory: a model's weights, the keys and values of a batch."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import AutoModelForImageTextToText, PreTrainedConfig
+
+from lost_in_attention.benchmarks.base import Sample
+from lost_in_attention.models.devices import free_bytes
+from lost_in_attention.models.vlm import VisionLanguageModel
+
+GIB = 2**30
+# The rest is for the activations of a forward pass, which no configuration states.
+SHARE_FOR_CACHE = 0.5
+
+
+def weight_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+    """What the weights of a model with this configuration take; nothing is allocated."""
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    return sum(weight.numel() for weight in model.parameters()) * dtype.itemsize
+
+
+def check_weights_fit(
+    name: str, config: PreTrainedConfig, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Raises ValueError if the weights are larger than the free memory that they pass through."""
+    needed = weight_bytes(config, dtype)
+    # They are read into the system's memory first.
+    for place in dict.fromkeys((torch.device("cpu"), device)):
+        free = free_bytes(place)
+        if needed > free:
+            raise ValueError(
+                f"name: expected {name!r} to fit into memory, its weights take "
+                f"{needed / GIB:.3g} GiB in {str(dtype).removeprefix('torch.')}, "
+                f"got {free / GIB:.3g} GiB free on {place}"
+            )
+
+
+def cache_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+    """What the keys and values of one token take in all decoder layers together."""
+    decoder = config.get_text_config()
+    width = getattr(decoder, "head_dim", None) or (
+        decoder.hidden_size // decoder.num_attention_heads
+    )
+    return 2 * decoder.num_hidden_layers * decoder.num_key_value_heads * width * dtype.itemsize
+
+
+def longest_prompt(vlm: VisionLanguageModel, samples: Sequence[Sample]) -> int:
+    """The number of tokens of the longest prompt, images included."""
+    return max(
+        vlm.prepare([sample.images], [sample.prompt])["input_ids"].shape[1] for sample in samples
+    )
+
+
+def fitting_batch(
+    vlm: VisionLanguageModel, prompt_tokens: int, new_tokens: int, *, at_most: int = 50
+) -> int:
+    """How many prompts can be answered at once, from 1 to `at_most`.
+
+    `prompt_tokens` are those of the longest one.  Keys and values may take half of the free
+    memory.  Raises ValueError if not even one prompt fits.
+    """
+    one = (prompt_tokens + new_tokens) * cache_bytes(vlm.model.config, vlm.model.dtype)
+    free = free_bytes(vlm.device)
+    if one > SHARE_FOR_CACHE * free:
+        raise ValueError(
+            f"prompt_tokens, new_tokens: expected keys and values of at most half of the "
+            f"{free / GIB:.3g} GiB that are free on {vlm.device}, got {one / GIB:.3g} GiB for one "
+            f"prompt of {prompt_tokens} tokens and a reply of {new_tokens}"
+        )
+    return min(at_most, int(SHARE_FOR_CACHE * free / one))
