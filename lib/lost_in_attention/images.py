@@ -40,7 +40,7 @@ def _full_scale(shades: np.ndarray, mode: str) -> float:
     """What white is in a mode that does not say it."""
     low, high = shades.min(), shades.max()
     scales = (1, 255, 65535) if mode == "F" else (255, 65535)
-    holding = [scale for scale in scales if 0 <= low and high <= scale]
+    holding = [scale for scale in scales if low >= 0 and high <= scale]
     if not holding:
         raise ValueError(f"image: expected shades of 0 to {scales[-1]}, got {low:g} to {high:g}")
     return holding[0]
