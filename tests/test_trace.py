@@ -326,6 +326,35 @@ def test_a_higher_threshold_needs_no_second_pass(vlm, samples):
         low.at(0.01)
 
 
+@pytest.mark.parametrize("weights", ["mean", "heads", "rollout"])
+def test_weights_that_are_not_finite_name_sample_and_layer(vlm, samples, weights):
+    """A broken layer shows in the next one's attention."""
+    broken = vlm.layers[1].mlp.down_proj.weight
+    kept = broken.detach().clone()
+    torch.nn.init.constant_(broken, torch.nan)
+    try:
+        with pytest.raises(
+            ValueError, match=f"finite attention weights, got .*{samples[0].id!r} in layer 2"
+        ):
+            trace(vlm, samples, weights=weights)
+    finally:
+        broken.data.copy_(kept)
+
+
+@pytest.mark.parametrize("part", ["last layer", "embeddings"])
+def test_what_no_attention_shows_is_read_off_the_logits(vlm, samples, part):
+    """The last layer's output, and the row of a word that the prompt does not hold."""
+    last = vlm.layers[-1].mlp.down_proj.weight
+    broken = last if part == "last layer" else vlm.model.get_input_embeddings().weight[:1]
+    kept = broken.detach().clone()
+    broken.data.fill_(torch.nan)
+    try:
+        with pytest.raises(ValueError, match=f"finite logits, got .*{samples[0].id!r} after"):
+            trace(vlm, samples)
+    finally:
+        broken.data.copy_(kept)
+
+
 def test_bad_requests_are_refused_before_the_model_runs(samples):
     with pytest.raises(ValueError, match="samples: expected at least one"):
         trace(None, [])

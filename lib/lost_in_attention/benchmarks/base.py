@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from pyarrow import parquet
 
+from lost_in_attention.images import rgb
 from lost_in_attention.paths import data_folder
 
 # Pillow raises SyntaxError for a damaged PNG.
@@ -159,7 +160,7 @@ def picture(row: dict, index: int, column: str = "image") -> Image.Image:
     """A row's picture, decoded.  Raises ValueError that names row and column if it cannot be."""
     value = {"path": row[column]} if isinstance(row[column], str) else row[column] or {}
     try:
-        return datasets.Image().decode_example({"bytes": None, "path": None} | value).convert("RGB")
+        return rgb(datasets.Image().decode_example({"bytes": None, "path": None} | value))
     except _UNREADABLE as error:
         raise ValueError(f"row {index}, column {column!r}: cannot be decoded: {error}") from error
 

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from transformers import BatchFeature, PreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
+from lost_in_attention.images import rgb
+
 _MARKER = re.compile(r"<image (\d+)>")
+_IN_FRONT = re.compile(r"\s*(?:<image \d+>\s*)+")
 _QUOTED = 80
 
 
@@ -55,11 +58,12 @@ class VisionLanguageModel:
         """Inputs for each prompt with its image or images, padded on the left, on the device.
 
         Markers "<image 1>", "<image 2>" in a prompt say where its images stand; without any,
-        all stand before the text.
+        all stand before the text.  Where the chat template puts all images first, markers stay
+        in the text as references (see `referred`).
 
         Raises:
-            ValueError: no prompts, not as many as images, a marker without its image, or a
-                prompt that is longer than the model's context.
+            ValueError: no prompts, not as many as images, a marker without its image, a prompt
+                that is longer than the model's context, or what `images.rgb` raises.
         """
         if len(images) != len(prompts) or not prompts:
             raise ValueError(
@@ -67,11 +71,13 @@ class VisionLanguageModel:
                 f"got {len(images)} and {len(prompts)}"
             )
         given = [[image] if isinstance(image, Image.Image) else list(image) for image in images]
-        chats = [interleave(each, prompt) for each, prompt in zip(given, prompts, strict=True)]
+        marked = any(map(_MARKER.search, prompts))
+        arrange = referred if marked and self._images_first() else interleave
+        chats = [arrange(each, prompt) for each, prompt in zip(given, prompts, strict=True)]
         shown = [[part["image"] for part in chat if part["type"] == "image"] for chat in chats]
         inputs = self.processor(
             text=[self._render(chat) for chat in chats],
-            images=[[i.convert("RGB") for i in each] for each in shown if each] or None,
+            images=[list(map(rgb, each)) for each in shown if each] or None,
             padding=True,
             return_tensors="pt",
         )
@@ -98,10 +104,15 @@ class VisionLanguageModel:
 
     def encode_images(self, images: Sequence[Image.Image]) -> list[Float[Tensor, "tokens hidden"]]:
         """What the vision tower hands to the decoder for each image."""
-        pixels = self.processor.image_processor(
-            [image.convert("RGB") for image in images], return_tensors="pt"
-        ).to(self.device, dtype=self.model.dtype)
+        pixels = self.processor.image_processor(list(map(rgb, images)), return_tensors="pt").to(
+            self.device, dtype=self.model.dtype
+        )
         return list(self.model.model.get_image_features(**pixels, return_dict=True).pooler_output)
+
+    def _images_first(self) -> bool:
+        """Whether the chat template moves images before the text, as LLaVA's do."""
+        rendered = self._render([_text("before"), {"type": "image"}])
+        return "before" not in rendered.partition(self.processor.image_token)[0]
 
     def _render(self, content: list[dict]) -> str:
         parts = [{key: v for key, v in part.items() if key != "image"} for part in content]
@@ -113,23 +124,54 @@ class VisionLanguageModel:
 def interleave(images: Sequence[Image.Image], prompt: str) -> list[dict]:
     """A chat message's parts: images where the prompt's markers stand, text between them.
 
-    An image that is marked twice stands twice; text loses the space around a marker.
+    An image that is marked twice stands twice.  Text keeps its blanks, except around markers in
+    front of everything: those say no more than a prompt without markers.
+
     Raises ValueError if a marker has no image.
     """
-    pieces = _MARKER.split(prompt)
-    if len(pieces) == 1:
-        return [*({"type": "image", "image": image} for image in images), _text(prompt)]
-    parts = []
-    for index, piece in enumerate(pieces):
-        if index % 2 == 0:
-            parts += [_text(piece.strip(" "))] if piece.strip(" ") else []
-        elif not 1 <= int(piece) <= len(images):
-            raise ValueError(
-                f"prompt: expected markers of its {len(images)} images, got <image {piece}>"
-            )
-        else:
-            parts.append({"type": "image", "image": images[int(piece) - 1]})
+    marked = _marked(images, prompt)
+    if not marked:
+        return [*map(_picture, images), _text(prompt)]
+    front = _IN_FRONT.match(prompt)
+    rest = _MARKER.split(prompt[front.end() :] if front else prompt)
+    numbers = _MARKER.findall(front[0]) if front else []
+    parts = [_picture(images[int(number) - 1]) for number in numbers]
+    for index, piece in enumerate(rest):
+        if index % 2:
+            parts.append(_picture(images[int(piece) - 1]))
+        elif piece:
+            parts.append(_text(piece))
     return parts
+
+
+def referred(images: Sequence[Image.Image], prompt: str) -> list[dict]:
+    """A chat message's parts: each marked image once, in the order of their numbers, then the text.
+
+    The markers stay in the text, where they say which image is meant.  Only that of a single
+    image in front of everything goes: it says no more than a prompt without markers.
+
+    Raises ValueError if a marker has no image.
+    """
+    marked = _marked(images, prompt)
+    shown = [images[number - 1] for number in sorted(set(marked))] if marked else images
+    if len(marked) == 1 and (front := _IN_FRONT.match(prompt)):
+        prompt = prompt[front.end() :]
+    return [*map(_picture, shown), _text(prompt)]
+
+
+def _marked(images: Sequence[Image.Image], prompt: str) -> list[int]:
+    """The numbers of the prompt's markers, as they come."""
+    numbers = [int(number) for number in _MARKER.findall(prompt)]
+    for number in numbers:
+        if not 1 <= number <= len(images):
+            raise ValueError(
+                f"prompt: expected markers of its {len(images)} images, got <image {number}>"
+            )
+    return numbers
+
+
+def _picture(image: Image.Image) -> dict:
+    return {"type": "image", "image": image}
 
 
 def _text(text: str) -> dict[str, str]:

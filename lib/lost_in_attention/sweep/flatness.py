@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from lost_in_attention.benchmarks import Sample
+from lost_in_attention.images import rgb
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.prior import (
     VARIANTS,
@@ -48,7 +49,7 @@ def prior_entropies(
 def _priors(
     vlm: VisionLanguageModel, image: Image.Image, random: np.random.Generator
 ) -> dict[str, dict[str, torch.Tensor]]:
-    pixels = vlm.processor.image_processor([image.convert("RGB")], return_tensors="pt")
+    pixels = vlm.processor.image_processor([rgb(image)], return_tensors="pt")
     pixels = pixels.to(vlm.device, dtype=vlm.model.dtype)
     with recorded_attention(vlm) as recorded:
         vlm.model.model.get_image_features(**pixels, return_dict=True)

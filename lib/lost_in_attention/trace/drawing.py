@@ -16,6 +16,7 @@ from PIL import Image
 
 from lost_in_attention import plots
 from lost_in_attention.benchmarks import Sample
+from lost_in_attention.images import rgb
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.trace.explorer import DIMMED, LayeredGraph
 from lost_in_attention.trace.regions import Region
@@ -72,7 +73,7 @@ def draw_graph(case: Case, edges: pd.DataFrame, ax: Axes, title: str) -> None:
     Lines are wider the larger the weight.  The direction is not drawn: by causality the source
     is the earlier patch.
     """
-    shade = np.asarray(case.image.convert("L")) * DIMMED
+    shade = np.asarray(rgb(case.image).convert("L")) * DIMMED
     extent = (0, case.image.width, case.image.height, 0)
     ax.imshow(shade, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
     centres, edges = case.centres(), case.placed(edges)

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lost_in_attention.images import rgb
 from lost_in_attention.interactive import STYLE, Slider, png_uri, show_content
 
 # How much of the image's brightness stays, so that lines show on it.
@@ -107,7 +108,7 @@ def show_graph(
 def _image_layout(image: Image.Image) -> dict[str, Any]:
     """Axes in the image's pixels, one as long as the other, with the image below the graph."""
     buffer = io.BytesIO()
-    image.convert("L").point(lambda shade: int(DIMMED * shade)).save(buffer, format="png")
+    rgb(image).convert("L").point(lambda shade: int(DIMMED * shade)).save(buffer, format="png")
     width, height = image.size
     hidden = {"visible": False, "fixedrange": True}
     placed = {"xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": width, "sizey": height}

@@ -79,7 +79,8 @@ def trace(
     weights of single heads, one graph each, or attention rollout up to the layer.
 
     Raises, before the model runs, ValueError: no samples, two of one id, bad numbers, unknown
-    weights, or a model under an intervention.
+    weights, or a model under an intervention.  Raises ValueError, which names the sample and the
+    layer, where the attention or the last token's logits are not finite.
     """
     _check(samples, threshold, weights, batch_size)
     kept, visual_tokens = _Edges(threshold), {}
@@ -94,7 +95,10 @@ def trace(
             torch.inference_mode(),
             reading_attention(vlm, real if weights == "rollout" else visual, visit),
         ):
-            vlm.model.model(**inputs, use_cache=False)
+            logits = vlm.model(**inputs, use_cache=False, logits_to_keep=1).logits
+        # What breaks in the last layer shows in no attention.
+        for sample, scores in zip(ids, logits, strict=True):
+            _check_finite(scores, "logits", sample, "after the last layer")
     heads = vlm.decoder.config.num_attention_heads if weights == "heads" else 1
     return Trace(kept.table(), visual_tokens, len(vlm.layers), heads, threshold)
 
@@ -126,6 +130,7 @@ class _Edges:
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def add(self, sample: str, layer: int, head: int, weights: Tensor) -> None:
+        _check_finite(weights, "attention weights", sample, f"in layer {layer}")
         self._graphs.append((sample, layer, head))
         self._parts.append(interaction_edges(weights, self._threshold))
 
@@ -175,6 +180,14 @@ class _Rollout:
         self.state[seen.sample] = rolled
         among = self.visual[seen.sample][self.real[seen.sample]]
         self.edges.add(self.ids[seen.sample], seen.layer, 0, rolled[among][:, among])
+
+
+def _check_finite(values: Tensor, what: str, sample: str, where: str) -> None:
+    strange = int((~values.isfinite()).sum())
+    if strange:
+        raise ValueError(
+            f"vlm: expected finite {what}, got {strange} others for sample {sample!r} {where}"
+        )
 
 
 def _check(samples: Sequence[Sample], threshold: float, weights: str, batch_size: int) -> None:

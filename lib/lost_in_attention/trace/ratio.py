@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from lost_in_attention.trace.graphs import Trace
 from lost_in_attention.trace.regions import Region
@@ -68,9 +68,8 @@ def degree_ratios(
         _check_masks(trace, sample, region, chosen)
         edges = of_sample.get(sample, trace.edges[:0])
         edges = edges[chosen[edges["source"]] & chosen[edges["target"]]]
-        rows += [
-            {"sample": sample, **row} for row in _count(trace, edges, region & chosen, chosen.sum())
-        ]
+        counts = _count(trace, edges, region & chosen, int(chosen.sum()))
+        rows += [{"sample": sample, **row} for row in counts]
     table = pd.DataFrame(rows)
     table["ratio"] = table["key_edges"] / table["edges"].where(table["edges"] > 0)
     cases = zip(table["tokens"], table["key_tokens"], table["kind"], strict=True)
@@ -89,7 +88,7 @@ def _count(trace: Trace, edges: pd.DataFrame, region: Region, tokens: int) -> li
         for graph, (every, key) in enumerate(zip(*counts, strict=True)):
             layer, head = divmod(graph, trace.heads)
             rows.append({
-                "layer": layer, "head": head, "kind": kind, "tokens": int(tokens),
+                "layer": layer, "head": head, "kind": kind, "tokens": tokens,
                 "key_tokens": int(region.sum()), "edges": int(every), "key_edges": int(key),
             })  # fmt: skip
     return rows
@@ -99,7 +98,7 @@ def _tally(number: Int[np.ndarray, "edges"], trace: Trace) -> Int[np.ndarray, "g
     return np.bincount(number, minlength=trace.layers * trace.heads)
 
 
-def _touches(edges: pd.DataFrame, region: Region) -> np.ndarray:
+def _touches(edges: pd.DataFrame, region: Region) -> Bool[np.ndarray, "edges"]:
     if not region.any():
         raise ValueError("region: expected at least one key token, got none")
     last = edges[["source", "target"]].to_numpy().max(initial=0)

@@ -1,7 +1,9 @@
 """The part of the original image that each visual token stands for.
 
 A tile covers a frame of the original image, given by its left, top, right and bottom edge in the
-image's pixels; padding lies outside the image.  The patches of a tile divide its frame evenly.
+image's pixels; padding lies outside the image.  The patches divide the frame evenly, but for a
+strip at its right and lower edge where the tile's side is no multiple of theirs: 27 patches of 14
+pixels leave 6 of OneVision's 384 unseen.
 """
 
 import math
@@ -16,6 +18,7 @@ from transformers.image_processing_utils import select_best_resolution
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.vision.tiles import (
     Inputs,
+    covered_share,
     grid_sizes,
     has_tiles,
     pack,
@@ -26,6 +29,8 @@ from lost_in_attention.vision.tiles import (
 # x, y, width, height in pixels of the original image, as in COCO.
 Box = tuple[float, float, float, float]
 Frame = tuple[float, float, float, float]
+# Pixels: how far mixing equal corners may move them.
+_ROUNDING = 1e-6
 
 
 def patch_boxes(
@@ -34,20 +39,23 @@ def patch_boxes(
     """The box of each visual token, an entry for each image; None for newline tokens.
 
     `images` are those that `inputs` was prepared from, in order: only they know their sizes.
-    Where a token covers padding its box is cut at the image's border.
+    Where a token covers padding its box is cut at the image's border.  Where the model shrinks
+    its grid of features (OneVision, large images) a token mixes neighbouring patches, and its box
+    goes around all of them.
 
     Raises ValueError if there are not as many images as in `inputs`.
     """
     counts = tile_counts(vlm, inputs)
     if len(counts) != len(images):
         raise ValueError(f"images: expected the inputs' {len(counts)} images, got {len(images)}")
-    grids = grid_sizes(vlm, inputs)
-    frames = [_frames(vlm, inputs, index, image.size) for index, image in enumerate(images)]
+    share = covered_share(vlm)
     cells = [
-        torch.stack([_cells(frame, *grid) for frame in own])
-        for own, grid in zip(frames, grids, strict=True)
+        torch.stack(
+            [_cells(frame, share, *grid) for frame in _frames(vlm, inputs, index, image.size)]
+        )
+        for index, (image, grid) in enumerate(zip(images, grid_sizes(vlm, inputs), strict=True))
     ]
-    packed = pack(vlm, inputs, cells)
+    packed = map(_whole_patches, pack(vlm, inputs, cells), cells)
     return [_inside(each, image.size) for each, image in zip(packed, images, strict=True)]
 
 
@@ -60,7 +68,8 @@ def _frames(
     if "image_grid_thw" in inputs:
         return [whole]
     if not has_tiles(vlm):
-        return [_cropped(vlm, width, height)]
+        padded = getattr(vlm.processor.image_processor, "do_pad", False)
+        return [_padded_to_square(width, height) if padded else _cropped(vlm, width, height)]
     if not stands_alone(inputs)[index]:
         return [_padded_to_square(width, height)]
     return [whole, *_parts(vlm, width, height)]
@@ -100,14 +109,40 @@ def _parts(vlm: VisionLanguageModel, width: int, height: int) -> list[Frame]:
     ]
 
 
-def _cells(frame: Frame, rows: int, columns: int) -> Float[Tensor, "patches 4"]:
-    """Left, top, right and bottom of each patch of a tile, row by row."""
+def _cells(
+    frame: Frame, share: float, rows: int, columns: int
+) -> Float[Tensor, "{rows}*{columns} 4"]:
+    """Left, top, right and bottom of each patch of a tile, row by row.
+
+    The patches cover a `share` of each side of the frame, from its upper left corner.
+    """
     left, top, right, bottom = frame
-    x = torch.linspace(left, right, columns + 1, dtype=torch.float64)
-    y = torch.linspace(top, bottom, rows + 1, dtype=torch.float64)
+    x = torch.linspace(left, left + share * (right - left), columns + 1, dtype=torch.float64)
+    y = torch.linspace(top, top + share * (bottom - top), rows + 1, dtype=torch.float64)
     tops, lefts = torch.meshgrid(y[:-1], x[:-1], indexing="ij")
     bottoms, rights = torch.meshgrid(y[1:], x[1:], indexing="ij")
     return torch.stack([lefts, tops, rights, bottoms], -1).flatten(0, 1)
+
+
+def _whole_patches(
+    corners: Float[Tensor, "tokens 4"], cells: Float[Tensor, "tiles patches 4"]
+) -> Float[Tensor, "tokens 4"]:
+    """Corners that lie between those of two patches, moved out so that both are inside.
+
+    Only the parts' tokens can be mixed; they follow those of the whole image.
+    """
+    if len(cells) == 1:
+        return corners
+    moved = corners.clone()
+    for side in range(4):
+        edges = cells[1:, :, side].flatten().unique()
+        own = moved[cells.shape[1] :, side]
+        if side < 2:
+            place = torch.searchsorted(edges, own + _ROUNDING, right=True) - 1
+        else:
+            place = torch.searchsorted(edges, own - _ROUNDING)
+        own[:] = torch.where(own.isnan(), own, edges[place.clamp(0, len(edges) - 1)])
+    return moved
 
 
 def _inside(corners: Float[Tensor, "tokens 4"], size: tuple[int, int]) -> list[Box | None]:

@@ -5,7 +5,7 @@ tile an image.  LLaVA-NeXT and LLaVA-OneVision show the whole image first and th
 (anyres), cut the padding off the parts and end each row with a newline token.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,8 @@ from lost_in_attention.models import VisionLanguageModel
 
 # What the processor says of a batch's images: pixel_values, image_grid_thw, image_sizes, ...
 Inputs = Mapping[str, Any]
-TileValues = Float[Tensor, "tiles patches features"]
+# Images of one batch differ in their number of tiles, and Qwen's in that of patches.
+TileValues = Float[Tensor, "_ _ features"]
 
 
 def has_tiles(vlm: VisionLanguageModel) -> bool:
@@ -38,6 +39,16 @@ def grid_sizes(vlm: VisionLanguageModel, inputs: Inputs) -> list[tuple[int, int]
     vision = vlm.model.config.vision_config
     side = vision.image_size // vision.patch_size
     return [(side, side)] * len(tile_counts(vlm, inputs))
+
+
+def covered_share(vlm: VisionLanguageModel) -> float:
+    """How much of a tile's side its patches cover; what is left over at its end is not seen.
+
+    Qwen resizes images to whole patches, the other towers have tiles of a fixed size.
+    """
+    vision = vlm.model.config.vision_config
+    size = getattr(vision, "image_size", vision.patch_size)
+    return size // vision.patch_size * vision.patch_size / size
 
 
 def tile_counts(vlm: VisionLanguageModel, inputs: Inputs) -> list[int]:
@@ -67,7 +78,7 @@ def stands_alone(inputs: Inputs) -> list[bool]:
 
 def image_tiles(
     vlm: VisionLanguageModel, inputs: Inputs
-) -> list[Float[Tensor, "tiles patches 3 height width"]]:
+) -> list[Float[Tensor, "_ _ 3 height width"]]:
     """The pixels behind each visual token before packing, in [0, 1], an entry for each image."""
     pixels = inputs["pixel_values"].float()
     if "image_grid_thw" in inputs:
@@ -81,7 +92,11 @@ def image_tiles(
     return [_patches(_unnormalised(vlm, tiles), size) for tiles in images]
 
 
-def token_patches(vlm: VisionLanguageModel, inputs: Inputs, measure) -> list[Tensor]:
+def token_patches(
+    vlm: VisionLanguageModel,
+    inputs: Inputs,
+    measure: Callable[[Float[Tensor, "*tiles 3 height width"]], Float[Tensor, "*tiles"]],
+) -> list[Float[Tensor, " _"]]:
     """`measure(patches)` of each visual token, an entry for each image; NaN for newlines."""
     return [
         values[:, 0]
@@ -91,7 +106,7 @@ def token_patches(vlm: VisionLanguageModel, inputs: Inputs, measure) -> list[Ten
 
 def pack(
     vlm: VisionLanguageModel, inputs: Inputs, tiles: Sequence[TileValues]
-) -> list[Float[Tensor, "tokens features"]]:
+) -> list[Float[Tensor, "_ features"]]:
     """Values of tiles in the decoder's order of tokens, as the model packs its features.
 
     Newline tokens are NaN.
@@ -111,7 +126,7 @@ def pack(
 
 def _qwen_patches(
     vlm: VisionLanguageModel, pixels: Float[Tensor, "patches values"], grids: Tensor
-) -> list[Float[Tensor, "tokens 3 height width"]]:
+) -> list[Float[Tensor, "_ 3 height width"]]:
     """Qwen's processor hands over patches, m x m neighbours behind each other."""
     vision, merge = vlm.model.config.vision_config, merge_size(vlm)
     size = vision.patch_size
