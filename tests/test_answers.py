@@ -4,16 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lost_in_attention.benchmarks.answers import (
-    exact_number,
-    letter,
-    mentions,
-    normalised,
-    number,
-    numbers,
-    written,
-    yes_no,
-)
+from lost_in_attention.benchmarks.answers import letter, mentions, normalised, yes_no
+from lost_in_attention.benchmarks.numerals import exact_number, number, numbers, written
 
 ANIMALS = {"A": "cat", "B": "dog", "C": "a red fox"}
 TRICKY = {"A": "point B", "B": "Vitamin C", "C": "angle A", "D": "none"}
