@@ -10,6 +10,8 @@ _CLOSED_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _SENTENCES = re.compile(r"[.!?\n\u3002]+")
 # Quotes, stars and stops around an answer, also those of Chinese text.
 _MARKS = " \t\n\"'`*_.,;:!?\u201c\u201d\u2018\u2019\u3002\uff0c\uff01"
+# No letter of a word, a unit ("25 °C") or a formula ("P(A)").
+_START = r"(?<![\w\u00b0])(?<!\w\()"
 _END = r"(?!\w|['\u2019]\w)"
 # Small letters count only where nothing else can be meant: "a" is an article elsewhere.
 _WHOLE_LETTER = re.compile(
@@ -22,9 +24,10 @@ _LETTERS = (
     re.compile(rf"\b(?:[Aa]nswer|[Oo]ption|[Cc]hoice)(?: is|:)*[\s(\"'*\u201c]*([A-Z]){_END}"),
     # A and I are words of their own.  They count as letters before a stop, an end or a word that
     # follows no article; A also inside a sentence, where the article is small.
-    re.compile(rf"(?<![\w\u00b0])([B-HJ-Z])(?!\u00b0|-\w){_END}"),
+    re.compile(rf"{_START}([B-HJ-Z])(?!\u00b0|-\w){_END}"),
     re.compile(
-        r"(?<![\w\u00b0])([AI])(?=\s*[.,:;!?)*}\]/&\"\u201d\u3002\uff01\uff0c]|['\u2019](?!\w)|\s*$"
+        rf"{_START}([AI])"
+        r"(?=\s*[.,:;!?)*}\]/&\"\u201d\u3002\uff01\uff0c]|['\u2019](?!\w)|\s*$"
         r"|\s+(?:is|or|and|nor|not|but|because|since)\b)",
         re.MULTILINE,
     ),
