@@ -5,15 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lost_in_attention.benchmarks.answers import (
-    exact_number,
+    choice,
+    completed,
+    final,
     letter,
     mentions,
     normalised,
-    number,
-    numbers,
-    written,
     yes_no,
 )
+from lost_in_attention.benchmarks.numerals import exact_number, number, numbers, written
 
 ANIMALS = {"A": "cat", "B": "dog", "C": "a red fox"}
 TRICKY = {"A": "point B", "B": "Vitamin C", "C": "angle A", "D": "none"}
@@ -66,6 +66,67 @@ def test_letters(reply, parsed):
 @pytest.mark.parametrize(
     ("reply", "parsed"),
     [
+        # Marks around a letter, and A where it is no article.
+        ('"A"', "A"), ("'A'", "A"), ("A!", "A"), ("A\N{IDEOGRAPHIC FULL STOP}", "A"), ("*B*", "B"),
+        ("\N{LEFT DOUBLE QUOTATION MARK}A\N{RIGHT DOUBLE QUOTATION MARK}", "A"),
+        ('It is "A".', "A"), ("I would go with A for this one", "A"),
+        ("I would go with B for this one", "B"), ("The answer is A dog.", "B"),
+        # Letters inside words, numbers and units.
+        ("This is a 3D picture. It shows a cat.", "A"), ("It is 25\N{DEGREE SIGN}C.", None),
+        ("x_B", None), ("P(A) = 1", None), ("a B-52", None), ("25C", None),
+        # What is denied is no answer, and what else is meant cannot be told.
+        ("The answer is not B.", None), ("not (B)", None), ("It isn't B", None),
+        ("B is wrong.", None), ("B is not the answer", None), ("It is not a cat.", None),
+        ("There is no dog.", None), ("It is not A. The answer is B.", None),
+    ],
+)  # fmt: skip
+def test_letters_are_told_from_words_units_and_denials(reply, parsed):
+    assert letter(reply, ANIMALS) == parsed
+
+
+REASONED = [
+    ("<think>It may be a dog. Option A says a dog, and", "", None),
+    ("<answer>B", "B", "B"),
+    ("<think>A is wrong.</think>\nB", "B", "B"),
+    ("A is wrong.</think>B", "B", "B"),
+    ("<think>A?</think><answer>B</answer>", "B", "B"),
+    ("<think><answer>A</answer> no</think> B", "B", "B"),
+    ("<think>so it is <answer>B</answer>", "B", "B"),
+    ("<think>the tag <answer> will hold A", "", None),
+    ("<THINK>A</THINK> <Answer>B</Answer>", "B", "B"),
+]
+
+
+@pytest.mark.parametrize(("reply", "said", "parsed"), REASONED)
+def test_thoughts_hold_no_answers(reply, said, parsed):
+    assert final(reply) == said
+    assert letter(reply, ANIMALS) == parsed
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ("so AC = 5", ""), ("B", ""), ("<answer>1", ""), ("<think>A</think>B", ""),
+        ("<answer>B</answer> because it", "B"), ("<think><answer>A</answer></think>", ""),
+    ],
+)  # fmt: skip
+def test_a_reply_that_was_cut_answers_in_a_closed_tag_alone(reply, said):
+    assert completed(reply) == said
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [("18", "18"), ("C", "18"), ("D", "18"), ("C or D", "18"), ("A or D", None), ("9", "9")],
+)
+def test_options_of_equal_text_are_one_choice(reply, text):
+    options = {"A": "9", "B": "12", "C": "18", "D": "18"}
+    assert choice(reply, options) == text
+    assert letter("18", options) is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "parsed"),
+    [
         ("point B", "A"), ("It is Vitamin C.", "B"), ("(C) angle A", "C"), ("D. none", "D"),
         ("A. point B", "A"), ("B", "B"), ("The answer is point B", "A"),
     ],
@@ -103,7 +164,11 @@ def test_an_option_that_is_a_letter_is_named_by_its_own_letter():
     [
         ("yes", "yes"), ("Yes.", "yes"), ("NO", "no"), (" no,", "no"), ("yes yes", "yes"),
         ("Yes, there is a seven.", "yes"), ("No, there is not.", "no"),
-        ("no? <answer>yes</answer>", "yes"),
+        ("no? <answer>yes</answer>", "yes"), ("<think>maybe no</think>yes", "yes"),
+        ("Yes, there is no doubt about it.", "yes"), ("No, yes-men are not seen.", "no"),
+        ("Yes. There is a dog and no cat.", "yes"), ("Look at it. Yes! No cat.", "yes"),
+        ("**Yes**, no doubt", "yes"), ("There is no dog.", "no"),
+        ("yes or no", None), ("yes/no", None), ("Yes, no.", None), ("no doubt: yes", None),
         ("", None), ("maybe", None), ("yes and no", None), ("yesterday", None), ("nothing", None),
         ("24", None), ("(B)", None),
     ],
@@ -128,6 +193,10 @@ def test_yes_and_no_count_wherever_they_stand(before, after, word, capital):
         ("<answer>seven</answer>", 7), ("4, that is four", 4), ("ninety", 90), ("sixteen", 16),
         ("", None), ("many", None), ("3 or 4", None), ("1/2", None), ("1,2", None),
         ("two hundred", None), ("5 million", None), ("someone", None), ("tenant", None),
+        ("minus 3", -3), ("negative three", -3), ("It is minus 1,000.", -1000), ("5 minus 3", None),
+        ("No one is there.", None), ("no-one", None), ("This one has 4.", 4), ("one", 1),
+        ("24 cm2", 24), ("24cm2", 24), ("24 cm^2", 24), ("24 m^{2}", 24), ("x_1 is 5", 5),
+        ("1.5e3", 1500), ("2e-1", 0.2), ("3x4", None), (r"\boxed{24}", 24),
     ],
 )  # fmt: skip
 def test_numbers(reply, parsed):
@@ -157,7 +226,12 @@ def test_an_exact_number_stands_alone():
     assert exact_number("Twenty-four.") == 24
     assert exact_number("Route 66") is None
     assert exact_number("1 2") is None
+    assert exact_number("Minus three") == -3
     assert exact_number("") is None
+
+
+def test_zero_has_no_sign():
+    assert written(number("-0")) == "0"
 
 
 def test_texts_are_compared_without_case_space_and_last_stop():

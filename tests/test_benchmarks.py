@@ -1,22 +1,28 @@
 """The seven benchmarks on small tables in the published columns: load, prompt, judge, score."""
 
-from functools import cache
+import os
+from functools import cache, partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from threading import Thread
 from types import SimpleNamespace
 
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pyarrow import parquet
 
 from lost_in_attention import evaluate as evaluation
 from lost_in_attention.benchmarks import (
     BENCHMARKS,
     Sample,
+    Samples,
     base,
     chance,
     hallusionbench,
@@ -27,6 +33,8 @@ from lost_in_attention.benchmarks import (
     threedsrbench,
     vmcbench,
 )
+from lost_in_attention.benchmarks.addresses import fetched
+from lost_in_attention.benchmarks.departures import DEPARTURES
 
 
 def picture(shade: int = 90) -> Image.Image:
@@ -189,6 +197,183 @@ def test_hallusionbench_has_questions_without_an_image(tmp_path):
     assert got.image_source == "VD-figure-0-0"
 
 
+def test_a_folder_may_hold_several_benchmarks(tmp_path):
+    for name in ("pope", "vmcbench"):
+        (tmp_path / name).mkdir()
+        folder_of(tmp_path / name, name, ROWS[name])
+        assert only(tmp_path / name, name).question == ROWS[name]["question"]
+    assert [len(load_benchmark(name, tmp_path)) for name in ("pope", "vmcbench")] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("files", "split", "rows"),
+    [
+        (("test", "testmini"), None, 1),
+        (("test-00000-of-00002", "test-00001-of-00002", "testmini-00000-of-00001"), None, 2),
+        (("data/test-00000-of-00001", "Full/popular-00000-of-00001"), "popular", 1),
+        (("a [b]/test",), None, 1),
+        (("default/test", "other/test"), None, 1),
+    ],
+)
+def test_a_split_is_its_own_files_and_no_others(files, split, rows, tmp_path):
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        folder_of(tmp_path, "pope", ROWS["pope"], split=file)
+    assert len(load_benchmark("pope", tmp_path, split)) == rows
+
+
+def test_a_folder_with_brackets_in_its_name(tmp_path):
+    folder = tmp_path / "clone [1]"
+    folder.mkdir()
+    assert only(folder, "pope").images[0].size == (8, 6)
+
+
+def test_a_replaced_file_answers_with_its_new_rows(tmp_path):
+    assert only(tmp_path, "pope").answer == "yes"
+    file = tmp_path / "test.parquet"
+    dated = file.stat()
+    folder_of(tmp_path, "pope", ROWS["pope"] | {"answer": "no", "image": picture(7)})
+    os.utime(file, ns=(dated.st_atime_ns, dated.st_mtime_ns))
+    [replaced] = load_benchmark("pope", tmp_path)
+    assert replaced.answer == "no" and replaced.images[0].getpixel((0, 0))[0] == 7
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_nothing_is_written_when_files_are_read(name, tmp_path, monkeypatch):
+    nowhere = tmp_path / "file"
+    nowhere.touch()
+    for setting in ("HF_CACHE_HOME", "HF_DATASETS_CACHE"):
+        monkeypatch.setattr(datasets.config, setting, str(nowhere / "cache"))
+    assert load_benchmark(name)[0].images[0].size == (96, 96)
+
+
+def test_rows_of_several_files_and_row_groups_stand_in_order(tmp_path):
+    rows = [ROWS["pope"] | {"question_id": str(n), "image": picture(n)} for n in range(7)]
+    for part, own in enumerate((rows[:4], rows[4:])):
+        file = tmp_path / f"test-0000{part}-of-00002.parquet"
+        datasets.Dataset.from_list(own).to_parquet(file, batch_size=3)
+    samples = load_benchmark("pope", tmp_path)
+    assert len(samples) == 7
+    for place in (6, 0, 3, 4, 2):
+        assert samples[place].id == f"random-{place}"
+        assert samples[place].images[0].getpixel((0, 0))[0] == place
+    with pytest.raises(IndexError, match="row: expected 0 to 6, got 7"):
+        samples.table[7]
+
+
+def with_image(tmp_path, image) -> Samples:
+    """One row whose picture is stored as it is given."""
+    table = pa.Table.from_pylist([ROWS["vmcbench"] | {"image": image}])
+    parquet.write_table(table, tmp_path / "test.parquet")
+    return load_benchmark("vmcbench", tmp_path)
+
+
+def test_pictures_may_lie_beside_the_rows(tmp_path):
+    (tmp_path / "images").mkdir()
+    picture(50).save(tmp_path / "images" / "one.png")
+    for image in ("images/one.png", {"bytes": None, "path": "images/one.png"}):
+        [got] = with_image(tmp_path, image)
+        assert got.images[0].getpixel((0, 0))[0] == 50
+        assert got.image_source == "one"
+
+
+def test_the_bytes_of_a_picture_win_over_its_path(tmp_path):
+    file = BytesIO()
+    picture(60).save(file, "PNG")
+    [got] = with_image(tmp_path, {"bytes": file.getvalue(), "path": "/etc/hostname"})
+    assert got.images[0].getpixel((0, 0))[0] == 60
+
+
+OUTSIDE = "expected a picture inside the source's folder, got "
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("../out.png", OUTSIDE), ("/etc/hostname", OUTSIDE), ("link.png", OUTSIDE),
+        ({"bytes": None, "path": "../out.png"}, OUTSIDE),
+        ("gone.png", "cannot be decoded: no file 'gone.png' in the source's folder"),
+        ("file:///etc/hostname", "cannot be decoded: no file 'file:///etc/hostname'"),
+        ("a\0.png", "cannot be decoded: no file"), (".", "cannot be decoded: no file"),
+        (5, "cannot be decoded: "), (None, "cannot be decoded: "), (b"one", "cannot be decoded: "),
+    ],
+)  # fmt: skip
+def test_no_picture_outside_the_folder_is_read(image, message, tmp_path):
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    picture().save(tmp_path / "out.png")
+    (folder / "link.png").symlink_to(tmp_path / "out.png")
+    samples = with_image(folder, image)
+    with pytest.raises(ValueError, match=f"row 0, column 'image': {message}"):
+        samples[0]
+
+
+@pytest.fixture
+def addressed(tmp_path, monkeypatch):
+    """The address of a folder that a server shows, the folder, and the paths asked for."""
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            if self.path == "/moved.png":
+                self.send_response(302)
+                self.send_header("Location", "ftp://localhost/x.png")
+                self.end_headers()
+            else:
+                super().do_GET()
+
+        def log_message(self, *_):
+            pass
+
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    monkeypatch.setattr(datasets.config, "HF_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "localhost")
+    with ThreadingHTTPServer(("localhost", 0), partial(Handler, directory=shown)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}", shown, asked
+        server.shutdown()
+
+
+def test_3dsrbench_fetches_an_address_once(addressed, tmp_path):
+    address, shown, asked = addressed
+    picture(70).save(shown / "there.png")
+    row = {k: v for k, v in ROWS["3dsrbench"].items() if k != "image"}
+    rows = [row | {"image_url": f"{address}/{name}.png"} for name in ("there", "gone", "moved")]
+    samples = load_benchmark("3dsrbench", folder_of(tmp_path, "3dsrbench", *rows))
+    assert not asked
+    for _ in range(2):
+        assert samples[0].images[0].getpixel((0, 0))[0] == 70
+        assert samples[0].image_source == "there"
+    assert asked == ["/there.png"]
+    for place, name in ((1, "gone"), (2, "moved")):
+        with pytest.raises(ValueError, match=rf"row {place}, column 'image_url': .*/{name}\.png"):
+            samples[place]
+
+
+def test_what_is_no_picture_is_not_kept(addressed):
+    address, shown, asked = addressed
+    (shown / "page.png").write_text("<html>")
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"/page\.png cannot be fetched: cannot identify image"):
+            fetched(f"{address}/page.png")
+    assert len(asked) == 2
+
+
+def test_an_address_is_read_where_no_copy_can_be_kept(addressed, tmp_path, monkeypatch):
+    address, shown, _ = addressed
+    picture().save(shown / "there.png")
+    monkeypatch.setattr(datasets.config, "HF_CACHE_HOME", str(shown / "there.png"))
+    assert fetched(f"{address}/there.png") == (shown / "there.png").read_bytes()
+
+
+@pytest.mark.parametrize("address", ["file:///etc/hostname", "ftp://localhost/x.png", "/etc/hosts"])
+def test_nothing_but_http_is_fetched(address):
+    with pytest.raises(OSError, match="expected an http or https address, got"):
+        fetched(address)
+
+
 def test_3dsrbench_reads_an_address_when_the_picture_is_asked_for(tmp_path):
     picture().save(tmp_path / "here.png")
     rows = [
@@ -299,7 +484,7 @@ def test_unknown_names_are_refused(tmp_path):
         load_benchmark("pop")
     with pytest.raises(ValueError, match=r"split: expected one of \['image', 'non_image'\], got "):
         load_benchmark("hallusionbench", split="test")
-    with pytest.raises(FileNotFoundError, match=r"expected files named test\*.parquet"):
+    with pytest.raises(FileNotFoundError, match=r"expected test.parquet or test-\*.parquet"):
         load_benchmark("vmcbench", tmp_path)
     for source in (tmp_path / "gone", str(tmp_path / "gone"), "digit"):
         with pytest.raises(FileNotFoundError, match="source: expected 'digits', 'hub', a folder"):
@@ -350,6 +535,46 @@ def test_damaged_pictures_name_row_and_column(kind):
         base.picture({"image": {"bytes": damaged()[kind], "path": None}}, 3)
 
 
+TEXT = "expected text, got "
+NAME = "expected text or a whole number, got "
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "message"),
+    [
+        *((name, "question", value, TEXT) for name in ROWS for value in (None, 3, ["a"], b"a", "")),
+        ("pope", "image_source", None, TEXT), ("pope", "category", None, TEXT),
+        ("pope", "category", 3, TEXT), ("pope", "question_id", None, NAME),
+        ("pope", "answer", None, TEXT), ("realworldqa", "answer", None, TEXT),
+        ("3dsrbench", "index", None, NAME), ("3dsrbench", "qid", None, NAME),
+        ("3dsrbench", "category", None, TEXT), ("3dsrbench", "A", 3, TEXT),
+        ("3dsrbench", "C", 3, "expected text or none, got 3"), ("mmmu", "id", None, TEXT),
+        ("vmcbench", "index", None, NAME), ("vmcbench", "index", ["a"], NAME),
+        ("vmcbench", "category", None, TEXT), ("vmcbench", "B", b"a", "expected text or none"),
+        ("hallusionbench", "category", None, TEXT), ("hallusionbench", "set_id", None, NAME),
+        ("mathvista", "pid", True, NAME), ("mathvista", "answer", 3, TEXT),
+        ("mathvista", "precision", 1e9, r"expected one of \[1, 2\] or none, got 1000000000.0"),
+        ("mathvista", "precision", 1.5, r"expected one of \[1, 2\] or none, got 1.5"),
+        ("mathvista", "precision", float("nan"), r"expected one of \[1, 2\] or none, got nan"),
+    ],
+)  # fmt: skip
+def test_values_of_the_wrong_kind_are_refused_when_a_set_is_read(
+    name, column, value, message, tmp_path
+):
+    good, bad = tmp_path / "a", tmp_path / "b"
+    for folder, row in ((good, ROWS[name]), (bad, ROWS[name] | {column: value})):
+        folder.mkdir()
+        folder_of(folder, name, row)
+    with pytest.raises(ValueError, match=f"row 1, column '{column}': {message}"):
+        load_benchmark(name, tmp_path)
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path):
+    (tmp_path / "test.parquet").write_text("question,answer")
+    with pytest.raises(ValueError, match=r"source: expected Parquet in .*test\.parquet, got "):
+        load_benchmark("pope", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
@@ -361,13 +586,15 @@ def test_damaged_pictures_name_row_and_column(kind):
         ("mmmu", {"options": "'one'"}, "'options': expected a list as text, got "),
         ("mmmu", {"options": None}, "'options': expected a list as text, got None"),
         ("mmmu", {"image_2": None}, "'image_2': expected a picture for the marker <image 2>, got"),
-        ("pope", {"answer": None}, r"'answer': expected one of \['yes', 'no'\], got 'none'"),
         ("vmcbench", {"image": None}, "'image': cannot be decoded: An image should have"),
         ("mathvista", {"answer": "long"}, "'answer': expected a number, got 'long'"),
         ("mmmu", {"id": "Art12"}, "'id': expected such as 'validation_Art_1', got 'Art12'"),
         ("vmcbench", {"answer": "E"}, r"'answer': expected one of .*'D'\], got 'E'"),
         ("hallusionbench", {"gt_answer": "2"}, r"'gt_answer': expected one of \['0', '1'\], got"),
         ("mathvista", CHOICES | {"answer": "9"}, r"'answer': .*'12 cm', '15 cm'\], got '9'"),
+        ("mathvista", {"answer_type": "date"}, "'answer_type': expected one of .* got 'date'"),
+        ("mathvista", {"question_type": "open"}, "'question_type': expected one of .* got 'open'"),
+        ("mmmu", {"question_type": "closed"}, "'question_type': expected one of .* got 'closed'"),
     ],
 )  # fmt: skip
 def test_strange_values_name_row_and_column(name, changes, message, tmp_path):
@@ -405,8 +632,8 @@ C. a cow
 D. a fox
 Answer ONLY option's letter from the given choices.""",
     "hallusionbench": "Is it round?",
-    "mathvista": """Hint: Please answer the question requiring a floating-point number with 1 \
-decimal place and provide the final value, e.g., 1.2, 1.3, 1.5, at the end.
+    "mathvista": """Hint: Please answer the question requiring a floating-point number with one \
+decimal place and provide the final value, e.g., 1.2, 1.3, 1.4, at the end.
 Question: How long is it? (Unit: cm)""",
 }
 
@@ -431,9 +658,10 @@ def test_options_that_are_not_there_are_not_asked(none):
 @pytest.mark.parametrize(
     ("changes", "hint", "rest"),
     [
-        ({}, "with 1 decimal place and provide the final value, e.g., 1.2, 1.3, 1.5,",
+        ({}, "with one decimal place and provide the final value, e.g., 1.2, 1.3, 1.4, at",
          "Question: How long is it? (Unit: cm)"),
-        ({"precision": 2.0}, "with 2 decimal places and provide the final value, e.g., 1.23,",
+        ({"precision": 2.0},
+         "with two decimal places and provide the final value, e.g., 1.23, 1.34, 1.45, at",
          "Question: How long is it? (Unit: cm)"),
         ({"answer_type": "integer"}, "requiring an integer answer",
          "Question: How long is it? (Unit: cm)"),
@@ -568,6 +796,8 @@ def test_realworldqa_compares_words_as_a_whole():
         ("It is the mitral valve.", "mitral valve", True), ("valves", "valve", False),
         ("Monet", "['Monet', 'Claude Monet']", True), ("Manet", "['Monet', 'Manet']", True),
         ("m", "Monet", False), ("[0, 1)", "[0, 1)", True), ("$6.00", "6", True),
+        ("Answer:\n24", "24", True), ("x is 3.\n**Answer:**\n\n24", "24", True),
+        ("Answer:\n24", "answer", False), ("24 cm2", "2", False), ("minus 3", "-3", True),
     ],
 )  # fmt: skip
 def test_open_questions_of_mmmu_are_judged_by_a_list_of_candidates(reply, gold, correct):
@@ -584,6 +814,105 @@ def test_open_questions_of_mmmu_are_judged_by_a_list_of_candidates(reply, gold, 
 def test_mathvista_rounds_to_the_rows_precision(reply, precision, answer, correct):
     got = judge("mathvista", reply, answer=answer, answer_type="float", precision=precision)
     assert got.correct == correct
+
+
+def test_mathvista_counts_equal_choices_as_one(tmp_path):
+    changes = CHOICES | {"choices": ["9", "12", "18", "18"], "answer": "18"}
+    got = only(tmp_path, "mathvista", **changes)
+    for reply in ("18", "C", "D"):
+        assert mathvista.judge(reply, got) == ("18", True)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_reply_that_was_cut_is_unparsed_unless_its_answer_is_complete(name):
+    for one in embedded(name)[:20]:
+        judge_it = BENCHMARKS[name].judge
+        for reply in (one.answer, f"so it is {one.answer}", f"<answer>{one.answer}"):
+            assert judge_it(reply, one, finished=False) == (None, False)
+        tagged = f"<answer>{one.answer}</answer> since"
+        assert judge_it(tagged, one, finished=False).correct
+
+
+OFFICIAL = ("mmmu", "pope", "vmcbench")
+
+
+@pytest.mark.parametrize(
+    ("name", "reply", "strict", "official"),
+    [
+        ("mmmu", "A is like B but the answer is (B)", "B", "B"),
+        ("mmmu", "It may be (A), but it is (B)", None, "B"),
+        ("mmmu", "Not A but B !", None, "B"),
+        ("mmmu", "A B A", None, "A"),
+        ("mmmu", "I think that it is a red fox", "B", "B"),
+        ("mmmu", "perhaps", None, None),
+        ("mmmu", "a cat or else it is a red fox", None, "B"),
+        ("vmcbench", "It may be (A), but it is (B)", None, "B"),
+        ("vmcbench", "A. a cat", "A", "A"),
+        ("vmcbench", "perhaps", None, None),
+    ],
+)
+def test_the_official_scripts_take_the_last_letter(name, reply, strict, official):
+    one = sample(name, answer="B", options={"A": "a cat", "B": "a red fox"})
+    for judging, parsed in (("strict", strict), ("official", official)):
+        got = BENCHMARKS[name].judge(reply, one, judging=judging)
+        assert got == (parsed, parsed == "B")
+
+
+@pytest.mark.parametrize(
+    ("reply", "strict", "official"),
+    [
+        ("Yes, there is no doubt about it.", "yes", "no"),
+        ("No dog. Yes.", "no", "no"),
+        ("Yes. There is a dog and no cat.", "yes", "yes"),
+        ("", None, "yes"),
+        ("It is not there.", None, "no"),
+    ],
+)
+def test_the_official_script_of_pope_takes_the_first_sentence(reply, strict, official):
+    one = sample("pope", answer="yes")
+    for judging, parsed in (("strict", strict), ("official", official)):
+        got = BENCHMARKS["pope"].judge(reply, one, judging=judging)
+        assert got == (parsed, parsed == "yes")
+
+
+@pytest.mark.parametrize(
+    ("reply", "gold", "correct"),
+    [
+        ("The answer is 24 apples.", "24", True), ("x = 3 + 21 = 24", "24", True),
+        ("x = 2 = y\n24", "24", True), ("valves", "valve", True), ("Monet", "['Manet']", False),
+        ("it is m", "m", True), ("mm", "m", False), ("1,000 or 1e3", "1000", True),
+        ("3.14159", "3.14", True), ("m 3", "m", True),
+    ],
+)  # fmt: skip
+def test_the_official_script_of_mmmu_reads_open_answers(reply, gold, correct):
+    got = BENCHMARKS["mmmu"].judge(reply, sample("mmmu", answer=gold), judging="official")
+    assert got.correct == correct and got.parsed
+
+
+def test_judges_are_named():
+    for name, benchmark in BENCHMARKS.items():
+        assert list(benchmark.judges) == ["strict", *["official"] * (name in OFFICIAL)]
+    with pytest.raises(ValueError, match=r"judging: expected one of \['strict'\] .*'official'"):
+        BENCHMARKS["hallusionbench"].judge("yes", sample("hallusionbench"), judging="official")
+
+
+# What the harnesses write: VLMEvalKit and lmms-eval, for VMCBench the paper's release.
+HARNESSES = {
+    "3dsrbench": PROMPTS["3dsrbench"] + " \n",
+    "mmmu": PROMPTS["mmmu"].replace("\nAnswer with", "\n\nAnswer with"),
+    "vmcbench": PROMPTS["vmcbench"].replace("\nAnswer ONLY", "\n Answer ONLY"),
+}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_departure_is_said(name):
+    assert DEPARTURES[name]
+    assert list(DEPARTURES) == list(BENCHMARKS)
+    if name in HARNESSES:
+        ours = BENCHMARKS[name].prompt(ROWS[name])
+        assert ours != HARNESSES[name] and ours.split() == HARNESSES[name].split()
+        assert any("prompt" in each or "instruction" in each for each in DEPARTURES[name])
+    assert (name in OFFICIAL) == any('(judging "official")' in each for each in DEPARTURES[name])
 
 
 def test_mathvistas_other_kinds_of_answers():

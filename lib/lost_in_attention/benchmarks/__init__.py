@@ -17,6 +17,7 @@ from lost_in_attention.benchmarks import (
     threedsrbench,
     vmcbench,
 )
+from lost_in_attention.benchmarks.answers import completed
 from lost_in_attention.benchmarks.base import Judgement, Sample, Samples
 from lost_in_attention.benchmarks.scores import alike
 
@@ -29,18 +30,40 @@ class Benchmark:
 
     `weights` are those of the questions in its accuracy: their weighted mean of `correct` is what
     `score` calls accuracy.
+    `judges` are the rules that tell what a reply says: "strict", ours, and where the benchmark's
+    authors publish a script that does so, "official".
     """
 
     load: Callable[..., Samples]
     prompt: Callable[[Mapping], str]
-    judge: Callable[[str, Sample], Judgement]
+    judges: Mapping[str, Callable[[str, Sample], Judgement]]
     score: Callable[[pd.DataFrame], dict[str, float]]
     weights: Callable[[pd.DataFrame], pd.Series] = alike
 
+    def judge(
+        self, reply: str, sample: Sample, *, finished: bool = True, judging: str = "strict"
+    ) -> Judgement:
+        """What a reply was understood as, and whether that is right.
+
+        `finished` is whether the reply ended by itself.  Of one that was cut the strict rule takes
+        nothing but a closed <answer> tag; the official scripts do not know of cuts.
+        Raises ValueError if the benchmark has no judge called `judging`.
+        """
+        if judging not in self.judges:
+            raise ValueError(
+                f"judging: expected one of {list(self.judges)} for this benchmark, got {judging!r}"
+            )
+        if judging == "strict" and not finished:
+            reply = completed(reply)
+        return self.judges[judging](reply, sample)
+
 
 def _benchmark(module: ModuleType) -> Benchmark:
+    judges = {"strict": module.judge}
+    if hasattr(module, "official"):
+        judges["official"] = module.official
     weights = getattr(module, "weights", alike)
-    return Benchmark(module.load, module.prompt, module.judge, module.score, weights)
+    return Benchmark(module.load, module.prompt, judges, module.score, weights)
 
 
 BENCHMARKS = {
@@ -53,19 +76,19 @@ def load_benchmark(name: str, source: str | Path = "digits", split: str | None =
     """The samples of a benchmark.
 
     `source` is "digits" for the embedded set, "hub" for the original's own repository, a folder
-    of Parquet files (or of a folder for each benchmark, named as it is), or another hub id;
-    `split` is the one that the paper uses if not named.
+    of Parquet files, or another hub id; `split` is the one that the paper uses if not named.
+    A folder may hold several benchmarks, each in a folder of its name ("pope").
 
     Raises:
-        ValueError: an unknown benchmark or split, a missing column, an empty set; later, when
-            a sample is asked for, a picture or an answer that cannot be read.
+        ValueError: an unknown benchmark or split, a missing column, an empty set, a value of the
+            wrong kind; later, when a sample is asked for, a picture or an answer that cannot be
+            read.
         FileNotFoundError: a folder without such a split.
     """
     if name not in BENCHMARKS:
         raise ValueError(f"name: expected one of {sorted(BENCHMARKS)}, got {name!r}")
-    own = Path(source) / name
-    if source not in ("digits", "hub") and own.is_dir():
-        source = own
+    if source not in ("digits", "hub") and (Path(source) / name).is_dir():
+        source = Path(source) / name
     return BENCHMARKS[name].load(source, split)
 
 

@@ -9,13 +9,16 @@ from typing import NamedTuple, overload
 import datasets
 import numpy as np
 from PIL import Image
-from pyarrow import parquet
 
+from lost_in_attention.benchmarks.addresses import fetched
+from lost_in_attention.benchmarks.rows import Rows, files_of
 from lost_in_attention.images import rgb
 from lost_in_attention.paths import data_folder
 
 # Pillow raises SyntaxError for a damaged PNG.
-_UNREADABLE = (OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError)
+_UNREADABLE = (
+    AttributeError, OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError,
+)  # fmt: skip
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -64,7 +67,7 @@ class Samples(Sequence[Sample]):
     `build` turns a row, as the benchmark's authors publish it, and its number into a sample.
     """
 
-    table: datasets.Dataset
+    table: Rows | datasets.Dataset
     build: Callable[[dict, int], Sample]
     chosen: Sequence[int]
     blank: bool = False
@@ -105,22 +108,26 @@ class Published:
 
     `splits` maps each split to its configuration on the hub; the first is the default.
     `configurations` names those of other repositories.  Pictures stand in the columns
-    `pictures`; an alternative in `columns` is parted by "|".
+    `pictures`; an alternative in `columns` is parted by "|".  Every row has text in the columns
+    `texts`, text or a whole number in `names`, and text or nothing in `options`.
     """
 
     key: str
     hub: str
     splits: Mapping[str, str | None]
     columns: Sequence[str]
+    texts: Sequence[str]
+    names: Sequence[str] = ()
+    options: Sequence[str] = ()
     pictures: Sequence[str] = ("image",)
     configurations: Mapping[str, str] = field(default_factory=dict)
 
-    def read(self, source: str | Path, split: str | None) -> datasets.Dataset:
+    def read(self, source: str | Path, split: str | None) -> Rows | datasets.Dataset:
         """Rows of the embedded set ("digits"), of its own repository ("hub"), of a folder with
-        SPLIT*.parquet, or of another repository by its id.
+        SPLIT.parquet or SPLIT-*.parquet, or of another repository by its id.
 
         Raises:
-            ValueError: an unknown split, missing columns, no rows.
+            ValueError: an unknown split, missing columns, no rows, a value of the wrong kind.
             FileNotFoundError: no such folder, or one without such a split.
         """
         split = split or next(iter(self.splits))
@@ -128,14 +135,21 @@ class Published:
             raise ValueError(f"split: expected one of {list(self.splits)}, got {split!r}")
         if source == "digits":
             source = data_folder() / "digits" / self.key
-        if Path(source).is_dir():
-            table = _from_folder(Path(source), split)
+        if source != "hub" and Path(source).is_dir():
+            table = self._from_folder(Path(source), split)
         else:
             table = self._from_hub(self.hub if source == "hub" else source, split)
-        self._check(table, source)
-        for column in set(self.pictures) & set(table.column_names):
-            table = table.cast_column(column, datasets.Image(decode=False))
+        self._check_columns(table, source)
+        self._check_values(table)
         return table
+
+    def _from_folder(self, folder: Path, split: str) -> Rows:
+        known = filter(None, [self.splits[split], *self.configurations.values()])
+        files = files_of(folder, split, tuple(known))
+        rows = Rows(folder, files, self.pictures)
+        if not len(rows):
+            raise ValueError(f"source: expected at least one row in {list(map(str, files))}")
+        return rows
 
     def _from_hub(self, source: str | Path, split: str) -> datasets.Dataset:
         if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
@@ -144,9 +158,13 @@ class Published:
                 f"{self.hub!r}, got {str(source)!r}"
             )
         configuration = self.configurations.get(source, self.splits[split])
-        return datasets.load_dataset(source, configuration, split=split)
+        table = datasets.load_dataset(source, configuration, split=split)
+        for column in set(self.pictures) & set(table.column_names):
+            if isinstance(table.features[column], datasets.Image):
+                table = table.cast_column(column, datasets.Image(decode=False))
+        return table
 
-    def _check(self, table: datasets.Dataset, source: str | Path) -> None:
+    def _check_columns(self, table: Rows | datasets.Dataset, source: str | Path) -> None:
         present = set(table.column_names)
         missing = [c for c in self.columns if not present & set(c.split("|"))]
         if missing:
@@ -155,12 +173,45 @@ class Published:
                 f"{str(source)!r}, got {table.column_names}"
             )
 
+    def _check_values(self, table: Rows | datasets.Dataset) -> None:
+        kinds = (
+            (self.texts, _is_text, "text"),
+            (self.names, _is_name, "text or a whole number"),
+            (self.options, _is_option, "text or none"),
+        )
+        for columns, right, expected in kinds:
+            for column in set(columns) & set(table.column_names):
+                for index, value in enumerate(table[column][:]):
+                    if not right(value):
+                        raise ValueError(
+                            f"row {index}, column {column!r}: expected {expected}, "
+                            f"got {value!r:.80}"
+                        )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_name(value: object) -> bool:
+    return _is_text(value) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _is_option(value: object) -> bool:
+    """Tables without an option hold none, "nan" or not a number."""
+    return value is None or isinstance(value, str) or value != value
+
 
 def picture(row: dict, index: int, column: str = "image") -> Image.Image:
-    """A row's picture, decoded.  Raises ValueError that names row and column if it cannot be."""
-    value = {"path": row[column]} if isinstance(row[column], str) else row[column] or {}
+    """A row's picture, decoded; text in its place is the address to fetch it from.
+
+    Raises ValueError that names row and column if there is none or it cannot be decoded.
+    """
+    value = row[column]
     try:
-        return rgb(datasets.Image().decode_example({"bytes": None, "path": None} | value))
+        # Without its path: what a row names must never open a file here.
+        value = {"bytes": fetched(value) if isinstance(value, str) else (value or {}).get("bytes")}
+        return rgb(datasets.Image().decode_example({"path": None} | value))
     except _UNREADABLE as error:
         raise ValueError(f"row {index}, column {column!r}: cannot be decoded: {error}") from error
 
@@ -180,16 +231,3 @@ def expect(value: object, allowed: Sequence[str], index: int, column: str) -> st
             f"row {index}, column {column!r}: expected one of {list(allowed)}, got {value!r}"
         )
     return text
-
-
-def _from_folder(folder: Path, split: str) -> datasets.Dataset:
-    files = sorted(str(path) for path in folder.glob(f"**/{split}*.parquet"))
-    if not files:
-        present = sorted(path.name for path in folder.glob("**/*.parquet"))
-        raise FileNotFoundError(
-            f"split: expected files named {split}*.parquet in {folder}, got {present}"
-        )
-    # datasets' own refusal of an empty table does not say what is empty.
-    if not any(parquet.read_metadata(file).num_rows for file in files):
-        raise ValueError(f"source: expected at least one row in {files}, got none")
-    return datasets.Dataset.from_parquet(files, keep_in_memory=False)

@@ -24,6 +24,8 @@ PUBLISHED = Published(
         "category", "subcategory", "set_id", "figure_id", "question_id", "question",
         "gt_answer", "image",
     ),
+    texts=("category", "subcategory", "question", "gt_answer"),
+    names=("set_id", "figure_id", "question_id"),
 )  # fmt: skip
 _SET = ("category", "subcategory", "set_id")
 _FIGURE = (*_SET, "figure_id")
@@ -40,7 +42,7 @@ def prompt(row: Mapping) -> str:
 
 
 def judge(reply: str, sample: Sample) -> Judgement:
-    """Exactly one of the words yes and no."""
+    """Yes or no, as the first sentence with one of these words says."""
     parsed = yes_no(reply)
     return Judgement(parsed, parsed == sample.answer)
 

@@ -7,14 +7,7 @@ long replies are understood less often: see `unparsed`.
 from collections.abc import Mapping
 from pathlib import Path
 
-from lost_in_attention.benchmarks.answers import (
-    exact_number,
-    final,
-    letter,
-    normalised,
-    number,
-    written,
-)
+from lost_in_attention.benchmarks.answers import choice, final, normalised
 from lost_in_attention.benchmarks.base import (
     Judgement,
     Published,
@@ -24,6 +17,7 @@ from lost_in_attention.benchmarks.base import (
     picture,
     picture_name,
 )
+from lost_in_attention.benchmarks.numerals import exact_number, number, written
 from lost_in_attention.benchmarks.scores import plain
 
 PUBLISHED = Published(
@@ -34,6 +28,8 @@ PUBLISHED = Published(
         "pid", "question", "choices", "unit", "precision", "answer", "question_type",
         "answer_type", "decoded_image",
     ),
+    texts=("question", "answer", "question_type", "answer_type"),
+    names=("pid",),
     pictures=("decoded_image",),
 )  # fmt: skip
 _HINTS = {
@@ -42,17 +38,26 @@ _HINTS = {
     "integer": "Please answer the question requiring an integer answer and provide the final "
     "value, e.g., 1, 2, 3, at the end.",
     "float": "Please answer the question requiring a floating-point number with {places} decimal "
-    "place{s} and provide the final value, e.g., {examples}, at the end.",
+    "{noun} and provide the final value, e.g., {examples}, at the end.",
     "list": "Please answer the question requiring a Python list as an answer and provide the "
     "final list, e.g., [1, 2, 3], [1.2, 1.3, 1.4], at the end.",
     "text": "Please answer the question and provide the final value at the end.",
 }
+
+# Decimal places in words, and the examples of the published hints.
+_PLACES = {1: ("one", "place", "1.2, 1.3, 1.4"), 2: ("two", "places", "1.23, 1.34, 1.45")}
+_QUESTIONS = ("multi_choice", "free_form")
+_ANSWERS = ("text", "integer", "float", "list")
 
 score = plain
 
 
 def load(source: str | Path = "digits", split: str | None = None) -> Samples:
     table = PUBLISHED.read(source, split)
+    asked = zip(table["answer_type"][:], table["precision"][:], strict=True)
+    for index, (kind, precision) in enumerate(asked):
+        if kind == "float":
+            _check_precision(precision, index)
     return Samples(table, _sample, range(len(table)))
 
 
@@ -74,8 +79,7 @@ def prompt(row: Mapping) -> str:
 def judge(reply: str, sample: Sample) -> Judgement:
     """A choice by letter or text; a number to the row's precision; otherwise equal words."""
     if sample.options:
-        chosen = letter(reply, sample.options)
-        parsed = None if chosen is None else sample.options[chosen]
+        parsed = choice(reply, sample.options)
         return Judgement(parsed, parsed == sample.answer)
     if sample.fields["answer_type"] in ("integer", "float"):
         value = number(reply)
@@ -89,8 +93,22 @@ def _rounded(value: float, fields: Mapping[str, str]) -> str:
     """An integer as it is (5.4 is not 5); a float to the row's number of decimal places."""
     if fields["answer_type"] == "integer":
         return written(value)
-    # The column holds a float such as 2.0.
-    return f"{value:.{int(float(fields['precision'] or 2))}f}"
+    places = _places(fields["precision"])
+    return f"{round(value, places) + 0.0:.{places}f}"
+
+
+def _places(precision: float | str | None) -> int:
+    """The number of decimal places, two if not said; the column holds a float such as 2.0."""
+    return int(float(precision or len(_PLACES)))
+
+
+def _check_precision(value: object, index: int) -> None:
+    """Raise ValueError unless it is one or two, which the hints have words for, or not said."""
+    if value is not None and value not in _PLACES:
+        raise ValueError(
+            f"row {index}, column 'precision': expected one of {list(_PLACES)} or none, "
+            f"got {value!r}"
+        )
 
 
 def _hint(row: Mapping) -> str:
@@ -98,14 +116,15 @@ def _hint(row: Mapping) -> str:
         return _HINTS["multi_choice"]
     if row["answer_type"] != "float":
         return _HINTS.get(row["answer_type"], _HINTS["text"])
-    places = int(row["precision"] or 2)
-    examples = ", ".join(f"{value:.{places}f}" for value in (1.23456, 1.34567, 1.45678))
-    return _HINTS["float"].format(places=places, s="" if places == 1 else "s", examples=examples)
+    words, noun, examples = _PLACES[_places(row["precision"])]
+    return _HINTS["float"].format(places=words, noun=noun, examples=examples)
 
 
 def _gold(row: dict, options: Mapping[str, str], index: int) -> str:
     """The text of a choice, or a number where one is asked for."""
-    answer = str(row["answer"]).strip()
+    answer = row["answer"].strip()
+    expect(row["question_type"], _QUESTIONS, index, "question_type")
+    expect(row["answer_type"], _ANSWERS, index, "answer_type")
     if options:
         return expect(answer, tuple(options.values()), index, "answer")
     if row["answer_type"] in ("integer", "float") and exact_number(answer) is None:

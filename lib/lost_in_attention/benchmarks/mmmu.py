@@ -2,17 +2,10 @@
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lost_in_attention.benchmarks.answers import (
-    exact_number,
-    final,
-    mentions,
-    normalised,
-    numbers,
-    written,
-)
+from lost_in_attention.benchmarks.answers import final, mentions, normalised
 from lost_in_attention.benchmarks.base import (
     Judgement,
     Published,
@@ -23,18 +16,24 @@ from lost_in_attention.benchmarks.base import (
     picture_name,
 )
 from lost_in_attention.benchmarks.choices import DIRECTLY, judge_letter, lines
+from lost_in_attention.benchmarks.numerals import exact_number, numbers, written
+from lost_in_attention.benchmarks.official import accepts, last_letter, open_answers
 from lost_in_attention.benchmarks.pope import INSTRUCTION
 from lost_in_attention.benchmarks.scores import plain
 
+KINDS = ("multiple-choice", "open")
 IMAGES = tuple(f"image_{number}" for number in range(1, 8))
 PUBLISHED = Published(
     key="mmmu",
     hub="lmms-lab/MMMU",
     splits={"validation": None, "dev": None},
     columns=("id", "question", "options", "answer", "question_type", "image_1"),
+    texts=("id", "question", "answer", "question_type"),
     pictures=IMAGES,
 )
-_SIGNS = re.compile(r"\b(?:could be|so|is|thus|therefore|final|answer|result)\b:?|=", re.IGNORECASE)
+_SIGN = r"(?:\b(?:could be|so|is|thus|therefore|final|answer|result)\b:?|=)"
+_SIGNS = re.compile(_SIGN, re.IGNORECASE)
+_SIGN_ENDS_LINE = re.compile(rf"({_SIGN})[:*\s]*\n\s*", re.IGNORECASE)
 _MARKER = re.compile(r"<image (\d+)>")
 _ID = re.compile(r"[a-z]+_(\w+)_\d+")
 
@@ -67,16 +66,31 @@ def judge(reply: str, sample: Sample) -> Judgement:
         return judge_letter(reply, sample)
     found = candidates(reply)
     right = any(_accepts(found, gold) for gold in gold_answers(sample.answer))
+    return Judgement(_listed(found), right)
+
+
+def official(reply: str, sample: Sample) -> Judgement:
+    """The letter that stands last; for an open question the script's own candidates."""
+    if sample.options:
+        parsed = last_letter(reply, sample.options)
+        return Judgement(parsed, parsed == sample.answer)
+    found = open_answers(reply)
+    right = any(accepts(found, gold) for gold in gold_answers(sample.answer))
+    return Judgement(_listed(sorted(found, key=str)), right)
+
+
+def _listed(found: Iterable[str | float]) -> str | None:
     texts = [each if isinstance(each, str) else written(each) for each in found]
-    return Judgement(" | ".join(dict.fromkeys(texts)) or None, right)
+    return " | ".join(dict.fromkeys(texts)) or None
 
 
 def candidates(reply: str) -> list[str | float]:
-    """What an open reply may mean: what stands last after "is", "so", "=" ... in each line, or
-    the whole lines where there is no such sign; and the numbers in that."""
-    lines = [line for line in final(reply).splitlines() if line.strip()]
-    signed = [_SIGNS.split(line)[-1] for line in lines if _SIGNS.search(line)]
-    parts = [part for part in map(normalised, signed or lines) if part]
+    """What an open reply may mean: what stands last after "is", "so", "=" ... in each line (in
+    the next line, where the sign ends one), or the whole lines where there is no such sign; and
+    the numbers in that."""
+    lines = _SIGN_ENDS_LINE.sub(r"\1 ", final(reply)).splitlines()
+    signed = [normalised(_SIGNS.split(line)[-1]) for line in lines if _SIGNS.search(line)]
+    parts = list(filter(None, signed)) or list(filter(None, map(normalised, lines)))
     return [*parts, *(value for part in parts for value in numbers(part))]
 
 
@@ -98,9 +112,9 @@ def _accepts(found: list[str | float], gold: str) -> bool:
 
 
 def _sample(row: dict, index: int) -> Sample:
-    is_open = row["question_type"] == "open"
+    is_open = expect(row["question_type"], KINDS, index, "question_type") == "open"
     options = {} if is_open else _options(row, index)
-    answer = str(row["answer"])
+    answer = row["answer"]
     text = prompt(row)
     present = _present(row, index, text)
     return Sample(

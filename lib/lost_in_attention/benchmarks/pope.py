@@ -17,6 +17,7 @@ from lost_in_attention.benchmarks.base import (
     expect,
     picture,
 )
+from lost_in_attention.benchmarks.official import first_sentence
 
 INSTRUCTION = "Answer the question using a single word or phrase."
 PUBLISHED = Published(
@@ -24,6 +25,8 @@ PUBLISHED = Published(
     hub="lmms-lab/POPE",
     splits={"test": "default", "adversarial": "Full", "popular": "Full", "random": "Full"},
     columns=("question_id", "question", "answer", "image_source", "image", "category"),
+    texts=("question", "answer", "image_source", "category"),
+    names=("question_id",),
 )
 
 
@@ -38,8 +41,14 @@ def prompt(row: Mapping) -> str:
 
 
 def judge(reply: str, sample: Sample) -> Judgement:
-    """Exactly one of the words yes and no."""
+    """Yes or no, as the first sentence with one of these words says."""
     parsed = yes_no(reply)
+    return Judgement(parsed, parsed == sample.answer)
+
+
+def official(reply: str, sample: Sample) -> Judgement:
+    """Yes, unless the first sentence says no or not."""
+    parsed = first_sentence(reply)
     return Judgement(parsed, parsed == sample.answer)
 
 

@@ -4,15 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from lost_in_attention.benchmarks.answers import (
-    exact_number,
-    final,
-    letter,
-    normalised,
-    number,
-    written,
-    yes_no,
-)
+from lost_in_attention.benchmarks.answers import final, letter, normalised, yes_no
 from lost_in_attention.benchmarks.base import (
     Judgement,
     Published,
@@ -22,6 +14,7 @@ from lost_in_attention.benchmarks.base import (
     picture,
     picture_name,
 )
+from lost_in_attention.benchmarks.numerals import exact_number, number, written
 from lost_in_attention.benchmarks.scores import plain
 
 PUBLISHED = Published(
@@ -29,6 +22,7 @@ PUBLISHED = Published(
     hub="xai-org/RealworldQA",
     splits={"test": None},
     columns=("image", "question", "answer"),
+    texts=("question", "answer"),
 )
 _OPTION = re.compile(r"^([A-Z])[.)] ?(.+)$", re.MULTILINE)
 
@@ -63,7 +57,7 @@ score = plain
 
 def _sample(row: dict, index: int) -> Sample:
     options = dict(_OPTION.findall(row["question"]))
-    answer = str(row["answer"]).strip()
+    answer = row["answer"].strip()
     return Sample(
         id=str(index),
         images=(picture(row, index),),

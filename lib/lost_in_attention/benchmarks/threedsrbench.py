@@ -27,6 +27,10 @@ PUBLISHED = Published(
     hub="ccvl/3DSRBench",
     splits={"test": "benchmark"},
     columns=("index", "question", "A", "B", "answer", "category", "image|image_url"),
+    texts=("question", "A", "B", "answer", "category"),
+    names=("index", "qid"),
+    options=("C", "D"),
+    pictures=("image", "image_url"),
     configurations={"oscarqjh/3DSRBench_lmmseval": "3dsr_circular"},
 )
 GROUPS = ("height", "location", "orientation", "multi_object")

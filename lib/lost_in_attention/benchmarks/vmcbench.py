@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lost_in_attention.benchmarks.base import (
+    Judgement,
     Published,
     Sample,
     Samples,
@@ -14,12 +15,16 @@ from lost_in_attention.benchmarks.base import (
     picture_name,
 )
 from lost_in_attention.benchmarks.choices import judge_letter, lines, options_of
+from lost_in_attention.benchmarks.official import last_letter
 
 PUBLISHED = Published(
     key="vmcbench",
     hub="suyc21/VMCBench",
     splits={"test": None, "dev": None},
     columns=("index", "question", "A", "B", "C", "D", "answer", "category", "image"),
+    texts=("question", "answer", "category"),
+    names=("index",),
+    options=("A", "B", "C", "D"),
 )
 # The groups of the published datasets; below them those of the embedded question kinds.
 GROUPS = {
@@ -32,6 +37,7 @@ GROUPS = {
 }  # fmt: skip
 
 judge = judge_letter
+_LISTED = ("({})", "{}. ")
 
 
 def load(source: str | Path = "digits", split: str | None = None) -> Samples:
@@ -49,6 +55,12 @@ def prompt(row: Mapping) -> str:
             "Answer ONLY option's letter from the given choices.",
         ]
     )
+
+
+def official(reply: str, sample: Sample) -> Judgement:
+    """The letter that stands last."""
+    parsed = last_letter(reply, sample.options, _LISTED)
+    return Judgement(parsed, parsed == sample.answer)
 
 
 def score(table: pd.DataFrame) -> dict[str, float]:

@@ -19,7 +19,8 @@ def present_questions(samples: Samples, *, seed: int) -> Samples:
 
     Raises ValueError if there are none.
     """
-    rows = samples.table.select_columns(["answer", "question", "image_source"]).to_pandas()
+    asked = ("answer", "question", "image_source")
+    rows = pd.DataFrame({column: samples.table[column][:] for column in asked})
     rows = rows.iloc[list(samples.chosen)]
     rows = rows[rows["answer"].str.lower() == "yes"]
     kept = rows.drop_duplicates(["question", "image_source"]).index.to_numpy()
