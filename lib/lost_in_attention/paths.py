@@ -1,6 +1,7 @@
-"""Where the repository keeps its data, wherever a notebook or a command is started."""
+"""Where the repository keeps its data, and whether files can be written where they should go."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -17,3 +18,19 @@ def data_folder() -> Path:
             "run from a clone of the repository or set LOST_IN_ATTENTION_DATA"
         )
     return folder
+
+
+def check_writable(argument: str, path: Path) -> None:
+    """Raises ValueError that names `argument` unless files can be made at or below `path`.
+
+    Nothing is left behind: the nearest folder that exists is tried.
+    """
+    place = next(each for each in (path, *path.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{argument}: expected a place that can be written, got {str(path)!r} "
+            f"({error.strerror})"
+        ) from error
