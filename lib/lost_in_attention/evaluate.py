@@ -81,7 +81,7 @@ class _Task:
             "decoding": asdict(self.decoding),
             "seed": self.seed,
         }
-        return settings_of(self.vlm, self.samples, self.batch_size) | own
+        return settings_of(self.vlm, self.samples, self.batch_size, self.decoding) | own
 
     @cached_property
     def origin(self) -> dict:

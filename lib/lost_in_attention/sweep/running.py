@@ -84,7 +84,7 @@ class _Task:
             "variants": [f"{v.name}, {v.preset}: {v.label}" for v in self.variants],
             "decoding": asdict(GREEDY),
         }
-        return settings_of(self.vlm, self.samples, self.batch_size) | own
+        return settings_of(self.vlm, self.samples, self.batch_size, GREEDY) | own
 
     def answer(self, _number: int, batch: list[Sample]) -> list[dict]:
         """The rows of a batch, variant by variant for each question."""
