@@ -53,8 +53,13 @@ gpu-env: .venv/created
 
 # --- environment: the stamps lie in .venv, so that they go when it goes
 
-.venv/created:
-	@echo "== creating .venv"
+# An environment works only where it was made: its scripts and its link to the library hold the
+# path.  One that was copied or moved together with the repository is made anew.
+ELSEWHERE := $(shell [ ! -e .venv/created ] || grep -qF "$$(pwd -P)/$(BIN)/" $(BIN)/pip || echo FORCE)
+
+.venv/created: $(ELSEWHERE)
+	@echo "== creating .venv$(if $(ELSEWHERE),: the one here was made for another place)"
+	@$(if $(ELSEWHERE),rm -rf .venv)
 	@.ci/python -m venv .venv
 	@touch $@
 
@@ -95,8 +100,12 @@ book/scorecard.md: $(EXECUTED) .stamps/inputs | .venv/book-installed
 	@echo "== writing the scorecard"
 	@$(BIN)/python -m lost_in_attention scorecard --results book/generated --output $@
 
-# From an empty _build: pages that Sphinx holds for fresh would keep their warnings to themselves.
+# From nothing: pages that Sphinx holds for fresh would keep their warnings to themselves.  Aside:
+# a build that was killed has an index.html too.
 $(HTML): $(PAGES) book/scorecard.md $(EXECUTED) | .venv/book-installed
 	@echo "== building the pages"
+	@rm -rf .stamps/pages
+	@$(BIN)/jupyter-book build -W -n --keep-going --path-output .stamps/pages book | \
+	    sed -u 's|\.stamps/pages/_build|book/_build|'
 	@rm -rf book/_build
-	@$(BIN)/jupyter-book build -W -n --keep-going book
+	@mv .stamps/pages/_build book/_build

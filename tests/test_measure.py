@@ -192,9 +192,9 @@ def test_a_run_that_broke_off_goes_on_and_repeats_nothing(vlm, samples, counted,
     for lines in (0, 1, 40, 80):
         content = whole.read_bytes().splitlines(keepends=True)
         path.write_bytes(b"".join(content[:lines]) + content[lines][:30])
-        path.with_name("run.jsonl.settings.json").write_bytes(
-            whole.with_name("whole.jsonl.settings.json").read_bytes()
-        )
+        for kind in ("settings.json", "checksums"):
+            kept = whole.with_name(f"whole.jsonl.{kind}").read_bytes()
+            path.with_name(f"run.jsonl.{kind}").write_bytes(kept)
         counted.clear()
         pd.testing.assert_frame_equal(run(vlm, samples, output=path, resume=True), table)
         assert len(counted) == len(samples) - lines // (len(table) // len(samples))

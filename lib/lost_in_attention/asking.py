@@ -103,4 +103,4 @@ class Asking:
             "decoding": asdict(self.decoding),
             "seed": self.seed,
         }
-        return settings_of(self.vlm, self.samples, self.batch_size) | own
+        return settings_of(self.vlm, self.samples, self.batch_size, self.decoding) | own

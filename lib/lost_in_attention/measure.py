@@ -46,10 +46,13 @@ def measure(
     `runfile`); `resume` goes on with a run that lies there, and starts one where none does.
 
     Raises, before the model runs:
-        ValueError: bad arguments, `resume` without `output`, or a run of other settings or
-            samples in `output`.
+        ValueError: bad arguments, `resume` without `output`, an `output` that cannot be written,
+            or one with a damaged run or one of other settings or samples.
         FileExistsError: a run lies in `output` and `resume` is False.
-    and NonFiniteError naming sample, layer and module where a state holds NaN or an infinity.
+        BlockingIOError: another process is at work on `output`.
+    and where it runs, naming the sample:
+        NonFiniteError: a state of some layer and module holds NaN or an infinity.
+        ValueError: it has no such tokens, or a state or an update is zero everywhere.
     """
     task = _Task(vlm, samples, batch_size, tokens, rank_rule, controls or {})
     rows = in_batches(
@@ -78,13 +81,19 @@ def batches(samples: Sequence[Sample], size: int, doing: str) -> Iterator[list[S
 def prepared(
     vlm: VisionLanguageModel, batch: Sequence[Sample], tokens: str
 ) -> tuple[BatchFeature, Bool[Tensor, "batch tokens"]]:
-    """The model's inputs for a batch, and which of their tokens count."""
+    """The model's inputs for a batch, and which of their tokens count.
+
+    Raises ValueError that names the sample if none of its tokens does.
+    """
     inputs = vlm.prepare([s.images for s in batch], [s.prompt for s in batch])
-    real = inputs["attention_mask"].bool()
-    if tokens == "all":
-        return inputs, real
-    visual = vlm.visual_mask(inputs)
-    return inputs, real & (visual if tokens == "visual" else ~visual)
+    chosen = inputs["attention_mask"].bool()
+    if tokens != "all":
+        visual = vlm.visual_mask(inputs)
+        chosen = chosen & (visual if tokens == "visual" else ~visual)
+    for sample, mask in zip(batch, chosen, strict=True):
+        if not mask.any():
+            raise ValueError(f"tokens: expected {tokens} tokens in sample {sample.id}, got none")
+    return inputs, chosen
 
 
 def check_request(samples: Sequence[Sample], batch_size: int, tokens: str) -> None:

@@ -146,5 +146,5 @@ def _check_matrix(name: str, matrix: Tensor) -> None:
         raise TypeError(f"{name}: expected a floating-point tensor, got {found}")
     if matrix.ndim != 2 or matrix.numel() == 0:
         raise ValueError(f"{name}: expected a non-empty matrix, got shape {tuple(matrix.shape)}")
-    if not math.isfinite(float(matrix.detach().sum(dtype=torch.float64))):
-        raise ValueError(f"{name}: expected finite entries, got NaN or an infinity")
+    if not math.isfinite(float(torch.linalg.vector_norm(matrix.detach(), dtype=torch.float64))):
+        raise ValueError(f"{name}: expected finite entries and norm, got NaN or an infinity")

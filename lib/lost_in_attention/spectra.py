@@ -65,19 +65,27 @@ class Spectrum:
         return math.exp(-float(torch.xlogy(p, p).sum()))
 
     def residual_features(self, y: Float[Tensor, "rows H"]) -> Float64[Tensor, "rows H"]:
-        """y (I - P_R): the part of every row outside `feature_space` (Def 3.5)."""
+        """y (I - P_R): the part of every row outside `feature_space` (Def 3.5).
+
+        Raises ValueError if y has other columns, NonFiniteError if it holds NaN or an infinity.
+        """
         if y.ndim != 2 or y.shape[1] != self.features:
             raise ValueError(f"y: expected shape (any, {self.features}), got {tuple(y.shape)}")
         y = y.detach().to(self.matrix)
+        _finite_norm("y", y)
         if self.tokens <= self.features:
             return self._outside_longer(y, self.matrix)
         return self._outside_smaller(y.T).T
 
     def residual_tokens(self, y: Float[Tensor, "S columns"]) -> Float64[Tensor, "S columns"]:
-        """(I - P_C) y: the part of every column outside `token_space` (Def 3.5)."""
+        """(I - P_C) y: the part of every column outside `token_space` (Def 3.5).
+
+        Raises ValueError if y has other rows, NonFiniteError if it holds NaN or an infinity.
+        """
         if y.ndim != 2 or y.shape[0] != self.tokens:
             raise ValueError(f"y: expected shape ({self.tokens}, any), got {tuple(y.shape)}")
         y = y.detach().to(self.matrix)
+        _finite_norm("y", y)
         if self.tokens <= self.features:
             return self._outside_smaller(y)
         return self._outside_longer(y.T, self.matrix.T).T
@@ -167,7 +175,8 @@ def spectrum(
     Gram matrix, so those below about 1e-8 sigma_1 are rounding; no rule keeps them.
 
     Raises TypeError if `x` is not a floating-point tensor, NonFiniteError if it holds NaN or
-    an infinity, ValueError if it is not 2-D, is empty, or is zero everywhere (no direction).
+    an infinity, ValueError if it is not 2-D, is empty, or is zero everywhere (no direction), or
+    if `rank_rule` keeps no direction.
     """
     return decompose("x", x, rank_rule)
 
@@ -181,7 +190,10 @@ def decompose(name: str, x: Tensor, rank_rule: RankRule) -> Spectrum:
     energies = torch.linalg.eigvalsh(gram).flip(0).clamp_(min=0)
     resolved = energies > 100 * len(energies) * GRAM_EPSILON * energies[0]
     singular_values = energies.sqrt()
-    rank = min(rank_rule(singular_values, matrix.shape), int(resolved.sum()))
+    kept = rank_rule(singular_values, matrix.shape)
+    if kept < 1:
+        raise ValueError(f"rank_rule: expected to keep at least 1 direction, got {kept!r}")
+    rank = min(kept, int(resolved.sum()))
     return Spectrum(matrix, gram, singular_values, rank)
 
 
@@ -207,7 +219,7 @@ def check_matrix(name: str, x: Tensor) -> None:
         raise ValueError(f"{name}: expected shape (tokens, features), not empty, got {shape}")
 
 
-def _check_entries(name: str, matrix: Float64[Tensor, "tokens features"]) -> None:
+def _finite_norm(name: str, matrix: Float64[Tensor, "rows columns"]) -> float:
     norm = float(matrix.norm())
     if not math.isfinite(norm):
         bad = matrix.numel() - int(torch.isfinite(matrix).sum())
@@ -215,5 +227,9 @@ def _check_entries(name: str, matrix: Float64[Tensor, "tokens features"]) -> Non
             f"{name}: expected finite entries and norm, got norm {norm} and "
             f"{bad} of {matrix.numel()} entries NaN or infinite"
         )
-    if norm == 0:
+    return norm
+
+
+def _check_entries(name: str, matrix: Float64[Tensor, "tokens features"]) -> None:
+    if _finite_norm(name, matrix) == 0:
         raise ValueError(f"{name}: expected a nonzero entry, got zeros only")

@@ -3,7 +3,8 @@
 A state is decomposed once; it serves as X' of the update that made it and as X of the next.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from jaxtyping import Bool, Float
@@ -11,13 +12,7 @@ from torch import Tensor
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.controls import Control
-from lost_in_attention.geometry import (
-    NonFiniteError,
-    RankRule,
-    Spectrum,
-    spectrum,
-    update_geometry,
-)
+from lost_in_attention.geometry import RankRule, Spectrum, spectrum, update_geometry
 from lost_in_attention.mixing import token_mixing_entropy, token_mixing_entropy_from_gram
 from lost_in_attention.stream import State
 
@@ -39,30 +34,38 @@ class Tracker:
     def visit(self, state: State, hidden: Float[Tensor, "tokens features"]) -> None:
         """Measure the update that led to this state, and every control in its place.
 
-        Raises NonFiniteError naming sample, layer and module of a NaN or an infinity.
+        Raises NonFiniteError naming sample, layer and module of a NaN or an infinity, ValueError
+        naming them where a state is zero everywhere, or what a control says of its update.
         """
-        after = self._measured(state, hidden[self.mask])
-        if self.before is not None:
-            self._add(state, OWN, after)
-            x = self.before[0].matrix
-            for name, control in self.controls.items():
-                changed = x + control(x, after[0].matrix - x)
-                self._add(state, name, self._measured(state, changed))
+        with self._located(state):
+            after = _measured(hidden[self.mask], self.rank_rule)
+            if self.before is not None:
+                self._add(state, OWN, after)
+                x = self.before[0].matrix
+                for name, control in self.controls.items():
+                    changed = x + control(x, after[0].matrix - x)
+                    self._add(state, name, _measured(changed, self.rank_rule))
         self.before = after
 
-    def _measured(self, state: State, matrix: Float[Tensor, "tokens features"]) -> Measured:
+    @contextmanager
+    def _located(self, state: State) -> Iterator[None]:
+        """Errors of the block say where they happened."""
         try:
-            decomposed = spectrum(matrix, rank_rule=self.rank_rule)
-        except NonFiniteError as error:
-            raise NonFiniteError(
+            yield
+        except ValueError as error:
+            raise type(error)(
                 f"sample {self.sample.id}, layer {state.layer}, module {state.module}: {error}"
             ) from error
-        return decomposed, _mixing_entropy(decomposed)
 
     def _add(self, state: State, update: str, after: Measured) -> None:
         origin = {"sample": self.sample.id, "image_source": self.sample.image_source}
         place = {"layer": state.layer, "module": state.module, "update": update}
         self.rows.append(origin | place | _readings(self.before, after))
+
+
+def _measured(matrix: Float[Tensor, "tokens features"], rank_rule: RankRule) -> Measured:
+    decomposed = spectrum(matrix, rank_rule=rank_rule)
+    return decomposed, _mixing_entropy(decomposed)
 
 
 def _mixing_entropy(state: Spectrum) -> float:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from lost_in_attention.digits.mmmu import IMAGES
 from lost_in_attention.digits.scenes import Scene, make_scenes
 from lost_in_attention.digits.sets import PER_POPE_SCENE, SETS, Row
 from lost_in_attention.files import replaced_when_complete
+from lost_in_attention.paths import check_writable
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -20,24 +22,30 @@ def write(output: Path, *, images: int = 500, questions: int = 1000, seed: int =
     """Write the seven sets under `output`, and the annotations of POPE's scenes.
 
     POPE has `images` scenes of 18 questions, every other set at least `questions` questions.
-    The same arguments give the same bytes.  Returns the files written.
-    Raises ValueError if fewer than one image or question is asked for.
+    The same arguments give the same bytes.  Files appear only once all are complete.  Returns
+    their paths.
+    Raises ValueError if fewer than one image or question is asked for, `seed` is negative, or
+    `output` cannot be written.
     """
-    for name, value in (("images", images), ("questions", questions)):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
-    scenes = list(make_scenes(images, split="heldout", seed=seed))
+    for name, value, least in (
+        ("images", images, 1),
+        ("questions", questions, 1),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise ValueError(f"{name}: expected at least {least}, got {value}")
+    check_writable("output", Path(output))
     annotations = Path(output) / "annotations" / "instances_heldout.json"
-    with replaced_when_complete(annotations) as path:
+    files = {name: Path(output) / name / f"{part.split}.parquet" for name, part in SETS.items()}
+    with ExitStack() as complete:
+        scenes = list(make_scenes(images, split="heldout", seed=seed))
+        path = complete.enter_context(replaced_when_complete(annotations))
         path.write_text(json.dumps(instances(scenes), separators=(",", ":")) + "\n")
-    written = [annotations]
-    for name, part in SETS.items():
-        count = images * PER_POPE_SCENE if name == "pope" else questions
-        file = Path(output) / name / f"{part.split}.parquet"
-        with replaced_when_complete(file) as path:
-            _write_parquet(name, part.rows(count, seed), path)
-        written.append(file)
-    return written
+        for name, file in files.items():
+            count = images * PER_POPE_SCENE if name == "pope" else questions
+            path = complete.enter_context(replaced_when_complete(file))
+            _write_parquet(name, SETS[name].rows(count, seed), path)
+    return [annotations, *files.values()]
 
 
 def _write_parquet(name: str, rows: list[Row], path: Path) -> None:

@@ -12,6 +12,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from lost_in_attention.files import replaced_when_complete
+from lost_in_attention.paths import check_writable
 
 SOLUTION, CHECK = "solution", "exercise-check"
 # The directive with the solution in words, to the fence that closes it.
@@ -65,25 +66,36 @@ def student_version(chapter: NotebookNode) -> NotebookNode:
 def write_student_versions(sources: list[Path], output: Path) -> list[Path]:
     """Write <output>/<chapter>.py and .ipynb for each py:percent source; the paths written.
 
-    Raises:
-        FileNotFoundError: a source is not there (before anything is written).
-        ValueError: a solution cell that breaks the conventions, named with its file.
+    Raises, before anything is written:
+        FileNotFoundError: a source is not there.
+        ValueError: a solution cell that breaks the conventions, named with its file, or an
+            `output` that cannot be written.
+        FileExistsError: a file lies there that says something else, such as a student's work.
     """
     for source in sources:
         if not source.is_file():
             raise FileNotFoundError(f"sources: expected {source} to be a file")
-    written = []
+    texts = {}
     for source in sources:
         try:
             student = student_version(jupytext.read(source))
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
         for suffix, kind in ((".py", "py:percent"), (".ipynb", "ipynb")):
-            path = output / f"{source.stem}{suffix}"
-            with replaced_when_complete(path) as part:
-                part.write_text(jupytext.writes(student, fmt=kind))
-            written.append(path)
-    return written
+            texts[output / f"{source.stem}{suffix}"] = jupytext.writes(student, fmt=kind)
+    check_writable("output", output)
+    other = [
+        str(path) for path, text in texts.items() if path.exists() and path.read_text() != text
+    ]
+    if other:
+        raise FileExistsError(
+            f"output: expected no exercises that were worked on, found {', '.join(other)}; "
+            "move them or choose another folder"
+        )
+    for path, text in texts.items():
+        with replaced_when_complete(path) as part:
+            part.write_text(text)
+    return list(texts)
 
 
 def _stub(solution: str, function: ast.FunctionDef) -> str:

@@ -14,7 +14,9 @@ import torch
 from lost_in_attention.benchmarks import BENCHMARKS, chance, load_benchmark
 from lost_in_attention.digits.glyphs import SPLIT_SIZES
 from lost_in_attention.evaluate import evaluate
+from lost_in_attention.files import replace_folder
 from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.paths import check_writable
 from lost_in_attention.plots import use_house_style
 from lost_in_attention.provenance import device as device_name
 from lost_in_attention.provenance import versions
@@ -87,11 +89,14 @@ def train_and_publish(
     """Train (or go on), save `output`/name as an ordinary Hugging Face folder, return it.
 
     With `checkpoints` the weights of chosen training steps land in `output`/checkpoints/name.
-    An older folder of the same name is replaced when the new one is complete.
+    An older folder of the same name is whole until the new one is complete and in place.
+
+    Raises, before any training: ValueError if `output` cannot be written, and what `train` raises.
     """
+    check_writable("output", output)
+    output.mkdir(parents=True, exist_ok=True)
     vlm = train(config, runs=runs, device=device)
     run = Path(runs) / config.name
-    output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output, prefix=".") as temporary:
         folder = Path(temporary) / config.name
         vlm.model.save_pretrained(folder)
@@ -113,11 +118,11 @@ def train_and_publish(
         }
         (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
         (folder / "README.md").write_text(card(facts))
-        _replace(folder, output / config.name)
         if checkpoints:
             copy = Path(temporary) / "checkpoints"
             shutil.copytree(run / "checkpoints", copy)
-            _replace(copy, output / "checkpoints" / config.name)
+            replace_folder(copy, output / "checkpoints" / config.name)
+        replace_folder(folder, output / config.name)
     return output / config.name
 
 
@@ -231,10 +236,3 @@ def _draw_curve(curve: pd.DataFrame, path: Path) -> None:
         ax.legend(frameon=False)
     fig.savefig(path, dpi=110)
     plt.close(fig)
-
-
-def _replace(new: Path, old: Path) -> None:
-    if old.exists():
-        shutil.rmtree(old)
-    old.parent.mkdir(parents=True, exist_ok=True)
-    new.rename(old)

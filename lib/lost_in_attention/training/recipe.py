@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
 from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.paths import check_writable
 from lost_in_attention.training.alignment import GROUND, Aligner, alignment_loss
 from lost_in_attention.training.architecture import ARCHITECTURES
 from lost_in_attention.training.conversations import (
@@ -32,6 +33,11 @@ from lost_in_attention.training.scenes import training_scenes
 from lost_in_attention.training.tokenizer import train_tokenizer
 
 CORPUS_SCENES = 2000
+_COUNTED = ("seed", "looking_steps", "plain_steps")
+_POSITIVE = (
+    "alignment_steps", "alignment_batch", "decoder_batch", "words_steps", "joint_steps",
+    "joint_batch",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,11 @@ class TrainingConfig:
             raise ValueError(
                 f"architecture: expected one of {sorted(ARCHITECTURES)}, got {self.architecture!r}"
             )
-        least = {"alignment_steps": 1, "words_steps": 1, "joint_steps": 1}
         # Who starts from a trained decoder may go straight to the words.
-        for field, steps in {"decoder_steps": int(self.starts_from is None), **least}.items():
-            if getattr(self, field) < steps:
-                raise ValueError(f"{field}: expected at least {steps}, got {getattr(self, field)}")
+        least = dict.fromkeys(_POSITIVE, 1) | {"decoder_steps": int(self.starts_from is None)}
+        for field, value in (dict.fromkeys(_COUNTED, 0) | least).items():
+            if getattr(self, field) < value:
+                raise ValueError(f"{field}: expected at least {value}, got {getattr(self, field)}")
         if self.decoder_batch > self.decoder_scenes:
             raise ValueError(
                 f"decoder_batch: expected at most decoder_scenes = {self.decoder_scenes}, "
@@ -87,7 +93,8 @@ def train(config: TrainingConfig, *, runs: Path, device: str = "cpu") -> VisionL
     """Train a small model; resumes from `runs`/name if it was interrupted.
 
     Weights of chosen steps (bf16) land in `runs`/name/checkpoints, the training curve in
-    curve.json.  Raises ValueError if that folder belongs to another configuration.
+    curve.json.  Raises ValueError if that folder belongs to another configuration or
+    cannot be written.
     """
     folder = Path(runs) / config.name
     _claim_folder(folder, config)
@@ -241,6 +248,7 @@ def _snapshot(vlm: VisionLanguageModel, folder: Path, step: int) -> None:
 
 
 def _claim_folder(folder: Path, config: TrainingConfig) -> None:
+    check_writable("runs", folder)
     wanted = json.dumps(asdict(config), indent=2)
     path = folder / "config.json"
     if path.exists() and path.read_text() != wanted:
