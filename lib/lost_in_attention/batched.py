@@ -15,6 +15,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
 from lost_in_attention.benchmarks import Sample
+from lost_in_attention.changed import check_named
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.provenance import weights_digest
 from lost_in_attention.runfile import RunFile
@@ -82,7 +83,11 @@ def check_batches(samples: Sequence[Sample], batch_size: int) -> None:
 def settings_of(
     vlm: VisionLanguageModel, samples: Sequence[Sample], batch_size: int
 ) -> dict[str, Any]:
-    """What decides the rows of any run: the model with its weights, the questions, the batches."""
+    """What decides the rows of any run: the model with its weights, the questions, the batches.
+
+    Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
+    """
+    check_named(vlm)
     return {
         "model": vlm.name,
         "weights": weights_digest(vlm.model),

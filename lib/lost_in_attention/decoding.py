@@ -9,6 +9,7 @@ import torch
 from transformers import BatchFeature
 
 from lost_in_attention.benchmarks import Sample
+from lost_in_attention.changed import check_named
 from lost_in_attention.models import VisionLanguageModel
 
 
@@ -59,7 +60,11 @@ def replies(
 def replies_to(
     vlm: VisionLanguageModel, inputs: BatchFeature, decoding: Decoding, *, seed: int
 ) -> list[str]:
-    """As `replies`, to inputs that `vlm.prepare` has made."""
+    """As `replies`, to inputs that `vlm.prepare` has made.
+
+    Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
+    """
+    check_named(vlm)
     with torch.random.fork_rng([vlm.device] if vlm.device.type == "cuda" else []):
         torch.manual_seed(seed)
         output = vlm.model.generate(**inputs, **decoding.arguments())

@@ -6,12 +6,14 @@ of its training is several models too.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 from safetensors.torch import load_file
 
+from lost_in_attention.changed import changing
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.load import resolve
 from lost_in_attention.paths import data_folder
@@ -63,11 +65,24 @@ def saved_steps(name: str) -> dict[int, Path]:
     return {int(path.stem.removeprefix("step-")): path for path in found}
 
 
-def set_weights(vlm: VisionLanguageModel, weights: Path) -> None:
-    """Give the model the weights of a saved step.  Output weights may be tied, and then missing.
+@contextmanager
+def saved_weights(vlm: VisionLanguageModel, weights: Path) -> Iterator[VisionLanguageModel]:
+    """Within the block the model has the weights of a saved step, and goes by its name.
+
+    Output weights may be tied, and then missing in the file.
 
     Raises ValueError where the weights are not those of a model of this shape.
     """
+    learned = {name: tensor.clone() for name, tensor in vlm.model.state_dict().items()}
+    with changing(vlm, weights.stem) as early:
+        try:
+            _fill(vlm, weights)
+            yield early
+        finally:
+            vlm.model.load_state_dict(learned)
+
+
+def _fill(vlm: VisionLanguageModel, weights: Path) -> None:
     try:
         missing, strange = vlm.model.load_state_dict(load_file(weights), strict=False)
     except RuntimeError as error:
