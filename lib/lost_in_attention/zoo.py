@@ -98,7 +98,10 @@ def _fill(vlm: VisionLanguageModel, weights: Path) -> None:
 def over_layers(
     measured: pd.DataFrame, quantities: Sequence[str], by: Sequence[str], how: str = "mean"
 ) -> pd.DataFrame:
-    """One row a sample and group `by`: the mean (or `how`="sum") over layers."""
+    """One row a sample and group `by`: the mean (or `how`="sum") over layers, all alike.
+
+    `depth.over_depth` weighs layers so that models of any depth can be compared.
+    """
     cells = measured.groupby([*_SAMPLE, *by], sort=False)[list(quantities)]
     return cells.agg(how).reset_index()
 

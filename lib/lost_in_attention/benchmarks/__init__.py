@@ -24,8 +24,9 @@ __all__ = ["BENCHMARKS", "Benchmark", "Judgement", "Sample", "Samples", "chance"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """How one benchmark is read, put, judged and scored."""
+    """How one benchmark is read, put, judged and scored; `hub` is its own repository."""
 
+    hub: str
     load: Callable[..., Samples]
     prompt: Callable[[Mapping], str]
     judge: Callable[[str, Sample], Judgement]
@@ -33,7 +34,9 @@ class Benchmark:
 
 
 def _benchmark(module: ModuleType) -> Benchmark:
-    return Benchmark(module.load, module.prompt, module.judge, module.score)
+    return Benchmark(
+        module.PUBLISHED.hub, module.load, module.prompt, module.judge, module.score
+    )
 
 
 BENCHMARKS = {
