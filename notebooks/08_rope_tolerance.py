@@ -105,10 +105,11 @@ tolerances, updates, replies = [], [], []
 for name, vlm in each_model(names, device=device, dtype=dtype):
     tolerances.append(rope_tolerance(vlm, samples).assign(model=name))
     updates.append(measure(vlm, samples).assign(model=name))
+    answers = evaluate(vlm, samples, benchmark="pope")
+    replies.append(answers.assign(model=name, rotary="on"))
     with without_rope(vlm) as bare:
-        for which, rotary in ((vlm, "on"), (bare, "off")):
-            answers = evaluate(which, samples, benchmark="pope")
-            replies.append(answers.assign(model=name, rotary=rotary))
+        answers = evaluate(bare, samples, benchmark="pope")
+    replies.append(answers.assign(model=name, rotary="off"))
 tolerance, updates, replies = map(pd.concat, (tolerances, updates, replies))
 
 # %% [markdown]

@@ -49,7 +49,7 @@ from lost_in_attention.zoo import (
     module_gaps,
     over_layers,
     saved_steps,
-    set_weights,
+    saved_weights,
     side_of,
 )
 
@@ -109,9 +109,9 @@ QUANTITIES = ["rid", "size", "novelty", "mixig"]
 vlm = load(model, device=device)
 tables, replies = [], []
 for step, weights in saved.items():
-    set_weights(vlm, weights)
-    tables.append(measure(vlm, measured_samples).assign(step=step))
-    found = evaluate(vlm, asked_samples, benchmark="pope")
+    with saved_weights(vlm, weights) as early:
+        tables.append(measure(early, measured_samples).assign(step=step))
+        found = evaluate(early, asked_samples, benchmark="pope")
     replies.append(found.assign(step=step))
 measured, replies = (pd.concat(t, ignore_index=True) for t in (tables, replies))
 measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]

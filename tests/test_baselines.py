@@ -149,8 +149,8 @@ def test_the_seed_decides(vlm, inputs, baseline):
 def test_noise_updates_have_the_moments_of_what_they_replace(vlm, inputs):
     """Read in layer 0, where the replaced update is the one of the untouched model."""
     usual = states(vlm, inputs)
-    with noise_update(vlm, seed=0):
-        noisy = states(vlm, inputs)
+    with noise_update(vlm, seed=0) as changed:
+        noisy = states(changed, inputs)
     real = inputs["attention_mask"].bool()
     for index in range(2):
         own, new = (
@@ -165,8 +165,8 @@ def test_noise_updates_have_the_moments_of_what_they_replace(vlm, inputs):
 
 
 def test_every_layer_has_noise_of_its_own(vlm, inputs):
-    with noise_update(vlm, seed=0):
-        noisy = states(vlm, inputs)
+    with noise_update(vlm, seed=0) as changed:
+        noisy = states(changed, inputs)
     updates = [
         after.hidden[1] - before.hidden[1]
         for before, after in pairwise(noisy)
@@ -179,8 +179,8 @@ def test_every_layer_has_noise_of_its_own(vlm, inputs):
 def test_noise_does_not_hang_on_the_batch(vlm, samples, inputs):
     """Alone and beside a longer question a sample meets the same noise."""
     alone = vlm.prepare([samples[0].images], [samples[0].prompt])
-    with noise_update(vlm, seed=0):
-        single, batch = states(vlm, alone), states(vlm, inputs)
+    with noise_update(vlm, seed=0) as changed:
+        single, batch = states(changed, alone), states(changed, inputs)
     real = inputs["attention_mask"][0].bool()
     for one, two in zip(single, batch, strict=True):
         torch.testing.assert_close(one.hidden[0], two.hidden[0][real], atol=1e-4, rtol=1e-3)
@@ -222,8 +222,8 @@ def test_without_rope_the_decoder_sees_no_distance(vlm, inputs):
     with without_rope(vlm):
         assert torch.equal(last(near), last(far))
     first = states(vlm, inputs)[:2]
-    with without_rope(vlm):
-        bare = states(vlm, inputs)[:2]
+    with without_rope(vlm) as changed:
+        bare = states(changed, inputs)[:2]
     assert torch.equal(first[0].hidden, bare[0].hidden)
     assert not torch.equal(first[1].hidden, bare[1].hidden)
 

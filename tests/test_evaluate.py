@@ -16,7 +16,6 @@ from conftest import ROOT, in_two_processes
 from lost_in_attention import decoding as decodings
 from lost_in_attention import evaluate as module
 from lost_in_attention.__main__ import app
-from lost_in_attention.baselines import noise_qkv
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.claims import text_claims
 from lost_in_attention.decoding import GREEDY, PAPER, REASONING, Decoding, prompted
@@ -188,8 +187,14 @@ def test_another_run_is_refused_before_the_model_runs(vlm, samples, one_process,
         renamed = replace(vlm, name=changes.pop("model", vlm.name))
         with pytest.raises(ValueError, match=message):
             ask(renamed, **{"samples": samples, "output": path, "resume": True} | changes)
-    with noise_qkv(vlm, seed=0) as other, pytest.raises(ValueError, match="weights"):
-        ask(replace(other, name=vlm.name), samples, output=path, resume=True)
+    weight = vlm.layers[0].self_attn.q_proj.weight
+    learned = weight.data
+    try:
+        weight.data = 2 * learned
+        with pytest.raises(ValueError, match="weights"):
+            ask(vlm, samples, output=path, resume=True)
+    finally:
+        weight.data = learned
     assert not batches
 
 

@@ -14,7 +14,7 @@ from conftest import in_two_processes
 from lost_in_attention import measure as measure_module
 from lost_in_attention import updates
 from lost_in_attention.averaging import compare, output_against_values
-from lost_in_attention.baselines import noise_qkv, noise_update, without_rope
+from lost_in_attention.baselines import noise_update, without_rope
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.controls import Noise, Resized, Rotated, resized
 from lost_in_attention.geometry import ExplainedEnergy, NonFiniteError, rid
@@ -225,8 +225,14 @@ def test_another_run_is_refused_before_the_model_runs(vlm, samples, counted, tmp
             run(vlm, **{"samples": samples, "output": path, "resume": True} | changes)
     with noise_update(vlm, seed=0) as noisy, pytest.raises(ValueError, match="noise update"):
         run(noisy, samples, output=path, resume=True)
-    with noise_qkv(vlm, seed=0) as noisy, pytest.raises(ValueError, match="weights"):
-        run(replace(noisy, name=vlm.name), samples, output=path, resume=True)
+    weight = vlm.layers[0].self_attn.q_proj.weight
+    learned = weight.data
+    try:
+        weight.data = 2 * learned
+        with pytest.raises(ValueError, match="weights"):
+            run(vlm, samples, output=path, resume=True)
+    finally:
+        weight.data = learned
     assert not counted
 
 
@@ -251,8 +257,8 @@ def test_the_tolerance_is_rid_with_and_without_rotary_embedding(vlm, samples):
     inputs = vlm.prepare([samples[1].images], [samples[1].prompt])
     usual, bare = [], []
     record(vlm, inputs, lambda state: usual.append(state.hidden[0].clone()))
-    with without_rope(vlm):
-        record(vlm, inputs, lambda state: bare.append(state.hidden[0].clone()))
+    with without_rope(vlm) as changed:
+        record(changed, inputs, lambda state: bare.append(state.hidden[0].clone()))
     mine = table[table["sample"] == samples[1].id].set_index("layer")
     for layer in (1, len(vlm.layers) - 1):
         wanted = rid(usual[2 * layer], bare[2 * layer])

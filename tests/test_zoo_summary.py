@@ -14,7 +14,7 @@ from lost_in_attention.zoo import (
     over_layers,
     recipe_of,
     saved_steps,
-    set_weights,
+    saved_weights,
     side_of,
     tally,
     unanimous,
@@ -102,15 +102,17 @@ def test_saved_steps_are_in_order_and_the_last_is_the_model():
     shipped = {key: value.clone() for key, value in vlm.model.state_dict().items()}
     last = max(steps)
     for step in (min(steps), last):
-        set_weights(vlm, steps[step])
-        now = vlm.model.state_dict()
-        equal = all(torch.equal(now[k].bfloat16(), shipped[k].bfloat16()) for k in shipped)
+        with saved_weights(vlm, steps[step]) as early:
+            now = early.model.state_dict()
+            equal = all(torch.equal(now[k].bfloat16(), shipped[k].bfloat16()) for k in shipped)
         assert equal == (step == last)
+        assert all(torch.equal(now[k], shipped[k]) for k in shipped)
     assert vlm.model.dtype == torch.float32
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     vlm = load("small-qwen2.5-vl")
+    shipped = {key: value.clone() for key, value in vlm.model.state_dict().items()}
     weights = load_file(saved_steps("small-qwen2.5-vl")[0])
     name = next(iter(weights))
     changes = {
@@ -120,8 +122,14 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
     }
     for message, changed in changes.items():
         save_file(changed, tmp_path / "step-00000.safetensors")
-        with pytest.raises(ValueError, match=f"does not fit small-qwen2.5-vl.*(?s:.*){message}"):
-            set_weights(vlm, tmp_path / "step-00000.safetensors")
+        fits = f"does not fit small-qwen2.5-vl.*(?s:.*){message}"
+        with (
+            pytest.raises(ValueError, match=fits),
+            saved_weights(vlm, tmp_path / "step-00000.safetensors"),
+        ):
+            pass
+        now = vlm.model.state_dict()
+        assert all(torch.equal(now[key], shipped[key]) for key in shipped)
 
 
 def test_a_model_without_saved_steps_is_named():

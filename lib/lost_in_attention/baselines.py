@@ -5,17 +5,17 @@
 
 Each context yields the model under a name that says what was done to it, so that tables and run
 files cannot be mistaken for the model's own, and leaves it exactly as it was found, also after
-an error or an interrupt.
+an error or an interrupt.  Within the block the model runs under that name alone (`changed`).
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor
 
+from lost_in_attention.changed import changing
 from lost_in_attention.controls import gaussian_like
 from lost_in_attention.models import VisionLanguageModel
 
@@ -31,7 +31,7 @@ def noise_update(vlm: VisionLanguageModel, *, seed: int) -> Iterator[VisionLangu
     layers are replaced at once, these moments are those of a layer that reads noise already.
     Each layer has its own stream, the same for all samples.
 
-    Raises ValueError on a negative seed.
+    Raises ValueError on a negative seed, or on a model that is not what it is named.
     """
     _check_seed(seed)
     real: Bool[Tensor, "batch tokens"] | None = None
@@ -47,14 +47,13 @@ def noise_update(vlm: VisionLanguageModel, *, seed: int) -> Iterator[VisionLangu
 
         return hook
 
-    handles = []
-    try:
-        handles.append(vlm.decoder.register_forward_pre_hook(see_padding, with_kwargs=True))
+    with changing(vlm, f"noise update, seed {seed}") as noisy, ExitStack() as undo:
+        see = vlm.decoder.register_forward_pre_hook(see_padding, with_kwargs=True)
+        undo.callback(see.remove)
         for index, layer in enumerate(vlm.layers):
-            handles.append(layer.self_attn.register_forward_hook(replace_update(index)))
-        yield _renamed(vlm, f"noise update, seed {seed}")
-    finally:
-        _remove(handles)
+            hook = layer.self_attn.register_forward_hook(replace_update(index))
+            undo.callback(hook.remove)
+        yield noisy
 
 
 @contextmanager
@@ -65,20 +64,16 @@ def noise_qkv(vlm: VisionLanguageModel, *, seed: int) -> Iterator[VisionLanguage
     own.  Biases, where a family has them, stay as they were learned, and so does the output
     projection.
 
-    Raises ValueError on a negative seed.
+    Raises ValueError on a negative seed, or on a model that is not what it is named.
     """
     _check_seed(seed)
-    kept: list[tuple[nn.Parameter, Tensor]] = []
-    try:
+    with changing(vlm, f"noise QKV, seed {seed}") as noisy, ExitStack() as undo:
         for index, layer in enumerate(vlm.layers):
             for number, name in enumerate(_PROJECTIONS):
                 weight = getattr(layer.self_attn, name).weight
-                kept.append((weight, weight.data))
+                undo.callback(setattr, weight, "data", weight.data)
                 weight.data = gaussian_like(weight.data, [seed, index, number])
-        yield _renamed(vlm, f"noise QKV, seed {seed}")
-    finally:
-        for weight, learned in kept:
-            weight.data = learned
+        yield noisy
 
 
 @contextmanager
@@ -87,18 +82,20 @@ def without_rope(vlm: VisionLanguageModel) -> Iterator[VisionLanguageModel]:
 
     The vision tower keeps its own.  Keys that were cached outside the block carry positions:
     never go on with such a cache.
+
+    Raises ValueError on a model that is not what it is named.
     """
 
     def no_rotation(module, args, output):
         cos, sin = output
         return torch.full_like(cos, module.attention_scaling), torch.zeros_like(sin)
 
-    handles = []
-    try:
-        handles.append(vlm.decoder.rotary_emb.register_forward_hook(no_rotation))
-        yield _renamed(vlm, "no RoPE")
-    finally:
-        _remove(handles)
+    with changing(vlm, "no RoPE") as bare:
+        hook = vlm.decoder.rotary_emb.register_forward_hook(no_rotation)
+        try:
+            yield bare
+        finally:
+            hook.remove()
 
 
 def _noise_in_real_tokens(
@@ -110,15 +107,6 @@ def _noise_in_real_tokens(
         rows = slice(None) if real is None else real[index, -len(tokens) :]
         noisy[index, rows] = gaussian_like(tokens[rows], seed)
     return noisy
-
-
-def _renamed(vlm: VisionLanguageModel, what: str) -> VisionLanguageModel:
-    return replace(vlm, name=f"{vlm.name} ({what})")
-
-
-def _remove(handles: list) -> None:
-    for handle in handles:
-        handle.remove()
 
 
 def _check_seed(seed: int) -> None:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from lost_in_attention.benchmarks import Sample
+from lost_in_attention.changed import check_named
 from lost_in_attention.decoding import Decoding
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.provenance import versions, weights_digest
@@ -94,7 +95,9 @@ def settings_of(
     """What decides the rows of any run: model, processor, questions, batches and libraries.
 
     With `decoding` also how replies are generated.  What is long stands as a hash.
+    Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
     """
+    check_named(vlm)
     settings = {
         "model": vlm.name,
         "weights": weights_digest(vlm.model),

@@ -2,8 +2,8 @@
 
 A claim has an id: C001 to C080 for the numbers and statements in the paper's running text
 (data/paper/text_claims.csv), or a table cell such as T1.attention.rid (table, row, column).
-A verdict says how far the measurement carries: small models can agree or disagree in
-direction with the paper, but only published weights can reproduce one of its numbers.
+A verdict on what was measured is what the rule (`verdicts.decide`) makes of the models' answers and
+of the evidence in the claim's provenance; a claim with any other verdict cannot be made.
 """
 
 import json
@@ -15,20 +15,12 @@ from typing import Any
 
 import pandas as pd
 
+from lost_in_attention.evidence import Evidence
 from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.paths import data_folder
 from lost_in_attention.provenance import TIERS
+from lost_in_attention.verdicts import UNMEASURED, VERDICTS, Ground, decide
 
-VERDICTS = (
-    "proved",
-    "contradicted by proof",
-    "same direction on small models",
-    "different direction on small models",
-    "needs published weights",
-    "reproduced at tier paper",
-    "not reproduced at tier paper",
-    "undecided",
-)
 _TABLE_CELL = re.compile(r"T\d(\.[\w-]+)+")
 
 
@@ -36,9 +28,13 @@ _TABLE_CELL = re.compile(r"T\d(\.[\w-]+)+")
 class Claim:
     """One claim of the paper, what was measured, and the verdict with its tolerance.
 
+    `answers` holds what each model says, yes, no or open; None where nothing was measured.
+    `questions` is the number of questions behind every answer.  `number` says that the claim is
+    one of the paper's numbers rather than a direction.
+
     Raises:
         ValueError: an unknown id or verdict, an empty text, a number that is not finite, or a
-            verdict that the tier does not allow.
+            verdict that does not follow from the answers and the evidence in `provenance`.
     """
 
     id: str
@@ -49,19 +45,20 @@ class Claim:
     tolerance: str | float
     note: str = ""
     provenance: dict[str, Any] = field(default_factory=dict)
+    answers: dict[str, bool | None] | None = None
+    questions: int = 0
+    number: bool = False
 
     def __post_init__(self) -> None:
         check_id(self.id)
         for name in ("statement", "paper", "measured", "tolerance"):
             _check_filled(self.id, name, getattr(self, name))
-        if self.verdict not in VERDICTS:
-            raise ValueError(f"verdict must be one of {VERDICTS}; got {self.verdict!r}")
         for name in ("notebook", "tier"):
             if name not in self.provenance:
                 raise ValueError(f"provenance of {self.id} must name its {name}")
         if self.tier not in TIERS:
             raise ValueError(f"tier of {self.id} must be one of {TIERS}; got {self.tier!r}")
-        _check_verdict_fits(self.verdict, self.tier)
+        _check_verdict(self)
 
     @property
     def notebook(self) -> str:
@@ -70,6 +67,12 @@ class Claim:
     @property
     def tier(self) -> str:
         return self.provenance["tier"]
+
+    @property
+    def ground(self) -> Ground:
+        """What the answers rest on."""
+        evidence = Evidence.from_json(self.provenance.get("evidence", {}))
+        return Ground(self.id, evidence, self.tier, self.questions, self.number)
 
     def write(self, results: Path) -> Path:
         """Write <results>/claims/<notebook>.<id>.json and return its path."""
@@ -94,15 +97,6 @@ def text_claims() -> pd.DataFrame:
     return pd.read_csv(
         data_folder() / "paper" / "text_claims.csv", dtype=str, keep_default_na=False
     )
-
-
-def agreement(agrees: bool | None, tier: str) -> str:
-    """The verdict on a measured claim: whether it agrees (None: the interval leaves it open)."""
-    if agrees is None:
-        return "undecided"
-    if tier == "paper":
-        return "reproduced at tier paper" if agrees else "not reproduced at tier paper"
-    return f"{'same' if agrees else 'different'} direction on small models"
 
 
 def check_id(claim_id: str) -> None:
@@ -145,8 +139,16 @@ def _check_filled(claim_id: str, name: str, value: str | float) -> None:
         raise ValueError(f"{name} of {claim_id} must be text or a finite number, got {value!r}")
 
 
-def _check_verdict_fits(verdict: str, tier: str) -> None:
-    if verdict.endswith("on small models") and tier == "paper":
-        raise ValueError(f"verdict {verdict!r} is for the small models, got tier 'paper'")
-    if verdict.endswith("at tier paper") and tier != "paper":
-        raise ValueError(f"verdict {verdict!r} needs tier 'paper', got tier {tier!r}")
+def _check_verdict(claim: Claim) -> None:
+    """A measured verdict is the rule's; without answers only a few verdicts can be given."""
+    if claim.verdict not in VERDICTS:
+        raise ValueError(f"verdict must be one of {VERDICTS}; got {claim.verdict!r}")
+    if claim.answers is None:
+        if claim.verdict not in UNMEASURED:
+            raise ValueError(
+                f"verdict {claim.verdict!r} of {claim.id} needs the answers of the models"
+            )
+    elif claim.verdict != (ruled := decide(claim.answers, claim.ground)):
+        raise ValueError(
+            f"verdict of {claim.id} must be {ruled!r} by what was measured, got {claim.verdict!r}"
+        )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lost_in_attention.benchmarks import Sample, Samples
+from lost_in_attention.changed import check_named
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap.images import again, encoded
 
@@ -82,7 +83,11 @@ def replies(
 def replies_to(
     vlm: VisionLanguageModel, inputs: Mapping[str, Any], decoding: Decoding, *, seed: int
 ) -> list[str]:
-    """As `replies`, to inputs whose images `sap.images.encoded` has encoded."""
+    """As `replies`, to inputs whose images `sap.images.encoded` has encoded.
+
+    Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
+    """
+    check_named(vlm)
     vlm.check_context(inputs, decoding.max_new_tokens)
     with torch.random.fork_rng([vlm.device] if vlm.device.type == "cuda" else []):
         torch.manual_seed(seed)

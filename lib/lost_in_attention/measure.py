@@ -16,6 +16,7 @@ from transformers import BatchFeature
 
 from lost_in_attention.batched import check_batches, in_batches, settings_of
 from lost_in_attention.benchmarks import Sample
+from lost_in_attention.changed import check_named
 from lost_in_attention.controls import Control
 from lost_in_attention.geometry import NUMERICAL_RANK, RankRule
 from lost_in_attention.models import VisionLanguageModel
@@ -39,7 +40,7 @@ def measure(
     """One row a sample, layer, module (attention: X_in to X_attn; ffn: X_attn to X_ffn), update.
 
     Columns: sample, image_source, layer, module, update ("own", or the name of one of
-    `controls` in its place), tokens (their number S), rid, spectrum_change,
+    `controls` in its place), tokens (their number S), features (H), rid, spectrum_change,
     support_innovation, size, token_novelty, feature_novelty, mixig, and of the state after the
     update effective_rank, rank, tme.  `tokens` chooses the rows of a state: all, visual or
     text; padding never counts.  With `output` the rows go to that file batch by batch (see
@@ -83,8 +84,10 @@ def prepared(
 ) -> tuple[BatchFeature, Bool[Tensor, "batch tokens"]]:
     """The model's inputs for a batch, and which of their tokens count.
 
-    Raises ValueError that names the sample if none of its tokens does.
+    Raises ValueError that names the sample if none of its tokens does, and if the model is changed
+    and `vlm` does not name it so (`check_named`).
     """
+    check_named(vlm)
     inputs = vlm.prepare([s.images for s in batch], [s.prompt for s in batch])
     chosen = inputs["attention_mask"].bool()
     if tokens != "all":

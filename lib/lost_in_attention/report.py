@@ -2,7 +2,9 @@
 
     run = report.start("06_layerwise_curves", tier=tier, seed=seed, model=model, output=output)
     run.figure(fig, "rid", data=table, alt=alt_layer_curves(table, "rid"), caption="...")
-    run.claim("C073", statement="...", paper="...", measured=0.1, verdict="...", tolerance="...")
+    run.saw(vlm)
+    run.asked("pope", samples)
+    run.claim("C073", statement="...", paper="...", measured=0.1, answers={...}, tolerance="...")
     run.claims_table()
 
 Each figure carries the numbers that it draws and its provenance, in the page and as files.
@@ -12,22 +14,28 @@ import base64
 import io
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
 from lost_in_attention import plots, provenance
+from lost_in_attention.benchmarks import Sample, Samples
 from lost_in_attention.claims import Claim, words
+from lost_in_attention.evidence import Evidence
 from lost_in_attention.files import replaced_when_complete
+from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.parameters import check_injected, executed_cells
 from lost_in_attention.paths import check_writable
 from lost_in_attention.provenance import Scalar
+from lost_in_attention.verdicts import Ground, decide
 
 # Larger drawings are shown as PNG: a page of many points as SVG is slow to open.
 SVG_LIMIT = 150_000
@@ -42,10 +50,23 @@ class Run:
     output: Path
     provenance: dict[str, Any]
     claims: list[Claim] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def notebook(self) -> str:
         return self.provenance["notebook"]
+
+    def saw(self, vlm: VisionLanguageModel) -> None:
+        """Record a model that was loaded, for the verdicts; raises what `Evidence.saw` does."""
+        self.evidence.saw(vlm)
+
+    def asked(self, benchmark: str, samples: Samples) -> list[Sample]:
+        """Record the questions that were drawn, for the verdicts; returns them as a list.
+
+        Raises what `Evidence.asked` does.
+        """
+        self.evidence.asked(benchmark, samples)
+        return list(samples)
 
     def figure(self, fig: Figure, name: str, *, data: pd.DataFrame, alt: str, caption: str) -> None:
         """Save the figure with its data and provenance, show it in the page, and close it.
@@ -91,18 +112,27 @@ class Run:
         statement: str,
         paper: str | float,
         measured: str | float,
-        verdict: str,
         tolerance: str | float,
+        answers: Mapping[str, bool | None] | None = None,
+        questions: int | None = None,
+        number: bool = False,
+        verdict: str | None = None,
         note: str = "",
     ) -> None:
         """Keep the verdict on one claim of the paper as <output>/claims/<notebook>.<id>.json.
 
-        `paper` and `measured` are a finite number or a few words, `tolerance` says what counts
-        as agreement, `statement` and `note` are plain text.
+        `answers` holds what each model says (`verdicts`), from `questions` questions each (those
+        that were `asked`, if not given); `number` marks a number of the paper's own models.  Where
+        nothing was measured `verdict` stands in their place.  `paper` and `measured` are a finite
+        number or a few words, `tolerance` says what counts as agreement, `statement` and `note`
+        are plain text.
 
         Raises:
-            ValueError: what `claims.Claim` raises, or an id claimed before in this notebook.
+            ValueError: what `claims.Claim` raises, neither or both of `answers` and `verdict`, or
+                an id claimed before in this notebook.
         """
+        if (answers is None) == (verdict is None):
+            raise ValueError(f"claim {claim_id} needs either the models' answers or a verdict")
         if claim_id in {claim.id for claim in self.claims}:
             raise ValueError(f"claim {claim_id} has a verdict in this notebook already")
         # float() also takes the scalars of numpy and torch, which JSON does not.
@@ -110,8 +140,23 @@ class Run:
             value if isinstance(value, str) else float(value)
             for value in (paper, measured, tolerance)
         )
+        questions = self.evidence.questions if questions is None else int(questions)
+        if answers is not None:
+            answers = {name: _plain_answer(name, each) for name, each in answers.items()}
+            ground = Ground(claim_id, self.evidence, self.provenance["tier"], questions, number)
+            verdict = decide(answers, ground)
         claim = Claim(
-            claim_id, statement, paper, measured, verdict, tolerance, note, self.provenance
+            claim_id,
+            statement,
+            paper,
+            measured,
+            verdict,
+            tolerance,
+            note,
+            self.provenance | {"evidence": self.evidence.as_json()},
+            answers,
+            questions,
+            number,
         )
         claim.write(self.output)
         self.claims.append(claim)
@@ -120,8 +165,9 @@ class Run:
         """Show this notebook's claims: what the paper says, what was measured, the verdict."""
         if not self.claims:
             raise ValueError("claims_table needs at least one claim; call run.claim before it")
-        paper_tier = self.provenance["tier"] == "paper"
-        measured = "published models show" if paper_tier else "small models show"
+        models = self.evidence.models
+        small = self.evidence.all_small(list(models))
+        measured = "small models show" if small or not models else "the models show"
         rows = [
             {
                 "claim": claim.id,
@@ -212,6 +258,13 @@ def _figure_html(source: str, alt: str, caption: str, links: list[str]) -> str:
     image = f'<img src="{source}" alt="{escape(alt)}" style="max-width:100%;height:auto">'
     text = f"{escape(caption)} Download: {', '.join(links)}."
     return f'<figure style="margin:1em 0">{image}<figcaption>{text}</figcaption></figure>'
+
+
+def _plain_answer(name: str, answer: Any) -> bool | None:
+    """Yes, no or open as JSON knows them; numpy has booleans of its own."""
+    if answer is None or isinstance(answer, bool | np.bool_):
+        return None if answer is None else bool(answer)
+    raise ValueError(f"answers: expected yes, no or None from {name}, got {answer!r}")
 
 
 def _show(html: str, text: str) -> None:

@@ -5,13 +5,15 @@ data/paper/text_claims.csv.  Claims that no notebook attempted stay on it, and s
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from lost_in_attention.claims import VERDICTS, Claim, read_claims, text_claims, words
+from lost_in_attention.claims import Claim, read_claims, text_claims, words
 from lost_in_attention.files import replaced_when_complete
+from lost_in_attention.verdicts import VERDICTS, pooled
 
 NOT_ATTEMPTED = "not attempted yet"
 # Headings of the page in the paper's order, and the sections that each gathers.
@@ -42,7 +44,9 @@ INTRODUCTION = """# Scorecard
 
 This page is made from the results of the chapters. It lists the {total} numbers and statements
 that stand in the running text of the paper {{cite:p}}`tian2026lost`, also those that nobody has
-looked at here yet. {{doc}}`reading` explains tiers and verdicts.
+looked at here yet. Each claim has one verdict, by one rule; where several chapters measured it,
+the verdict each of them came to stands below. {{doc}}`reading` explains tiers, verdicts and the
+rule.
 """
 
 
@@ -70,15 +74,9 @@ def write_scorecard(results: Path, output: Path) -> None:
 
 def _summary(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
     """How many text claims have which verdict."""
-    texts = [claim for claim in claims if claim.id.startswith("C")]
-    by_verdict = {
-        verdict: len({claim.id for claim in texts if claim.verdict == verdict})
-        for verdict in VERDICTS
-    }
-    by_verdict[NOT_ATTEMPTED] = len(set(paper["id"]) - {claim.id for claim in texts})
-    rows = [[verdict, str(count)] for verdict, count in by_verdict.items()]
-    note = "A claim with different verdicts in different chapters counts once under each.\n"
-    return _table(["Verdict", "Claims"], rows) + "\n" + note
+    found = Counter(verdict_on(_about(claim_id, claims)) for claim_id in paper["id"])
+    rows = [[verdict, str(found[verdict])] for verdict in (*VERDICTS, NOT_ATTEMPTED)]
+    return _table(["Verdict", "Claims"], rows)
 
 
 def _skipped_line(count: int) -> str:
@@ -97,7 +95,7 @@ def _sections(paper: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:
     parts = []
     for heading, sections in HEADINGS.items():
         rows = [
-            [_says(row), *_finding([claim for claim in claims if claim.id == row.id])]
+            [_says(row), *_finding(_about(row.id, claims))]
             for row in paper[paper["section"].isin(sections)].itertuples()
         ]
         parts.append(f"## {heading}\n\n" + _claims_table(rows))
@@ -111,7 +109,7 @@ def _table_cells(claims: Sequence[Claim]) -> str:
         return ""
     rows = []
     for cell in cells:
-        same = [claim for claim in claims if claim.id == cell]
+        same = _about(cell, claims)
         says = f"**{_plain(cell)}** {_plain(same[0].statement)}: {_plain(words(same[0].paper))}"
         rows.append([says, *_finding(same)])
     return "## Cells of the paper's tables\n\n" + _claims_table(rows)
@@ -140,7 +138,25 @@ def _finding(claims: Sequence[Claim]) -> list[str]:
         + f"tier {claim.tier}, {{doc}}`notebooks/{claim.notebook}`)"
         for claim in claims
     ]
-    return ["<br>".join(measured), "<br>".join(claim.verdict for claim in claims)]
+    return ["<br>".join(measured), "<br>".join([verdict_on(claims), *_readings(claims)])]
+
+
+def verdict_on(claims: Sequence[Claim]) -> str:
+    """The one verdict on a claim, from all chapters that looked at it."""
+    if not claims:
+        return NOT_ATTEMPTED
+    return pooled((claim.verdict, claim.answers, claim.ground) for claim in claims)
+
+
+def _readings(claims: Sequence[Claim]) -> list[str]:
+    """What each chapter says, where there are several."""
+    if len(claims) == 1:
+        return []
+    return [f"{claim.notebook.split('_')[0]}: {claim.verdict}" for claim in claims]
+
+
+def _about(claim_id: str, claims: Sequence[Claim]) -> list[Claim]:
+    return [claim for claim in claims if claim.id == claim_id]
 
 
 def _claims_table(rows: Sequence[Sequence[str]]) -> str:

@@ -132,6 +132,32 @@ def _sums(
     return wide["sum"].astype(float), wide["total"][columns].astype(float), wide["value"][columns]
 
 
+def resampled_means(
+    values: Float[np.ndarray, "observations columns"],
+    *,
+    units: ArrayLike,
+    resamples: int = RESAMPLES,
+    seed: int,
+) -> Float[np.ndarray, "resamples columns"]:
+    """Column means of every bootstrap resample of whole `units`, for what no single mean says.
+
+    Raises:
+        ValueError: fewer than two units, values that are not finite, lengths that differ.
+    """
+    values = np.asarray(values, dtype=float)
+    if not np.isfinite(values).all():
+        raise ValueError(f"values must be finite, got {int((~np.isfinite(values)).sum())} NaN/inf")
+    codes, names = pd.factorize(np.asarray(units))
+    if len(codes) != len(values):
+        raise ValueError(f"units must name one unit per row ({len(values)}), got {len(codes)}")
+    if len(names) < 2:
+        raise ValueError(f"values must come from at least 2 units, got {len(names)}")
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, codes, values)
+    draws = _draws(len(names), resamples, seed)
+    return draws @ sums / (draws @ np.bincount(codes))[:, None]
+
+
 def binomial_interval(successes: int, n: int, *, level: float = 0.95) -> Interval:
     """Wilson interval of a share: `successes` out of `n` independent answers.
 

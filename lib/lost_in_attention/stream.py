@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import BatchFeature
 
+from lost_in_attention.changed import check_named
 from lost_in_attention.models import VisionLanguageModel
 
 
@@ -54,7 +55,10 @@ def visiting(vlm: VisionLanguageModel, visit: Visitor) -> Iterator[None]:
     """Within the block every forward pass of the decoder shows its states to `visit`.
 
     Where a key-value cache is in use, only the pass over the prompt is shown.
+
+    Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
     """
+    check_named(vlm)
     handles = []
     try:
         for index, layer in enumerate(vlm.layers):

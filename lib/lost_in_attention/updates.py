@@ -79,6 +79,7 @@ def _readings(before: Measured, after: Measured) -> dict:
     geometry = update_geometry(before[0], after[0])
     return {
         "tokens": after[0].tokens,
+        "features": after[0].features,
         "rid": geometry.rid.total,
         "spectrum_change": geometry.rid.spectrum_change,
         "support_innovation": geometry.rid.support_innovation,

@@ -6,12 +6,14 @@ of its training is several models too.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 from safetensors.torch import load_file
 
+from lost_in_attention.changed import changing
 from lost_in_attention.models import ModelName, VisionLanguageModel
 from lost_in_attention.models.load import resolve
 from lost_in_attention.models.weights import check_finite
@@ -64,11 +66,24 @@ def saved_steps(name: str) -> dict[int, Path]:
     return {int(path.stem.removeprefix("step-")): path for path in found}
 
 
-def set_weights(vlm: VisionLanguageModel, weights: Path) -> None:
-    """Give the model the weights of a saved step.  Output weights may be tied, and then missing.
+@contextmanager
+def saved_weights(vlm: VisionLanguageModel, weights: Path) -> Iterator[VisionLanguageModel]:
+    """Within the block the model has the weights of a saved step, and goes by its name.
+
+    Output weights may be tied, and then missing in the file.
 
     Raises ValueError where the weights are not those of a model of this shape, or not finite.
     """
+    learned = {name: tensor.clone() for name, tensor in vlm.model.state_dict().items()}
+    with changing(vlm, weights.stem) as early:
+        try:
+            _fill(vlm, weights)
+            yield early
+        finally:
+            vlm.model.load_state_dict(learned)
+
+
+def _fill(vlm: VisionLanguageModel, weights: Path) -> None:
     try:
         missing, strange = vlm.model.load_state_dict(load_file(weights), strict=False)
     except RuntimeError as error:
@@ -85,7 +100,10 @@ def set_weights(vlm: VisionLanguageModel, weights: Path) -> None:
 def over_layers(
     measured: pd.DataFrame, quantities: Sequence[str], by: Sequence[str], how: str = "mean"
 ) -> pd.DataFrame:
-    """One row a sample and group `by`: the mean (or `how`="sum") over layers."""
+    """One row a sample and group `by`: the mean (or `how`="sum") over layers, all alike.
+
+    `depth.over_depth` weighs layers so that models of any depth can be compared.
+    """
     cells = measured.groupby([*_SAMPLE, *by], sort=False)[list(quantities)]
     return cells.agg(how).reset_index()
 

@@ -26,7 +26,7 @@ __all__ = ["BENCHMARKS", "Benchmark", "Judgement", "Sample", "Samples", "chance"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """How one benchmark is read, put, judged and scored.
+    """How one benchmark is read, put, judged and scored; `hub` is its own repository.
 
     `weights` are those of the questions in its accuracy: their weighted mean of `correct` is what
     `score` calls accuracy.
@@ -34,6 +34,7 @@ class Benchmark:
     authors publish a script that does so, "official".
     """
 
+    hub: str
     load: Callable[..., Samples]
     prompt: Callable[[Mapping], str]
     judges: Mapping[str, Callable[[str, Sample], Judgement]]
@@ -63,7 +64,9 @@ def _benchmark(module: ModuleType) -> Benchmark:
     if hasattr(module, "official"):
         judges["official"] = module.official
     weights = getattr(module, "weights", alike)
-    return Benchmark(module.load, module.prompt, judges, module.score, weights)
+    return Benchmark(
+        module.PUBLISHED.hub, module.load, module.prompt, judges, module.score, weights
+    )
 
 
 BENCHMARKS = {

@@ -34,6 +34,7 @@ class ModelName(str):
         name.source = source
         return name
 
+
 # The number formats that the commands offer, by name.
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
 

@@ -6,12 +6,12 @@ rest.  Vision tower, other layers and other heads compute what they always did.
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from lost_in_attention.changed import changing
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap.plan import SharedAttentionPrior
 from lost_in_attention.sap.session import Session
@@ -41,6 +41,7 @@ def shared_attention_prior(
     session, inner = Session(vlm, plan), vlm.model.model
     first, last = plan.layers
     with ExitStack() as undo:
+        changed = undo.enter_context(changing(vlm, plan.label))
         undo.callback(vlm.model.set_attn_implementation, {"text_config": "sdpa"})
         vlm.model.set_attn_implementation({"text_config": _NAME})
         for layer in vlm.layers[first : last + 1]:
@@ -48,7 +49,7 @@ def shared_attention_prior(
             setattr(layer.self_attn, _SESSION, session)
         for module, hook in ((inner, session.see_tokens), (vlm.decoder, session.begin)):
             undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
-        yield replace(vlm, name=f"{vlm.name} ({plan.label})")
+        yield changed
 
 
 def _check_fits(vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
