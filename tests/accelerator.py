@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 DEVICE = torch.device("cuda")
+FREE_MEMORY = 2**30
 MOVES = (torch.Tensor.to, torch.Tensor.cpu)
 # The last two serve modules, in `load_state_dict` and in `to`.
 CROSSING = (
@@ -68,7 +69,11 @@ def accelerator() -> Iterator[None]:
     # A module's parameters would keep their class if only their data were set.
     torch.__future__.set_swap_module_params_on_conversion(True)
     try:
-        with _Mode(), patch("torch.random.fork_rng", lambda devices: fork_rng([])):
+        with (
+            _Mode(),
+            patch("torch.random.fork_rng", lambda devices: fork_rng([])),
+            patch("torch.cuda.mem_get_info", lambda device: (FREE_MEMORY, FREE_MEMORY)),
+        ):
             yield
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swapped)

@@ -155,6 +155,7 @@ def scorecard(
     """Write the scorecard page from the claims that the notebooks left in RESULTS."""
     from lost_in_attention.scorecard import write_scorecard
 
+    check_writable("output", output.parent)
     write_scorecard(results, output)
 
 

@@ -145,7 +145,7 @@ def _config(shown: str, source: str, commit: str | None) -> PreTrainedConfig:
     try:
         config = AutoConfig.from_pretrained(source, revision=commit)
     except (OSError, ValueError) as error:
-        raise _unreadable(shown, "configuration", error) from error
+        raise _unreadable(shown, "a configuration", error) from error
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise ValueError(
             f"name: expected {shown!r} to be a model of images and text, "
@@ -180,4 +180,4 @@ def _errors_only() -> Iterator[None]:
 
 def _unreadable(shown: str, what: str, error: Exception) -> ValueError:
     first = str(error).strip().partition("\n")[0]
-    return ValueError(f"name: expected {shown!r} to have a {what} that can be read, got: {first}")
+    return ValueError(f"name: expected {shown!r} to have {what} that can be read, got: {first}")

@@ -1,0 +1,122 @@
+"""Commands refuse bad input with one line that names it, and an exit status that is not 0."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+import typer
+from transformers import AutoModelForImageTextToText
+
+from conftest import ROOT
+from lost_in_attention.__main__ import app
+from lost_in_attention.paths import check_writable
+from lost_in_attention.provenance import without_folders
+from lost_in_attention.refusals import run
+from lost_in_attention.teaching.__main__ import app as exercises
+
+ASK = "evaluate --model small-llava --benchmark pope --output {tmp}/replies.jsonl"
+SAP = "sap --model small-llava --benchmarks pope --questions 2 --runs {tmp}/runs --output {tmp}/out"
+PLACE = "a place that can be written, got "
+
+
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch):
+    """Whatever is refused is refused before a model is read."""
+
+    def work(*args, **kwargs):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(AutoModelForImageTextToText, "from_pretrained", work)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (ASK + " --model small-lava", "name: expected one of .*'small-llava', .* got 'small-lava'"),
+        (ASK + " --model ./nowhere", "name: expected a folder that exists, got './nowhere'"),
+        (ASK + " --benchmark popes", "name: expected one of .*'pope'.* got 'popes'"),
+        (ASK + " --source nowhere", "source: expected 'digits', 'hub', .* got 'nowhere'"),
+        (ASK + " --decoding slow", "decoding: expected one of .* got 'slow'"),
+        (ASK + " --questions 0", "questions: expected at least 1, got 0"),
+        (ASK + " --questions 9999999", "expected 1 to .*, got 9999999"),
+        (ASK + " --questions twenty", "'--questions': .* integer"),
+        (ASK + " --batch-size 0", "batch_size: expected at least 1, got 0"),
+        (ASK + " --seed -1", "seed: expected at least 0, got -1"),
+        (ASK + " --output {tmp}/file/replies.jsonl", "output: expected " + PLACE),
+        (SAP + " --model small-lava", "name: expected one of .* got 'small-lava'"),
+        (SAP + " --benchmarks pope,popes", "benchmarks: expected .* got 'pope,popes'"),
+        (SAP + " --preset other", "preset: expected .* got 'other'"),
+        (SAP + " --questions 0", "questions: expected at least 1, got 0"),
+        (SAP + " --batch-size 0", "batch_size: expected at least 1, got 0"),
+        (SAP + " --noise-seeds 0", "noise_seeds: expected at least 1, got 0"),
+        (SAP + " --seed -1", "seed: expected 0 or more, got -1"),
+        (SAP + " --seed one", "'--seed': .* integer"),
+        (SAP + " --runs {tmp}/file/runs", "runs: expected " + PLACE),
+        (SAP + " --output {tmp}/file/out", "output: expected " + PLACE),
+        ("train --name large", "name: expected one of .* got 'large'"),
+        ("train --device gpu", "device: expected one that this machine has, .* got 'gpu'"),
+        ("train --runs {tmp}/file", "runs: expected " + PLACE),
+        ("train --output {tmp}/file --runs {tmp}", "output: expected " + PLACE),
+        ("digits --output {tmp}/file", "output: expected " + PLACE),
+        ("digits --output {tmp}/new --seed -1", "seed: expected at least 0, got -1"),
+        ("digits --output {tmp}/new --images 0", "images: expected at least 1, got 0"),
+        ("scorecard --results {tmp}/nowhere", "'--results': .*nowhere' does not exist"),
+        ("scorecard --results {tmp} --output {tmp}/file/page.md", "output: expected " + PLACE),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(command, message, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SystemExit) as end:
+        run(app, command.format(tmp=tmp_path).split())
+    assert end.value.code in (1, 2)
+    *_, last = capsys.readouterr().err.strip().splitlines()
+    assert last.startswith("Error: ")
+    assert re.search(message, last), last
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_exercises_refuse_a_chapter_that_is_not_there(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(exercises, [str(tmp_path / "99_nowhere.py"), "--output", str(tmp_path / "out")])
+    assert end.value.code == 1
+    assert "99_nowhere.py" in capsys.readouterr().err
+
+
+def test_the_command_line_itself_shows_no_traceback(tmp_path):
+    command = [sys.executable, "-m", "lost_in_attention", *ASK.format(tmp=tmp_path).split()]
+    command += ["--batch-size", "0"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: batch_size: expected at least 1, got 0\n"
+
+
+def test_an_error_that_is_no_refusal_keeps_its_traceback():
+    other = typer.Typer()
+    other.command()(lambda: int("x"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        run(other, [])
+
+
+def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path):
+    check_writable("output", tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("/home/me/models/mine", "mine"),
+        ("~/mine", "mine"),
+        ("../../me/mine", "mine"),
+        ("small-llava, /home/me/mine,~/other", "small-llava, mine,other"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct"),
+        ("./mine", "./mine"),
+        ("a, b", "a, b"),
+        (0.5, 0.5),
+        (None, None),
+    ],
+)
+def test_folders_of_this_machine_are_left_out_also_in_lists(value, shown):
+    assert without_folders(value) == shown

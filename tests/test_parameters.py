@@ -1,0 +1,119 @@
+"""Parameters of notebooks: what papermill sets is one of them, and so is what provenance names."""
+
+import ast
+import re
+import shlex
+
+import jupytext
+import nbformat
+import papermill
+import pytest
+
+from conftest import NOTEBOOKS, ROOT
+from lost_in_attention.benchmarks import BENCHMARKS, base, load_benchmark
+from lost_in_attention.parameters import check_injected
+from lost_in_attention.provenance import collect
+
+OWN = 'tier = "book"\nquestions = 60\nsize = 0.3\nmodel = "small"\n'
+CELLS = ["", "import x", OWN]
+
+
+def injected(text):
+    return [*CELLS, f"# Parameters\n{text}\n", "run = start()"]
+
+
+def test_what_the_notebook_has_passes():
+    check_injected([])
+    check_injected(CELLS)
+    check_injected(injected('tier = "smoke"\nquestions = 8\nsize = 1\nmodel = "other"'))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("question = 8", r"among \['tier', 'questions', 'size', 'model'\], got \['question'\]"),
+        ('questions = "twenty"', "questions: expected int such as 60, got 'twenty'"),
+        ("questions = 8.5", "questions: expected int such as 60, got 8.5"),
+        ("questions = True", "questions: expected int such as 60, got True"),
+        ("questions = None", "questions: expected int such as 60, got None"),
+        ('size = float("nan")', "size: expected float such as 0.3, got .*nan"),
+        ("model = 7", "model: expected str such as 'small', got 7"),
+    ],
+)
+def test_what_it_does_not_have_or_not_so_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        check_injected(injected(text))
+
+
+def test_a_cell_of_papermills_that_is_executed_again_is_no_new_notebook():
+    check_injected([*injected("questions = 8"), "# Parameters\nquestions = 9\n"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"question": 8}, r"parameters: expected .* got \['question'\]"),
+        ({"questions": "twenty"}, "questions: expected int such as 60, got 'twenty'"),
+    ],
+)
+def test_papermill_fails_before_anything_is_done(given, message, tmp_path):
+    cells = [
+        nbformat.v4.new_code_cell("from lost_in_attention import report"),
+        nbformat.v4.new_code_cell(OWN, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(
+            f"report.start('06_a', tier=tier, seed=0, model=model, output={str(tmp_path)!r})\n"
+            "open('done', 'w')"
+        ),
+    ]
+    written = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    nbformat.write(written, tmp_path / "in.ipynb")
+    with pytest.raises(papermill.PapermillExecutionError, match=message):
+        papermill.execute_notebook(
+            tmp_path / "in.ipynb",
+            tmp_path / "out.ipynb",
+            given,
+            kernel_name="python3",
+            cwd=tmp_path,
+            progress_bar=False,
+        )
+    assert not (tmp_path / "done").exists()
+
+
+def parameters(source) -> dict:
+    """Names and values of a notebook's parameters."""
+    cells = jupytext.read(source).cells
+    (cell,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    return {s.targets[0].id: ast.literal_eval(s.value) for s in ast.parse(cell.source).body}
+
+
+def given_to_start(source) -> set[str]:
+    """Names of what a notebook tells `report.start`."""
+    calls = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)]
+    (call,) = [call for call in calls if ast.unparse(call.func) == "report.start"]
+    return {keyword.arg for keyword in call.keywords}
+
+
+@pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_command_in_the_provenance_sets_all_that_decides_and_nothing_else(source):
+    values = parameters(source)
+    told = {name: values.get(name, "a, b") for name in given_to_start(source) - {"output"}}
+    first = {name: told.pop(name) for name in ("tier", "seed", "model")}
+    command = shlex.split(collect(source.stem, **first, parameters=told)["command"])
+    named = [command[i + 1] for i, word in enumerate(command) if word == "-p"]
+    assert sorted(named) == sorted(values.keys() - {"output"})
+
+
+def test_the_source_in_the_readme_serves_every_benchmark(monkeypatch):
+    command = re.search(r"papermill notebooks(?:.*\\\n)*.*", (ROOT / "README.md").read_text())[0]
+    source, asked = re.search(r"-p source (\S+)", command)[1], []
+
+    def not_now(self, repository, split):
+        asked.append((self.key, self.hub, repository))
+        raise InterruptedError
+
+    monkeypatch.setattr(base.Published, "_from_hub", not_now)
+    for name in BENCHMARKS:
+        with pytest.raises(InterruptedError):
+            load_benchmark(name, source)
+    assert [key for key, _, _ in asked] == list(BENCHMARKS)
+    assert all(hub == repository for _, hub, repository in asked)
