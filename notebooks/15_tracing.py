@@ -38,14 +38,16 @@ from myst_nb import glue
 from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model, load, release
-from lost_in_attention.trace import Annotations, asked_object, key_regions, trace
+from lost_in_attention.trace import Annotations, asked_object, check_threshold, key_regions, trace
 from lost_in_attention.trace.cases import (
     answers_until,
+    check_annotated,
     first_cases,
     present_questions,
 )
 from lost_in_attention.trace.drawing import case_of, draw_graphs, explorable
 from lost_in_attention.trace.explorer import show_graph
+from lost_in_attention.trace.showing import say, show_figure, show_table
 from lost_in_attention.zoo import chosen_models, intervals
 
 # %% tags=["parameters"]
@@ -60,6 +62,7 @@ output = "book/generated"
 
 # %%
 names = chosen_models(models)
+check_threshold(threshold)
 run = report.start(
     "15_tracing",
     tier=tier,
@@ -81,6 +84,7 @@ objects = (
     else Annotations.read(annotations)
 )
 present = present_questions(load_benchmark("pope", source), seed=seed)
+check_annotated(present, objects)
 
 # %% [markdown]
 # ## The graph
@@ -118,9 +122,10 @@ samples = {("right" if row.correct else "wrong"): present[i]
 regions = key_regions(vlm, list(samples.values()), objects).regions
 samples = {kind: s for kind, s in samples.items() if s.id in regions}
 cases = {kind: case_of(vlm, s, regions[s.id]) for kind, s in samples.items()}
-LOWEST = 0.02
-traced = trace(vlm, list(samples.values()), threshold=LOWEST)
-at_tau = traced.at(threshold).edges
+LOWEST, depth = min(0.02, threshold), len(vlm.layers)
+if cases:
+    traced = trace(vlm, list(samples.values()), threshold=LOWEST)
+    at_tau = traced.at(threshold).edges
 missing = " and ".join(k for k in ("right", "wrong") if k not in cases)
 
 # %% tags=["remove-cell"]
@@ -128,7 +133,11 @@ glue("threshold", f"{threshold:g}", display=False)
 glue("seed", seed, display=False)
 glue("drawn_model", names[0], display=False)
 glue("n_asked", len(answers), display=False)
-found_words = f"no {missing} answer was found" if missing else "both were found"
+found_words = (
+    f"no {missing} answer whose object is seen was found"
+    if missing
+    else "both were found"
+)
 glue("cases_found", found_words, display=False)
 
 
@@ -137,7 +146,7 @@ def of_case(table, kind):
     """The edges of one case, with their counts by layer in words."""
     edges = table[table["sample"] == samples[kind].id]
     titles = []
-    for layer in range(traced.layers):
+    for layer in range(depth):
         part = edges[edges["layer"] == layer]
         own = int((part["source"] == part["target"]).sum())
         titles.append(f"layer {layer}: {len(part) - own} + {own}")
@@ -161,18 +170,20 @@ def listed(layers):
 # %%
 def show_case(kind):
     edges, titles = of_case(at_tau, kind)
-    by_layer = [edges[edges["layer"] == layer] for layer in range(traced.layers)]
+    by_layer = [edges[edges["layer"] == layer] for layer in range(depth)]
     asked = asked_object(samples[kind].question)
-    run.figure(
+    show_figure(
+        run,
         draw_graphs(cases[kind], list(zip(titles, by_layer, strict=True))),
         f"case_{kind}",
         data=edges,
+        value="weight",
         alt=f"The image of a {kind} answer about {asked}, once a layer, with edges. Between "
         f"patches, and from a patch to itself: {'; '.join(titles)}. Key region: "
         f"{int(cases[kind].region.sum())} of {len(cases[kind].region)} tokens. Layers with an "
         f"edge inside it: {listed(inside(at_tau, kind))}.",
-        caption=f"The first {kind} answer: is there a {asked}? Titles count edges between "
-        "patches and self-edges. Compare Figures 5 to 10.",
+        caption=f"The first {kind} answer, to: {samples[kind].question} Titles count edges "
+        "between patches and self-edges. Compare Figures 5 to 10.",
     )
 
 
@@ -198,7 +209,7 @@ rows = [
     for kind in cases
     for edges, _ in [of_case(at_tau, kind)]
 ]
-run.table(pd.DataFrame(rows), f"The two cases at threshold {threshold:g}")
+show_table(run, pd.DataFrame(rows), f"The two cases at threshold {threshold:g}")
 
 # %% [markdown]
 # ## Move through layers, thresholds and patches
@@ -208,24 +219,35 @@ run.table(pd.DataFrame(rows), f"The two cases at threshold {threshold:g}")
 
 # %%
 THRESHOLDS = sorted({LOWEST, 0.05, 0.2, 0.3, threshold})
-kind = next(iter(cases))
-edges, titles = of_case(at_tau, kind)
-between = edges[edges["source"] != edges["target"]]
-busiest = int(np.bincount(between["layer"], minlength=traced.layers).argmax())
-layer_edges = edges[edges["layer"] == busiest]
-show_graph(
-    explorable(
-        cases[kind], of_case(traced.edges, kind)[0], traced.layers, THRESHOLDS
-    ),
-    "case_graph",
-    f"The image of the first {kind} answer with the edges of one layer and the outline of the "
-    f"key region. At threshold {threshold:g}, {titles[busiest]}, between patches and self-edges.",
-    draw_graphs(cases[kind], [(titles[busiest], layer_edges)]),
-    caption=f"The first {kind} answer, starting at the layer with most edges between patches. "
-    "Without scripts: that layer alone.",
-    layer=busiest,
-    threshold=threshold,
-)
+kind = next(iter(cases), None)
+
+
+def explore(kind):
+    """Shows the case; returns the layer with most edges between patches, and its edges."""
+    edges, titles = of_case(at_tau, kind)
+    between = edges[edges["source"] != edges["target"]]
+    busiest = int(np.bincount(between["layer"], minlength=depth).argmax())
+    chosen = edges[edges["layer"] == busiest]
+    show_graph(
+        explorable(cases[kind], of_case(traced.edges, kind)[0], depth, THRESHOLDS),
+        "case_graph",
+        f"The image of the first {kind} answer with the edges of one layer and the outline of the "
+        f"key region. At threshold {threshold:g}, {titles[busiest]}, between patches and "
+        "self-edges.",
+        draw_graphs(cases[kind], [(titles[busiest], chosen)]),
+        caption=f"The first {kind} answer, starting at the layer with most edges between patches. "
+        "Without scripts: that layer alone.",
+        layer=busiest,
+        threshold=threshold,
+    )
+    return busiest, chosen
+
+
+# %%
+if cases:
+    busiest, layer_edges = explore(kind)
+else:
+    say("There is no case to explore.")
 
 # %% [markdown]
 # ## Three graphs of one layer
@@ -237,32 +259,41 @@ show_graph(
 # head that has most of them there. Rollout's weights are products of many layers and smaller, so
 # for it we drop the threshold and keep as many of its largest weights as the mean has edges.
 
+
 # %%
-one = samples[kind]
-by_head = trace(vlm, [one], threshold=threshold, weights="heads").edges
-by_head = by_head[by_head["layer"] == busiest]
-apart = by_head[by_head["source"] != by_head["target"]]
-head = int(apart["head"].mode().min()) if len(apart) else 0
-rolled = trace(vlm, [one], threshold=1e-3, weights="rollout").edges
-rolled = rolled[rolled["layer"] == busiest].nlargest(len(layer_edges), "weight")
-graphs = {
-    "mean of heads": layer_edges,
-    f"head {head}": by_head[by_head["head"] == head],
-    "rollout": rolled,
-}
-tables = [table.assign(graph=name) for name, table in graphs.items()]
-ends = [
-    f"{name}: {int((t['source'] != t['target']).sum())} between patches, "
-    f"{int((t['source'] == t['target']).sum())} self-edges"
-    for name, t in graphs.items()
-]
-run.figure(
-    draw_graphs(cases[kind], list(graphs.items())),
-    "three_graphs",
-    data=pd.concat(tables),
-    alt=f"Layer {busiest} of the first {kind} answer in three ways. {'; '.join(ends)}.",
-    caption=f"Layer {busiest}: the paper's graph, that of one head, and rollout.",
-)
+def three_graphs(one):
+    by_head = trace(vlm, [one], threshold=threshold, weights="heads").edges
+    by_head = by_head[by_head["layer"] == busiest]
+    apart = by_head[by_head["source"] != by_head["target"]]
+    head = int(apart["head"].mode().min()) if len(apart) else 0
+    rolled = trace(vlm, [one], threshold=1e-3, weights="rollout").edges
+    rolled = rolled[rolled["layer"] == busiest].nlargest(len(layer_edges), "weight")
+    return {
+        "mean of heads": layer_edges,
+        f"head {head}": by_head[by_head["head"] == head],
+        "rollout": rolled,
+    }
+
+
+# %%
+if cases:
+    graphs = three_graphs(samples[kind])
+    ends = [
+        f"{name}: {int((t['source'] != t['target']).sum())} between patches, "
+        f"{int((t['source'] == t['target']).sum())} self-edges"
+        for name, t in graphs.items()
+    ]
+    show_figure(
+        run,
+        draw_graphs(cases[kind], list(graphs.items())),
+        "three_graphs",
+        data=pd.concat([table.assign(graph=name) for name, table in graphs.items()]),
+        value="weight",
+        alt=f"Layer {busiest} of the first {kind} answer in three ways. {'; '.join(ends)}.",
+        caption=f"Layer {busiest}: the paper's graph, that of one head, and rollout.",
+    )
+else:
+    say("There is no case to draw in three ways.")
 
 # %% [markdown]
 # ## What the graph cannot show
@@ -273,29 +304,44 @@ run.figure(
 # weights; it holds for every decoder that is prompted like this. We ask the model the drawn
 # question and then something else about the same image.
 
+
 # %%
-other = replace(
-    one, id="other", prompt="Describe what you see in one short sentence."
-)
-keys = ["layer", "source", "target"]
-asked_twice = [
-    trace(vlm, [sample], threshold=LOWEST).edges.set_index(keys)["weight"]
-    for sample in (one, other)
-]
-joined = pd.concat(asked_twice, axis=1, keys=["drawn", "other"])
-# An edge that only one has lies at the threshold, so that rounding may decide.
-difference = float((joined["drawn"] - joined["other"]).abs().max())
-glue("question_difference", f"{difference:.1g}", display=False)
-glue("question_edges", int(joined.notna().all(axis=1).sum()), display=False)
-glue("question_single", int(joined.isna().any(axis=1).sum()), display=False)
+def asked_twice(one):
+    """In words: what changes in the graph where something else is asked."""
+    other = replace(
+        one, id="other", prompt="Describe what you see in one short sentence."
+    )
+    keys = ["layer", "source", "target"]
+    weights = [
+        trace(vlm, [sample], threshold=LOWEST).edges.set_index(keys)["weight"]
+        for sample in (one, other)
+    ]
+    joined = pd.concat(weights, axis=1, keys=["drawn", "other"])
+    # An edge that only one has lies at the threshold, so that rounding may decide.
+    both = joined.dropna()
+    difference = (
+        float((both["drawn"] - both["other"]).abs().max()) if len(both) else 0
+    )
+    return (
+        f"{len(both)} edges are in both graphs and their weights differ by at most "
+        f"{difference:.1g}; {len(joined) - len(both)} are in one only."
+    )
+
+
+# %%
+found = asked_twice(samples[kind]) if cases else "No case was found to ask about."
+glue("asked_twice", found, display=False)
+# The other models need the room.
+del vlm
 
 # %% [markdown]
-# {glue:text}`question_edges` edges are in both graphs and their weights differ by at most
-# {glue:text}`question_difference`; {glue:text}`question_single` are in one only. What is left is
-# rounding. So a share of edges at the key region that differs between right and wrong answers is a
-# fact about the *image* and the object in it, such as its size and its place. It cannot be a sign
-# that the model looked elsewhere because of the question. The paper reads it as misallocated
-# attention; to say that, one must look at rows of the question's tokens or of the answer.
+# {glue:text}`asked_twice`
+#
+# What is left is rounding. So a share of edges at the key region that differs between right and
+# wrong answers is a fact about the *image* and the object in it, such as its size and its place. It
+# cannot be a sign that the model looked elsewhere because of the question. The paper reads it as
+# misallocated attention; to say that, one must look at rows of the question's tokens or of the
+# answer.
 #
 # ## How many edges, in every model
 #
@@ -381,33 +427,36 @@ run.table(
 # %% [markdown]
 # ## The verdicts
 #
-# The captions of Figures 5 to 10 name the layers in which patches of the key region interact. They
-# are cases of one published model on images that the paper does not identify, and which of its
-# models it is does not stand in the text either. So no run can repeat them. Layers of our cases are
-# given beside them; an edge inside the region is what we took the captions to mean.
+# The captions of Figures 5 to 10 name the layers in which patches of the key region interact. The
+# first says that *only* the named layer does; the other five say that the named layers do, and
+# leave the others open. An edge between two patches of the region is what we take "interact" to
+# mean.
+#
+# They are cases of one published model on images that the paper does not identify, and which of its
+# models it is does not stand in the text either. So no run can repeat them, on whatever weights,
+# and all six stay undecided. Layers of our cases are given beside them.
 
 # %%
 NAMED = {
-    "C062": ("cows", "23"),
-    "C063": ("surfboard", "23, 26"),
-    "C064": ("person", "16, 17"),
-    "C065": ("laptop", "20 to 24"),
-    "C066": ("traffic light", "23, 24"),
-    "C067": ("suitcase", "20, 22, 23"),
+    "C062": ("cows", "layer 23 only"),
+    "C063": ("surfboard", "layers 23, 26"),
+    "C064": ("person", "layers 16, 17"),
+    "C065": ("laptop", "layers 20 to 24"),
+    "C066": ("traffic light", "layers 23, 24"),
+    "C067": ("suitcase", "layers 20, 22, 23"),
 }
 ours = "; ".join(
-    f"{k} answer: layers {listed(inside(at_tau, k))} of {traced.layers}"
-    for k in cases
+    f"{k} answer: layers {listed(inside(at_tau, k))} of {depth}" for k in cases
 )
 for claim, (thing, layers) in NAMED.items():
     run.claim(
         claim,
-        statement=f"Key-region patches ({thing}) interact in these layers only",
-        paper=f"layers {layers}",
-        measured=ours,
-        tolerance="the same layers on the same image and model",
-        verdict="undecided" if tier == "paper" else "needs published weights",
-        note="the paper does not name the image",
+        statement=f"Patches of the key region ({thing}) interact in {layers}",
+        paper=layers,
+        measured=ours or "no case found",
+        tolerance="an edge inside the region in these layers, same image and model",
+        verdict="undecided",
+        note="the paper names neither the image nor the model",
     )
 run.claims_table()
 glue("verdict_c062", run.claims[0].verdict, display=False)

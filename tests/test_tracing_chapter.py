@@ -1,21 +1,34 @@
 """What the chapters on tracing add: the cases, their comparison, and the drawings."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import jupytext
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from conftest import NOTEBOOKS, ROOT
 from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.claims import read_claims
+from lost_in_attention.digits.coco import shipped_annotations
 from lost_in_attention.models import load
+from lost_in_attention.trace import Annotations, trace
 from lost_in_attention.trace import cases as cases_module
-from lost_in_attention.trace import trace
-from lost_in_attention.trace.cases import answers_until, first_cases, present_questions
+from lost_in_attention.trace.cases import (
+    answers_until,
+    check_annotated,
+    first_cases,
+    present_questions,
+)
 from lost_in_attention.trace.comparison import (
     gap,
     held_out_auc,
@@ -24,6 +37,7 @@ from lost_in_attention.trace.comparison import (
     matched_gap,
 )
 from lost_in_attention.trace.drawing import Case, case_of, draw_graph, draw_graphs, explorable
+from lost_in_attention.trace.showing import show_figure, show_table
 
 # --- Cases ----------------------------------------------------------------------------------
 
@@ -55,6 +69,20 @@ def test_present_questions_of_a_part_stay_in_it(questions):
     absent = replace(questions, chosen=[i for i in range(20) if questions[i].answer == "no"])
     with pytest.raises(ValueError, match="expected questions with the answer yes, got none"):
         present_questions(absent, seed=0)
+
+
+def test_questions_without_annotations_are_refused_before_they_are_asked(questions):
+    known = Annotations.embedded()
+    check_annotated(questions, known)
+    other = questions.table.to_dict()
+    for column, value, complaint in (
+        ("image_source", "elsewhere", "image: expected one that is annotated, got 'elsewhere'"),
+        ("question", "Is there a dog in the image?", "name: expected one of .*, got 'dog'"),
+        ("question", "Where is it?", "question: expected 'Is there a"),
+    ):
+        table = Dataset.from_dict(other | {column: [value] * len(questions.table)})
+        with pytest.raises(ValueError, match=complaint):
+            check_annotated(replace(questions, table=table, chosen=[3]), known)
 
 
 @pytest.fixture
@@ -177,8 +205,17 @@ def test_the_bootstrap_draws_whole_images():
 def test_a_bootstrap_without_wrong_answers_has_no_interval():
     found = image_bootstrap(cases_table([1, 1], [0, 1]), lambda c: gap(c, "ratio"), seed=0)
     assert all(math.isnan(value) for value in found[:3])
-    with pytest.raises(ValueError, match="expected at least 2 images and resamples, got 1 and"):
-        image_bootstrap(cases_table([1], [0]), lambda c: gap(c, "ratio"), seed=0)
+
+
+def test_one_image_or_none_has_no_interval():
+    """Its own difference is known, that of other images is not."""
+    one = cases_table([1, 0], [0.4, 0.1]).assign(image_source="the only one")
+    found = image_bootstrap(one, lambda c: gap(c, "ratio"), seed=0)
+    assert found.mean == pytest.approx(0.3) and math.isnan(found.low) and math.isnan(found.high)
+    none = image_bootstrap(one[:0], lambda c: gap(c, "ratio"), seed=0)
+    assert none.n == 0 and all(math.isnan(value) for value in none[:3])
+    with pytest.raises(ValueError, match="resamples: expected at least 2, got 1"):
+        image_bootstrap(one, lambda c: gap(c, "ratio"), resamples=1, seed=0)
 
 
 # --- Drawings -------------------------------------------------------------------------------
@@ -231,6 +268,70 @@ def test_what_is_explored_is_what_has_a_place():
     graph = explorable(toy_case(key=(3,)), toy_edges(), 2, [0.1, 0.3])
     assert len(graph.centres) == 4 and graph.key.tolist() == [False, False, False, True]
     assert [len(layer) for layer in graph.layers] == [2, 1]
+
+
+# --- Nothing to show ------------------------------------------------------------------------
+
+
+class Shown:
+    """Stands for a run: keeps the names of what it was given."""
+
+    def __init__(self):
+        self.names = []
+
+    def figure(self, fig, name, *, data, alt, caption):
+        self.names.append(name)
+        plt.close(fig)
+
+    def table(self, table, caption):
+        self.names.append(caption)
+
+
+def test_a_sentence_stands_where_there_is_nothing_to_draw(capsys):
+    run = Shown()
+    numbers = pd.DataFrame({"mean": [np.nan, 0.5]})
+    for name, data in (("some", numbers), ("unknown", numbers[:1]), ("none", numbers[:0])):
+        texts = {"alt": "Dots.", "caption": f"What {name} shows."}
+        show_figure(run, plt.figure(), name, data=data, value="mean", **texts)
+    show_table(run, numbers, "a table")
+    show_table(run, numbers[:0], "an empty one")
+    assert run.names == ["some", "a table"]
+    assert not plt.get_fignums()
+    shown = capsys.readouterr().out
+    assert "What unknown shows." in shown and "What none shows." in shown
+    assert "an empty one." in shown and "What some shows." not in shown
+
+
+@pytest.fixture(scope="module")
+def unannotated(tmp_path_factory) -> Path:
+    """The embedded scenes as if no object in them had a box."""
+    path = tmp_path_factory.mktemp("annotations") / "instances.json"
+    path.write_text(json.dumps(shipped_annotations() | {"annotations": []}))
+    return path
+
+
+@pytest.mark.parametrize("chapter", ["15_tracing", "16_key_region_ratio"])
+def test_a_chapter_without_a_case_runs_to_its_end_and_decides_nothing(
+    chapter, unannotated, tmp_path
+):
+    """The questions are asked and answered, but no object's place is known."""
+    [source] = [path for path in NOTEBOOKS if path.stem == chapter]
+    jupytext.write(jupytext.read(source), tmp_path / "chapter.ipynb")
+    parameters = {"tier": "smoke", "models": "small-llava", "annotations": str(unannotated)}
+    papermill.execute_notebook(
+        tmp_path / "chapter.ipynb",
+        tmp_path / "executed.ipynb",
+        parameters=parameters | {"output": str(tmp_path / "generated")},
+        kernel_name="python3",
+        cwd=ROOT,
+        progress_bar=False,
+    )
+    claims = read_claims(tmp_path / "generated")
+    assert len(claims) == len({claim.id for claim in claims}) >= 4
+    assert {claim.verdict for claim in claims} == {"undecided"}
+    assert not any("nan" in str(claim.measured) for claim in claims)
+    # Of the paper's captions only the first speaks of one layer only.
+    assert {claim.id for claim in claims if "only" in str(claim.paper)} <= {"C062"}
 
 
 # --- The chapter's point on the order of the prompt -----------------------------------------

@@ -5,7 +5,13 @@ Interaction graphs and key regions as the paper's Appendix E defines them.
 
 from lost_in_attention.trace.annotations import Annotations, asked_object
 from lost_in_attention.trace.attention import LayerAttention, reading_attention
-from lost_in_attention.trace.graphs import THRESHOLD, Trace, interaction_edges, trace
+from lost_in_attention.trace.graphs import (
+    THRESHOLD,
+    Trace,
+    check_threshold,
+    interaction_edges,
+    trace,
+)
 from lost_in_attention.trace.ratio import degree_ratio, degree_ratios, uniform_ratio
 from lost_in_attention.trace.regions import KeyRegions, key_patches, key_regions
 from lost_in_attention.trace.rollout import rollout_step
@@ -17,6 +23,7 @@ __all__ = [
     "LayerAttention",
     "Trace",
     "asked_object",
+    "check_threshold",
     "degree_ratio",
     "degree_ratios",
     "interaction_edges",

@@ -8,6 +8,7 @@ import pandas as pd
 from lost_in_attention.benchmarks import Samples
 from lost_in_attention.evaluate import evaluate
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.trace.annotations import Annotations, asked_object
 
 BATCH = 50
 
@@ -27,6 +28,16 @@ def present_questions(samples: Samples, *, seed: int) -> Samples:
     if not len(kept):
         raise ValueError("samples: expected questions with the answer yes, got none")
     return replace(samples, chosen=np.random.default_rng(seed).permutation(kept).tolist())
+
+
+def check_annotated(samples: Samples, annotations: Annotations) -> None:
+    """Raise ValueError for a question whose image or object the annotations do not know.
+
+    To be called before the questions are asked, which takes long; no picture is decoded.
+    """
+    rows = samples.table.select_columns(["question", "image_source"]).select(samples.chosen)
+    for row in rows:
+        annotations.boxes(row["image_source"], asked_object(row["question"]))
 
 
 def answers_until(

@@ -28,16 +28,16 @@ def image_bootstrap(
 ) -> Interval:
     """A statistic of the cases with its 95% percentile interval, resampling whole images.
 
-    Resamples in which the statistic is nan, as where no answer is wrong, are left out; low and
-    high are nan if all are.
+    Resamples in which the statistic is nan, as where no answer is wrong, are left out.  low and
+    high are nan if all are, or if there are fewer than two images: one says nothing of others.
 
-    Raises ValueError for fewer than two images or resamples.
+    Raises ValueError for fewer than two resamples.
     """
+    if resamples < 2:
+        raise ValueError(f"resamples: expected at least 2, got {resamples}")
     rows = list(cases.groupby("image_source").indices.values())
-    if len(rows) < 2 or resamples < 2:
-        raise ValueError(
-            f"cases: expected at least 2 images and resamples, got {len(rows)} and {resamples}"
-        )
+    if len(rows) < 2:
+        return Interval(statistic(cases), math.nan, math.nan, len(cases))
     random = np.random.default_rng(seed)
     draws = (random.integers(len(rows), size=len(rows)) for _ in range(resamples))
     values = [statistic(cases.iloc[np.concatenate([rows[i] for i in draw])]) for draw in draws]

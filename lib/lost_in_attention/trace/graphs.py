@@ -117,6 +117,7 @@ def interaction_edges(
 
 
 def check_threshold(threshold: float) -> None:
+    """Raise ValueError unless it is a weight that attention can have, and not 0."""
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold: expected more than 0 and at most 1, got {threshold!r}")
 
