@@ -49,7 +49,8 @@ def questions():
 
 def test_each_present_object_is_asked_for_once(questions):
     present = present_questions(questions, seed=0)
-    table = questions.table.select_columns(["answer", "question", "image_source"]).to_pandas()
+    columns = ("answer", "question", "image_source")
+    table = pd.DataFrame({column: questions.table[column][:] for column in columns})
     wanted = table[table["answer"] == "yes"][["question", "image_source"]].drop_duplicates()
     chosen = table.iloc[list(present.chosen)]
     assert set(chosen["answer"]) == {"yes"}

@@ -79,8 +79,8 @@ def load_benchmark(name: str, source: str | Path = "digits", split: str | None =
     """The samples of a benchmark.
 
     `source` is "digits" for the embedded set, "hub" for the original's own repository, a folder
-    of Parquet files, or another hub id; `split` is the one that the paper uses if not named.
-    A folder may hold several benchmarks, each in a folder of its name ("pope").
+    of Parquet files (or of a folder for each benchmark, named as it is), or another hub id;
+    `split` is the one that the paper uses if not named.
 
     Raises:
         ValueError: an unknown benchmark or split, a missing column, an empty set, a value of the
@@ -90,8 +90,9 @@ def load_benchmark(name: str, source: str | Path = "digits", split: str | None =
     """
     if name not in BENCHMARKS:
         raise ValueError(f"name: expected one of {sorted(BENCHMARKS)}, got {name!r}")
-    if source not in ("digits", "hub") and (Path(source) / name).is_dir():
-        source = Path(source) / name
+    own = Path(source) / name
+    if source not in ("digits", "hub") and own.is_dir():
+        source = own
     return BENCHMARKS[name].load(source, split)
 
 

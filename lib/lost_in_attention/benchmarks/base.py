@@ -12,6 +12,7 @@ from PIL import Image
 
 from lost_in_attention.benchmarks.addresses import fetched
 from lost_in_attention.benchmarks.rows import Rows, files_of
+from lost_in_attention.benchmarks.values import check_values, is_name, is_option, is_text
 from lost_in_attention.images import rgb
 from lost_in_attention.paths import data_folder
 
@@ -140,7 +141,12 @@ class Published:
         else:
             table = self._from_hub(self.hub if source == "hub" else source, split)
         self._check_columns(table, source)
-        self._check_values(table)
+        for columns, right, expected in (
+            (self.texts, is_text, "text"),
+            (self.names, is_name, "text or a whole number"),
+            (self.options, is_option, "text or none"),
+        ):
+            check_values(table, columns, right, expected)
         return table
 
     def _from_folder(self, folder: Path, split: str) -> Rows:
@@ -173,34 +179,6 @@ class Published:
                 f"{str(source)!r}, got {table.column_names}"
             )
 
-    def _check_values(self, table: Rows | datasets.Dataset) -> None:
-        kinds = (
-            (self.texts, _is_text, "text"),
-            (self.names, _is_name, "text or a whole number"),
-            (self.options, _is_option, "text or none"),
-        )
-        for columns, right, expected in kinds:
-            for column in set(columns) & set(table.column_names):
-                for index, value in enumerate(table[column][:]):
-                    if not right(value):
-                        raise ValueError(
-                            f"row {index}, column {column!r}: expected {expected}, "
-                            f"got {value!r:.80}"
-                        )
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _is_name(value: object) -> bool:
-    return _is_text(value) or (isinstance(value, int) and not isinstance(value, bool))
-
-
-def _is_option(value: object) -> bool:
-    """Tables without an option hold none, "nan" or not a number."""
-    return value is None or isinstance(value, str) or value != value
-
 
 def picture(row: dict, index: int, column: str = "image") -> Image.Image:
     """A row's picture, decoded; text in its place is the address to fetch it from.
@@ -221,13 +199,3 @@ def picture_name(row: dict, default: str, column: str = "image") -> str:
     value = row.get(column)
     path = value if isinstance(value, str) else (value or {}).get("path")
     return Path(path).stem if path else default
-
-
-def expect(value: object, allowed: Sequence[str], index: int, column: str) -> str:
-    """`value` as text.  Raises ValueError that names row and column if it is not allowed."""
-    text = str(value).strip()
-    if text not in allowed:
-        raise ValueError(
-            f"row {index}, column {column!r}: expected one of {list(allowed)}, got {value!r}"
-        )
-    return text

@@ -11,10 +11,10 @@ from lost_in_attention.benchmarks.base import (
     Published,
     Sample,
     Samples,
-    expect,
     picture,
 )
 from lost_in_attention.benchmarks.scores import all_right
+from lost_in_attention.benchmarks.values import expect
 
 PUBLISHED = Published(
     key="hallusionbench",

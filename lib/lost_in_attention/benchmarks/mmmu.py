@@ -11,7 +11,6 @@ from lost_in_attention.benchmarks.base import (
     Published,
     Sample,
     Samples,
-    expect,
     picture,
     picture_name,
 )
@@ -20,6 +19,7 @@ from lost_in_attention.benchmarks.numerals import exact_number, numbers, written
 from lost_in_attention.benchmarks.official import accepts, last_letter, open_answers
 from lost_in_attention.benchmarks.pope import INSTRUCTION
 from lost_in_attention.benchmarks.scores import plain
+from lost_in_attention.benchmarks.values import expect
 
 KINDS = ("multiple-choice", "open")
 IMAGES = tuple(f"image_{number}" for number in range(1, 8))

@@ -14,10 +14,10 @@ from lost_in_attention.benchmarks.base import (
     Published,
     Sample,
     Samples,
-    expect,
     picture,
 )
 from lost_in_attention.benchmarks.official import first_sentence
+from lost_in_attention.benchmarks.values import expect
 
 INSTRUCTION = "Answer the question using a single word or phrase."
 PUBLISHED = Published(

@@ -10,12 +10,12 @@ from lost_in_attention.benchmarks.base import (
     Published,
     Sample,
     Samples,
-    expect,
     picture,
     picture_name,
 )
 from lost_in_attention.benchmarks.numerals import exact_number, number, written
 from lost_in_attention.benchmarks.scores import plain
+from lost_in_attention.benchmarks.values import expect
 
 PUBLISHED = Published(
     key="realworldqa",

@@ -15,12 +15,12 @@ from lost_in_attention.benchmarks.base import (
     Published,
     Sample,
     Samples,
-    expect,
     picture,
     picture_name,
 )
 from lost_in_attention.benchmarks.choices import judge_letter, lines, options_of
 from lost_in_attention.benchmarks.scores import all_right, plain
+from lost_in_attention.benchmarks.values import expect
 
 PUBLISHED = Published(
     key="3dsrbench",

@@ -10,12 +10,12 @@ from lost_in_attention.benchmarks.base import (
     Published,
     Sample,
     Samples,
-    expect,
     picture,
     picture_name,
 )
 from lost_in_attention.benchmarks.choices import judge_letter, lines, options_of
 from lost_in_attention.benchmarks.official import last_letter
+from lost_in_attention.benchmarks.values import expect
 
 PUBLISHED = Published(
     key="vmcbench",
