@@ -55,7 +55,7 @@ gpu-env: .venv/created
 
 # An environment works only where it was made: its scripts and its link to the library hold the
 # path.  One that was copied or moved together with the repository is made anew.
-ELSEWHERE := $(shell [ ! -e .venv/created ] || grep -qF "$$(pwd -P)/$(BIN)/" $(BIN)/pip || echo FORCE)
+ELSEWHERE := $(shell [ ! -e .venv/created ] || grep -qF " $$(pwd -P)/.venv" .venv/pyvenv.cfg || echo FORCE)
 
 .venv/created: $(ELSEWHERE)
 	@echo "== creating .venv$(if $(ELSEWHERE),: the one here was made for another place)"

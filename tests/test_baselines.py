@@ -317,9 +317,47 @@ def test_impossible_sizes_are_refused_early(size):
             control()
 
 
-def test_an_update_without_direction_cannot_be_resized():
-    with pytest.raises(ValueError, match="update: expected a nonzero entry"):
-        resized(torch.ones(2, 2), torch.zeros(2, 2), 0.1)
+NAN = torch.full((2, 2), math.nan)
+
+
+@pytest.mark.parametrize(
+    ("before", "update", "message"),
+    [
+        (torch.ones(2, 2), torch.zeros(2, 2), "update: expected a nonzero entry"),
+        (torch.zeros(2, 2), torch.ones(2, 2), "before: expected a nonzero entry"),
+        (torch.ones(2, 2), NAN, "update: expected finite entries, got 4 of 4 NaN or infinite"),
+        (NAN, torch.ones(2, 2), "before: expected finite entries"),
+        (torch.ones(0, 2), torch.ones(0, 2), r"update: expected entries, got shape \(0, 2\)"),
+        (torch.ones(2, 2), torch.ones(1, 2), r"before and update: .* \(2, 2\) and \(1, 2\)"),
+    ],
+)
+def test_an_update_that_has_no_such_size_is_refused(before, update, message):
+    with pytest.raises(ValueError, match=message):
+        resized(before, update, 0.1)
+
+
+def test_noise_like_nothing_or_nan_is_refused():
+    with pytest.raises(ValueError, match="values: expected finite entries"):
+        gaussian_like(NAN, [0])
+    with pytest.raises(ValueError, match="values: expected entries"):
+        gaussian_like(torch.ones(0, 3), [0])
+
+
+def test_negative_seeds_are_refused_early():
+    for control in (lambda: Noise(-1), lambda: Rotated(0.1, seed=-1)):
+        with pytest.raises(ValueError, match="seed: expected 0 or more, got -1"):
+            control()
+    with pytest.raises(ValueError, match="seed: expected 0 or more, got -2"):
+        gaussian_like(torch.ones(2, 2), [0, -2])
+    with pytest.raises(ValueError, match="seed: expected 0 or more, got -2"):
+        random_rotation(3, (0, -2))
+    with pytest.raises(ValueError, match="length: expected at least 1, got 0"):
+        random_rotation(0, (0,))
+
+
+def test_few_rotations_are_kept_in_memory():
+    """At 3,584 features one has 103 MB: all that are kept stay below a gigabyte."""
+    assert random_rotation.cache_info().maxsize * 3584**2 * 8 < 1e9
 
 
 def test_every_family_can_be_measured_around_its_baselines(vlm, samples):

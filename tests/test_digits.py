@@ -38,6 +38,8 @@ from lost_in_attention.paths import data_folder
 
 COLUMNS = PUBLISHED.columns
 SHIPPED = data_folder() / "digits"
+# The package gives its function the same name.
+write_module = importlib.import_module("lost_in_attention.digits.write")
 
 
 @pytest.fixture(scope="module")
@@ -348,4 +350,27 @@ def test_bad_input_is_refused(tmp_path):
         write(tmp_path, images=0)
     with pytest.raises(ValueError, match="questions: expected at least 1, got 0"):
         write(tmp_path, questions=0)
+    with pytest.raises(ValueError, match="seed: expected at least 0, got -1"):
+        write(tmp_path, seed=-1)
+    with pytest.raises(ValueError, match="output: expected a place that can be written"):
+        write("/dev/null/digits")
     assert not any(tmp_path.iterdir())
+
+
+def test_an_interruption_leaves_the_older_sets_together(tmp_path, monkeypatch):
+    """Annotations and seven sets belong to one another: all are new, or all old."""
+    files = write(tmp_path, images=2, questions=8, seed=1)
+    before = [file.read_bytes() for file in files]
+    real, calls = write_module._write_parquet, []
+
+    def breaks(*args):
+        calls.append(args)
+        if len(calls) == len(SETS):
+            raise KeyboardInterrupt
+        real(*args)
+
+    monkeypatch.setattr(write_module, "_write_parquet", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, images=2, questions=8, seed=2)
+    assert [file.read_bytes() for file in files] == before
+    assert not list(tmp_path.rglob("*.part"))

@@ -451,3 +451,15 @@ def test_residuals_quote_shapes():
         state.residual_features(torch.ones(4, 3))
     with pytest.raises(ValueError, match=r"y: expected shape \(3, any\), got \(4, 3\)"):
         state.residual_tokens(torch.ones(4, 3))
+
+
+def test_residuals_of_what_is_not_finite_are_refused():
+    state = spectrum(gaussian(3, 4))
+    for residual, shape in ((state.residual_features, (2, 4)), (state.residual_tokens, (3, 2))):
+        with pytest.raises(NonFiniteError, match=r"y: expected finite .* 8 of 8|y: .* 6 of 6"):
+            residual(torch.full(shape, math.nan))
+
+
+def test_a_rule_that_keeps_nothing_is_refused():
+    with pytest.raises(ValueError, match="rank_rule: expected to keep at least 1 direction, got 0"):
+        spectrum(gaussian(3, 4), rank_rule=lambda values, shape: 0)

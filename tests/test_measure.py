@@ -136,6 +136,26 @@ def test_a_nan_is_traced_to_sample_layer_and_module(vlm, samples):
         hook.remove()
 
 
+def test_a_sample_without_such_tokens_is_named(vlm, samples):
+    blind = replace(samples[1], images=())
+    assert len(measure(vlm, [samples[0], blind]))
+    with pytest.raises(ValueError, match=f"tokens: expected visual tokens in sample {blind.id}"):
+        measure(vlm, [samples[0], blind], tokens="visual")
+
+
+def test_what_a_control_refuses_is_traced_to_sample_layer_and_module(vlm, samples):
+    def silent(module, args, output):
+        return torch.zeros_like(output)
+
+    hook = vlm.layers[2].mlp.register_forward_hook(silent)
+    where = f"sample {samples[0].id}, layer 2, module ffn: update: expected a nonzero entry"
+    try:
+        with pytest.raises(ValueError, match=where):
+            measure(vlm, samples[:1], controls={"small": Resized(0.1)})
+    finally:
+        hook.remove()
+
+
 def test_controls_are_measured_beside_the_updates(vlm, samples, table):
     controls = {"resized": Resized(0.2), "rotated": Rotated(0.2, seed=1), "noise": Noise(1)}
     beside = measure(vlm, samples, controls=controls)
@@ -306,6 +326,8 @@ def test_outputs_are_those_of_uniform_attention_without_scores(vlm, samples):
         ({"tokens": "images"}, "tokens: expected one of .* got 'images'"),
         ({"samples": []}, "samples: expected at least one"),
         ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+        ({"batch_size": 1.5}, "batch_size: expected a whole number, got 1.5"),
+        ({"output": Path("/dev/null/run.jsonl")}, "output: expected a place that can be written"),
         ({"controls": {"own": Noise(0)}}, "controls: expected names other than 'own'"),
         ({"resume": True}, "resume: expected an output"),
     ],

@@ -207,6 +207,7 @@ def test_arguments_are_left_alone():
         (torch.ones(2, 3, dtype=torch.int32), {}, TypeError, "floating-point.*torch.int32"),
         (torch.tensor([[1.0, math.nan]]), {}, ValueError, "x: expected finite entries"),
         (torch.tensor([[math.inf, -math.inf]]), {}, ValueError, "x: expected finite entries"),
+        (torch.eye(2).double() * 1e200, {}, ValueError, "x: expected finite entries and norm"),
         (torch.ones(2, 3), {"power": 0}, ValueError, "power: expected a positive number, got 0"),
         (torch.ones(2, 3), {"power": math.nan}, ValueError, "power: .* got nan"),
         (torch.ones(2, 3), {"rows": "first"}, ValueError, r"rows: .*'all', 'last'.*'first'"),

@@ -189,6 +189,26 @@ def test_a_solution_that_could_give_itself_away_is_refused(solution, message, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_a_students_work_is_never_written_over(tmp_path):
+    sources = []
+    for name in ("01_first", "02_second"):
+        sources.append(tmp_path / f"{name}.py")
+        sources[-1].write_text('# %% tags=["solution"]\ndef f():\n    """Doc."""\n    return 1\n')
+    output = tmp_path / "out"
+    written = write_student_versions(sources, output)
+    assert write_student_versions(sources, output) == written
+    work = written[2]
+    work.write_text(work.read_text().replace("raise NotImplementedError", "return 42"))
+    before = {path: path.read_bytes() for path in written}
+    written[0].unlink()
+    with pytest.raises(FileExistsError, match=f"output: expected no exercises .*{work.name}; move"):
+        write_student_versions(sources, output)
+    assert {path: path.read_bytes() for path in written[1:]} == dict([*before.items()][1:])
+    assert not written[0].exists(), "nothing is written beside a refusal"
+    with pytest.raises(ValueError, match="output: expected a place that can be written"):
+        write_student_versions(sources, work / "out")
+
+
 def test_the_command_writes_every_chapter_without_solutions(tmp_path):
     command = [sys.executable, "-m", "lost_in_attention.teaching", *map(str, NOTEBOOKS)]
     subprocess.run([*command, "--output", str(tmp_path)], check=True, cwd=ROOT)

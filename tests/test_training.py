@@ -392,6 +392,17 @@ def test_the_card_has_the_benchmarks_own_accuracy():
     assert publish._overall("pope", table.assign(answer="a"))["accuracy"] == 0.5
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "train", None)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="output: expected a place that can be written"):
+        publish.train_and_publish(
+            SHORT, runs=tmp_path, output=tmp_path / "file" / "x", device="cpu", checkpoints=False
+        )
+    with pytest.raises(ValueError, match="runs: expected a place that can be written"):
+        train(SHORT, runs=tmp_path / "file")
+
+
 def test_a_folder_of_another_configuration_is_refused(uninterrupted):
     runs, _ = uninterrupted
     with pytest.raises(ValueError, match="another configuration"):
@@ -405,5 +416,9 @@ def test_bad_configurations_are_refused():
         zoo_config("large")
     with pytest.raises(ValueError, match="joint_steps: expected at least 1, got 0"):
         TrainingConfig(joint_steps=0)
+    with pytest.raises(ValueError, match="seed: expected at least 0, got -3"):
+        TrainingConfig(seed=-3)
+    with pytest.raises(ValueError, match="joint_batch: expected at least 1, got 0"):
+        TrainingConfig(joint_batch=0)
     with pytest.raises(ValueError, match="decoder_batch: expected at most decoder_scenes = 8"):
         TrainingConfig(decoder_batch=9, decoder_scenes=8)
