@@ -26,12 +26,15 @@ from lost_in_attention.sweep import (
     against_vanilla,
     answer_under,
     family_of,
-    needs_image,
+    heads_replaced,
+    kept_and_returned,
     presets,
     prior_entropies,
     read_results,
     readings,
+    reproduces,
     running,
+    seen_by_either,
     whole,
     with_stored,
 )
@@ -47,6 +50,7 @@ from lost_in_attention.sweep.reading import (
 )
 from lost_in_attention.sweep.stored import results_path, run_of
 from lost_in_attention.sweep.variants import BANDS, BLANK, FAMILIES, RANGES, VANILLA, layer_ranges
+from lost_in_attention.zoo import chosen_models
 
 MODEL = "small-qwen2.5-vl"
 families = pytest.mark.parametrize("family", sorted(FAMILIES.values()))
@@ -119,6 +123,11 @@ def test_ablations_are_different_and_say_where(family):
     grid = ablations(family, depth=8)
     assert len(set(grid)) == len(grid)
     assert {v.preset for v in grid} == {"none", "heads", "heads, released ranking", "layers"}
+
+
+def test_the_presets_replace_a_small_part_of_all_heads():
+    replaced = {name: heads_replaced(name) for name in chosen_models("families")}
+    assert sorted(replaced.values()) == [(2, 32), (4, 32), (4, 32), (7, 32)]
 
 
 def test_bad_grids_are_refused():
@@ -301,12 +310,38 @@ def test_pooled_cells_count_every_question_once():
     assert pooled.loc["other", "p"] == 1
 
 
-def test_questions_that_need_the_image_are_right_with_it_and_wrong_without():
-    table = made_up({"vanilla": [1, 1, 0, 0], "blank": [1, 0, 1, 0], "other": [0, 0, 0, 0]})
-    chosen = needs_image(table)
-    assert chosen["sample"].unique().tolist() == ["1"]
-    assert chosen["variant"].tolist() == ["vanilla", "blank", "other"]
-    assert needs_image(table[table["variant"] != "blank"]).empty
+def test_either_side_chooses_the_questions_that_need_the_image():
+    right = {"vanilla": [1, 1, 0, 0, 1], "blank": [1, 0, 0, 0, 0], "other": [1, 0, 1, 0, 1]}
+    chosen = seen_by_either(made_up(right))
+    own = chosen.groupby("variant")["sample"].agg(list)
+    assert own["other"] == ["1", "2", "4"] and own["vanilla"] == ["1", "2", "4"]
+    assert own["blank"] == ["1", "4"]
+    shares = kept_and_returned(made_up(right)).set_index("variant")
+    assert shares.loc["other", ["vanilla_right", "variant_right"]].tolist() == [2, 2]
+    assert shares.loc["other", ["kept", "returned"]].tolist() == [0.5, 0.5]
+    assert shares.loc["blank", "kept"] == 0 and np.isnan(shares.loc["blank", "returned"])
+    without = made_up({"vanilla": [1, 0], "other": [0, 1]})
+    assert seen_by_either(without).empty
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_exchanging_the_two_sides_turns_the_sign(seed):
+    """Chosen by vanilla alone, the second of two runs alike would fall below the first."""
+    vanilla, other, blank = np.random.default_rng(seed).integers(0, 2, (3, 40)).tolist()
+    first, second = (
+        made_up({"vanilla": one, "other": two, "blank": blank})
+        for one, two in ((vanilla, other), (other, vanilla))
+    )
+    changes = []
+    for table in map(seen_by_either, (first, second)):
+        own = against_vanilla(table, seed=0).set_index("variant").loc["other"]
+        changes.append((own["change"], own["n"], own["p"]))
+    (change, n, p), (turned, m, q) = changes
+    assert change == pytest.approx(-turned) and (n, p) == (m, q)
+    one, two = (
+        kept_and_returned(each).set_index("variant").loc["other"] for each in (first, second)
+    )
+    assert (one["kept"], one["returned"]) == (two["returned"], two["kept"])
 
 
 @pytest.mark.parametrize(
@@ -355,6 +390,23 @@ def test_live_answers_stand_in_where_nothing_is_stored(tmp_path):
     again = with_stored(live.assign(model="n"), ["n"], folder=tmp_path)
     assert again.equal == "50.00% of 2 answers are equal"
     assert again.table["correct"].tolist() == [True, True]
+
+
+def test_answers_are_whole_only_with_every_benchmark_of_every_model(tmp_path):
+    table = pd.concat([made_up({"vanilla": [1]}).assign(benchmark=name) for name in BENCHMARKS])
+    assert with_stored(table, ["m"], folder=tmp_path).whole
+    assert not with_stored(table, ["m", "n"], folder=tmp_path).whole
+    assert not with_stored(table[table["benchmark"] != "mmmu"], ["m"], folder=tmp_path).whole
+    more = pd.concat([table, made_up({"vanilla": [1]}).assign(model="n")])
+    assert not with_stored(more, ["m", "n"], folder=tmp_path).whole
+
+
+def test_a_table_is_reproduced_only_where_all_of_its_cells_were_measured():
+    printed = pd.Series({"pope": 1.0, "mmmu": -2.0})
+    assert reproduces(pd.Series({"mmmu": -1.5, "pope": 1.5, "other": 9}), printed, tolerance=1)
+    assert reproduces(pd.Series({"mmmu": -0.5, "pope": 1.0}), printed, tolerance=1) is False
+    assert reproduces(pd.Series({"pope": 1.0}), printed, tolerance=1) is None
+    assert reproduces(pd.Series({"pope": 1.0, "mmmu": np.nan}), printed, tolerance=1) is None
 
 
 def test_the_flatness_of_known_priors(vlm, samples):

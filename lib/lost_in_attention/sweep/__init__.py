@@ -5,13 +5,23 @@ table = answer_under(vlm, samples, benchmark="pope", variants=variants)
 cells = against_vanilla(table, seed=0)
 """
 
-from lost_in_attention.sweep.comparing import against_vanilla, needs_image
+from lost_in_attention.sweep.comparing import (
+    against_vanilla,
+    kept_and_returned,
+    seen_by_either,
+)
 from lost_in_attention.sweep.flatness import prior_entropies
 from lost_in_attention.sweep.live import Answers, draw_as_stored, with_stored
-from lost_in_attention.sweep.reading import READINGS, readings
+from lost_in_attention.sweep.reading import READINGS, readings, reproduces
 from lost_in_attention.sweep.running import answer_under
 from lost_in_attention.sweep.stored import Results, read_results
-from lost_in_attention.sweep.variants import Variant, ablations, family_of, presets
+from lost_in_attention.sweep.variants import (
+    Variant,
+    ablations,
+    family_of,
+    heads_replaced,
+    presets,
+)
 from lost_in_attention.sweep.whole import Sweep
 
 __all__ = [
@@ -25,10 +35,13 @@ __all__ = [
     "answer_under",
     "draw_as_stored",
     "family_of",
-    "needs_image",
+    "heads_replaced",
+    "kept_and_returned",
     "presets",
     "prior_entropies",
     "read_results",
     "readings",
+    "reproduces",
+    "seen_by_either",
     "with_stored",
 ]

@@ -52,18 +52,64 @@ def against_vanilla(
     return found
 
 
-def needs_image(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the questions that vanilla answers right with the image and wrong without.
+def seen_by_either(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose question is wrong on a blank image, and right by vanilla or the row's variant.
 
-    On these alone can an intervention show that it loses what was seen.  Their vanilla accuracy
-    is 1 by choice, so chance alone lets any other variant fall below it, never rise above.
+    On these alone can seen answers be lost or won.  The choice treats the two that are compared
+    alike: exchange their answers and every change turns its sign, so that a variant that merely
+    flips close decisions changes nothing on average.  (Chosen by vanilla's answers alone, any
+    other run falls below it.)  It says nothing of guesses: a variant that answers as the blank
+    image does is wrong here by choice, however often that is right elsewhere.  Vanilla's own
+    rows stay for every question of any variant, so its own cells mean little.
+
+    Raises ValueError as `against_vanilla` does.
     """
-    right = {
-        name: table.loc[table["variant"] == name].set_index(_QUESTION)["correct"]
-        for name in ("vanilla", "blank")
+    seen, own = _seen(table), table["variant"] == "vanilla"
+    chosen = seen["either"] & ~own
+    return table[chosen | (own & _question(table).isin(_question(table[chosen])))]
+
+
+def kept_and_returned(table: pd.DataFrame, *, by: Sequence[str] = CELL) -> pd.DataFrame:
+    """How far vanilla and a variant share the answers that need the image, in both directions.
+
+    One row a cell but vanilla's: the columns `by`; `vanilla_right` and `variant_right`, how many
+    answers each has right to questions that a blank image leaves wrong (summed over noise seeds);
+    `kept`, the share of vanilla's that the variant has too, and `returned`, the share of the
+    variant's that vanilla has too.  Both fall below 1 where close decisions flip; only the
+    difference is a net loss (`kept` below `returned`) or gain.
+
+    Raises ValueError as `against_vanilla` does.
+    """
+    seen = _seen(table)
+    counts = table[list(by)].assign(
+        vanilla_right=seen["vanilla"], variant_right=seen["variant"], both=seen["both"]
+    )
+    counts = counts[table["variant"] != "vanilla"]
+    found = counts.groupby(list(by), sort=False).sum().reset_index()
+    kept = found["both"] / found["vanilla_right"].where(found["vanilla_right"] > 0)
+    returned = found["both"] / found["variant_right"].where(found["variant_right"] > 0)
+    return found.assign(kept=kept, returned=returned).drop(columns="both")
+
+
+def _seen(table: pd.DataFrame) -> pd.DataFrame:
+    """Row by row: which of vanilla and the row's variant are right where a blank image is wrong."""
+    paired = _with_reference(table, "vanilla")
+    blank = table[table["variant"] == "blank"].set_index(_QUESTION)["correct"]
+    # A question that was not asked on a blank image is not known to need one.
+    wrong = ~_question(table).map(blank).fillna(True).to_numpy(dtype=bool)
+    vanilla = wrong & (paired["correct_reference"] == 1).to_numpy()
+    variant = wrong & paired["correct"].to_numpy(dtype=bool)
+    columns = {
+        "vanilla": vanilla,
+        "variant": variant,
+        "both": vanilla & variant,
+        "either": vanilla | variant,
     }
-    chosen = right["vanilla"] & ~right["blank"].reindex(right["vanilla"].index, fill_value=True)
-    return table[pd.MultiIndex.from_frame(table[_QUESTION]).isin(chosen[chosen].index)]
+    return pd.DataFrame(columns, index=table.index)
+
+
+def _question(table: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table[_QUESTION])
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:

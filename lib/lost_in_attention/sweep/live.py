@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lost_in_attention.benchmarks import Samples, load_benchmark
+from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
 from lost_in_attention.provenance import without_folders
 from lost_in_attention.sweep.stored import read_results, run_of
 
@@ -53,6 +53,12 @@ class Answers:
     @property
     def models(self) -> list[str]:
         return self.table["model"].unique().tolist()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every model that was named has answers to every benchmark."""
+        asked = self.table.groupby("model")["benchmark"].agg(set)
+        return not self.missing and all(each == set(BENCHMARKS) for each in asked)
 
     def made_by(self) -> pd.DataFrame:
         """One row a model: where its answers come from, how many, since when."""

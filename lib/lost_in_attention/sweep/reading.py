@@ -35,6 +35,15 @@ def readings(cells: pd.DataFrame, *, margin: float, prior: str = "encoder") -> p
     return pd.DataFrame(rows)
 
 
+def reproduces(measured: pd.Series, printed: pd.Series, *, tolerance: float) -> bool | None:
+    """Whether every printed number was found again within the tolerance, cell by cell.
+
+    None, undecided, unless all cells that were printed have been measured.
+    """
+    distances = (measured.reindex(printed.index) - printed).abs()
+    return None if distances.isna().any() else bool((distances <= tolerance).all())
+
+
 def _reading(changes: pd.DataFrame, prior: str, margin: float) -> str:
     def free(preset: str) -> bool:
         return changes.loc[(preset, prior), "change_low"] > -margin

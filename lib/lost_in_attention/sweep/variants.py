@@ -8,7 +8,10 @@ nothing; `uniform` is a prior without content; `blank` shows the unchanged model
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from transformers import AutoConfig
+
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models.load import resolve
 from lost_in_attention.sap import MODES, SharedAttentionPrior, paper, released
 from lost_in_attention.sap.plan import at_share
 
@@ -121,6 +124,25 @@ def ablations(family: str, *, depth: int) -> list[Variant]:
     for layers in layer_ranges(family, depth=depth):
         variants.append(Variant("noise", "layers", replace(usual, layers=layers)))
     return variants
+
+
+def heads_replaced(model: str) -> tuple[int, int]:
+    """How many heads, counted over layers, the presets replace in a model, and of how many.
+
+    `model` is what `load` takes; its weights are not read.
+
+    Raises what `models.load.resolve` does, and ValueError if the model is of none of the families.
+    """
+    config = AutoConfig.from_pretrained(resolve(model))
+    if config.model_type not in FAMILIES:
+        raise ValueError(
+            f"model: expected one of type {sorted(FAMILIES)}, got {config.model_type!r}"
+        )
+    decoder = config.get_text_config()
+    plan = paper(FAMILIES[config.model_type], depth=decoder.num_hidden_layers)
+    first, last = plan.layers
+    heads = decoder.num_attention_heads
+    return (last - first + 1) * len(plan.ranks(heads)), decoder.num_hidden_layers * heads
 
 
 def layer_ranges(family: str, *, depth: int) -> list[tuple[int, int]]:
