@@ -135,6 +135,16 @@ def side_of(low: float, high: float, border: float = 0) -> bool | None:
     return False if high < border else None
 
 
+def within(low: float, high: float, number: float, distance: float) -> bool | None:
+    """Whether an interval lies no further than `distance` from a number, or wholly further.
+
+    None where it does neither, or where there is no interval.
+    """
+    if number - distance <= low <= high <= number + distance:
+        return True
+    return False if high < number - distance or low > number + distance else None
+
+
 def unanimous(answers: Iterable[bool | None]) -> bool | None:
     """True if every model says yes, False if one says no, None if it stays open for one.
 
