@@ -137,6 +137,16 @@ def side_of(low: float, high: float, border: float = 0) -> bool | None:
     return False if high < border else None
 
 
+def within(low: float, high: float, number: float, distance: float) -> bool | None:
+    """Whether an interval lies no further than `distance` from a number, or wholly further.
+
+    None where it does neither, or where there is no interval.
+    """
+    if number - distance <= low <= high <= number + distance:
+        return True
+    return False if high < number - distance or low > number + distance else None
+
+
 def unanimous(answers: Iterable[bool | None]) -> bool | None:
     """True if every model says yes, False if one says no, None if it stays open for one.
 
@@ -150,6 +160,42 @@ def unanimous(answers: Iterable[bool | None]) -> bool | None:
     return None if None in answers else True
 
 
+def labour_divided(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Both halves of claim C073 model by model, from `module_gaps` of rid and mixig.
+
+    Index model; columns rid (is the FFN's RID above attention's?), mixig (is attention's MixIG
+    above the FFN's?) and both.
+    """
+    found = gaps.set_index(["quantity", "model"])[["low", "high"]]
+    rows = {}
+    for model in gaps["model"].unique():
+        rid = side_of(*found.loc[("rid", model)])
+        mixig = opposite(side_of(*found.loc[("mixig", model)]))
+        rows[model] = {"rid": rid, "mixig": mixig, "both": unanimous([rid, mixig])}
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object)
+
+
+def opposite(answer: bool | None) -> bool | None:
+    """No for yes, yes for no; open stays open."""
+    return None if answer is None else not answer
+
+
+def crowded_models(measured: pd.DataFrame) -> list[str]:
+    """The models of a table of `measure` that had as many tokens as features, or more.
+
+    There the feature space is full, so feature novelty is zero by construction and support
+    innovation is token novelty alone.  In every published model it is the other way round.
+    """
+    crowded = measured["tokens"] >= measured["features"]
+    return measured.loc[crowded, "model"].unique().tolist()
+
+
+def without_forced_zeros(measured: pd.DataFrame) -> pd.DataFrame:
+    """The table without the feature novelties that are zero by construction (`crowded_models`)."""
+    forced = measured["tokens"] >= measured["features"]
+    return measured.assign(feature_novelty=measured["feature_novelty"].mask(forced))
+
+
 def tally(answers: Iterable[bool | None]) -> str:
     """How many models say yes, say no and leave it open, for a table."""
     answers = list(answers)
@@ -158,5 +204,7 @@ def tally(answers: Iterable[bool | None]) -> str:
 
 
 def in_words(row: pd.Series) -> str:
-    """A mean with its interval, for a table."""
+    """A mean with its interval, for a table; "no value" where there is no mean."""
+    if pd.isna(row["mean"]):
+        return "no value"
     return f"{row['mean']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
