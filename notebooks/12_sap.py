@@ -280,7 +280,8 @@ run.figure(
 # both ways and only one way is counted. So the table counts both ways. The first number is the
 # share of vanilla's right answers that are *kept*. The second is the share of the variant's right
 # answers that vanilla has too. Flips lower both; a net loss makes the first lower than the second.
-# The figure has the net change over the questions that at least one of the two has right.
+# The figure has the net change over the questions that at least one of the two has right, which
+# weigh there what they do in the benchmark's accuracy.
 #
 # This cannot credit guesses: answers that are right without the image are left out, so a variant
 # that is as good as blind scores nothing here, whatever it scores on all questions.

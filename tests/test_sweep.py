@@ -324,6 +324,19 @@ def test_either_side_chooses_the_questions_that_need_the_image():
     assert seen_by_either(without).empty
 
 
+def test_a_chosen_question_weighs_what_it_does_among_all():
+    """VMCBench: a source with one chosen question of many must not count as a whole source."""
+    right = {"vanilla": [1, 1, 1, 1, 1], "other": [1, 1, 0, 1, 0], "blank": [0, 1, 1, 1, 0]}
+    table = made_up(right).assign(benchmark="vmcbench")
+    table["group"] = np.where(table["sample"].astype(int) < 4, "GQA", "DocVQA")
+    chosen = seen_by_either(pd.concat([table[:8], table[8:].reset_index(drop=True)]))
+    weights = chosen[chosen["variant"] == "other"].set_index("sample")["weight"]
+    # Five questions, two sources: 5 / (2 * 4) and 5 / (2 * 1).
+    assert weights.to_dict() == {"0": pytest.approx(0.625), "4": pytest.approx(2.5)}
+    own = against_vanilla(chosen, seed=0).set_index("variant").loc["other"]
+    assert own["change"] == pytest.approx(-2.5 / 3.125) and own["n"] == 2
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_exchanging_the_two_sides_turns_the_sign(seed):
     """Chosen by vanilla alone, the second of two runs alike would fall below the first."""

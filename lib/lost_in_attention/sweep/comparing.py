@@ -30,7 +30,8 @@ def against_vanilla(
     but vanilla's.  Where a cell holds several benchmarks, each weighs by its questions.  Several
     noise seeds count as one cell: its numbers are means over seeds, `p` is the largest of them,
     `seed_range` the range of their accuracies.  Another variant can stand in vanilla's place as
-    the `reference`.
+    the `reference`.  A column `weight` says what each question weighs, where the table is not
+    all that its benchmark's accuracy is about (`seen_by_either`).
 
     Raises ValueError if `by` lacks the variant, or a question lacks its reference answer or has
     one twice.
@@ -39,7 +40,8 @@ def against_vanilla(
     if "variant" not in by:
         raise ValueError(f"by: expected the column 'variant' among them, got {by}")
     paired = _with_reference(table, reference)
-    paired["weight"] = _weights(paired, by)
+    if "weight" not in paired:
+        paired["weight"] = _weights(paired, by)
     pools = [column for column in ("model", "benchmark") if column in by]
     # Pools share no cell, so each has resamples of its own.
     cells = [
@@ -60,12 +62,16 @@ def seen_by_either(table: pd.DataFrame) -> pd.DataFrame:
     flips close decisions changes nothing on average.  (Chosen by vanilla's answers alone, any
     other run falls below it.)  It says nothing of guesses: a variant that answers as the blank
     image does is wrong here by choice, however often that is right elsewhere.  Vanilla's own
-    rows stay for every question of any variant, so its own cells mean little.
+    rows stay for every question of any variant, so its own cells mean little.  The new column
+    `weight` keeps what each question weighs among all of its benchmark's.
 
     Raises ValueError as `against_vanilla` does.
     """
     seen, own = _seen(table), table["variant"] == "vanilla"
     chosen = seen["either"] & ~own
+    each = table[own].set_index(_question(table[own]).set_names([None] * len(_QUESTION)))
+    weights = _weights(each, ["model", "benchmark"])
+    table = table.assign(weight=_question(table).map(weights))
     return table[chosen | (own & _question(table).isin(_question(table[chosen])))]
 
 
