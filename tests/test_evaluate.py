@@ -88,8 +88,22 @@ def test_further_columns_of_a_sample_stand_in_its_row(vlm, samples):
     assert table["set_id"].tolist() == ["4"]
 
 
+def test_a_reply_that_was_cut_says_so_and_is_no_answer(vlm, samples):
+    """One token is all it gets: a letter or a word, but no end."""
+    cut = ask(vlm, samples, decoding=Decoding("short", max_new_tokens=1, greedy=True))
+    assert not cut["finished"].any() and cut["parsed"].isna().all() and (cut["reply"] != "").all()
+    whole = ask(vlm, samples)
+    assert whole["finished"].all() and whole["parsed"].notna().all()
+
+
+def test_rules_that_the_benchmark_does_not_have_are_refused(vlm, samples):
+    with pytest.raises(ValueError, match=r"judging: expected one of .* for pope, got 'lenient'"):
+        ask(vlm, samples, judging="lenient")
+
+
 def test_an_unparsed_reply_is_none_and_wrong(vlm, samples, monkeypatch):
-    monkeypatch.setattr(module, "replies", lambda vlm, batch, *_, **__: ["perhaps"] * len(batch))
+    said = decodings.Reply("perhaps", finished=True)
+    monkeypatch.setattr(module, "replies", lambda vlm, batch, *_, **__: [said] * len(batch))
     table = ask(vlm, samples)
     assert table["parsed"].isna().all() and not table["correct"].any()
 

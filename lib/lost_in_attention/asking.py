@@ -14,19 +14,20 @@ import pandas as pd
 
 from lost_in_attention.batched import in_batches, settings_of
 from lost_in_attention.benchmarks import BENCHMARKS, Sample
-from lost_in_attention.decoding import GREEDY, Decoding, batch_seed
+from lost_in_attention.decoding import GREEDY, Decoding, Reply, batch_seed
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.provenance import without_folders
 
 # The replies to a batch under its seed: one list for each way, in the batch's order.
-Replies = Callable[[list[Sample], int], Sequence[Sequence[str]]]
+Replies = Callable[[list[Sample], int], Sequence[Sequence[Reply]]]
 
 
 @dataclass(frozen=True)
 class Asking:
     """What is asked of whom and how.
 
-    Raises ValueError on an unknown benchmark or a negative seed.
+    Raises ValueError on an unknown benchmark, a negative seed, or rules of `judging` that the
+    benchmark does not have.
     """
 
     vlm: VisionLanguageModel
@@ -35,11 +36,16 @@ class Asking:
     decoding: Decoding = GREEDY
     seed: int = 0
     batch_size: int = 50
+    judging: str = "strict"
 
     def __post_init__(self) -> None:
         if self.benchmark not in BENCHMARKS:
             known = sorted(BENCHMARKS)
             raise ValueError(f"benchmark: expected one of {known}, got {self.benchmark!r}")
+        if self.judging not in (known := BENCHMARKS[self.benchmark].judges):
+            raise ValueError(
+                f"judging: expected one of {[*known]} for {self.benchmark}, got {self.judging!r}"
+            )
         if self.seed < 0:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
 
@@ -79,9 +85,11 @@ class Asking:
         )
         return pd.DataFrame(rows)
 
-    def row(self, sample: Sample, reply: str) -> dict[str, Any]:
+    def row(self, sample: Sample, reply: Reply) -> dict[str, Any]:
         """A judged reply, with all that `Benchmark.score` reads."""
-        parsed, correct = BENCHMARKS[self.benchmark].judge(reply, sample)
+        parsed, correct = BENCHMARKS[self.benchmark].judge(
+            reply.text, sample, finished=reply.finished, judging=self.judging
+        )
         return {
             "model": without_folders(self.vlm.name),
             "benchmark": self.benchmark,
@@ -89,7 +97,8 @@ class Asking:
             "group": sample.group,
             "image_source": sample.image_source,
             "prompt": sample.prompt,
-            "reply": reply,
+            "reply": reply.text,
+            "finished": reply.finished,
             "parsed": parsed,
             "answer": sample.answer,
             "correct": correct,
@@ -102,5 +111,6 @@ class Asking:
             "benchmark": self.benchmark,
             "decoding": asdict(self.decoding),
             "seed": self.seed,
+            "judging": self.judging,
         }
         return settings_of(self.vlm, self.samples, self.batch_size, self.decoding) | own

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from lost_in_attention.benchmarks import Sample, Samples
 from lost_in_attention.changed import check_named
@@ -68,9 +70,16 @@ def batch_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0])
 
 
+class Reply(NamedTuple):
+    """What the model said, and whether it came to an end by itself or was cut."""
+
+    text: str
+    finished: bool
+
+
 def replies(
     vlm: VisionLanguageModel, samples: Sequence[Sample], decoding: Decoding, *, seed: int
-) -> list[str]:
+) -> list[Reply]:
     """The model's reply to each sample, in one batch; `seed` decides where it samples.
 
     The random state of the caller is left as it was.
@@ -82,7 +91,7 @@ def replies(
 @torch.inference_mode()
 def replies_to(
     vlm: VisionLanguageModel, inputs: Mapping[str, Any], decoding: Decoding, *, seed: int
-) -> list[str]:
+) -> list[Reply]:
     """As `replies`, to inputs whose images `sap.images.encoded` has encoded.
 
     Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
@@ -93,4 +102,12 @@ def replies_to(
         torch.manual_seed(seed)
         output = vlm.model.generate(**again(inputs), **decoding.arguments())
     new = output[:, inputs["input_ids"].shape[1] :]
-    return [text.strip() for text in vlm.processor.batch_decode(new, skip_special_tokens=True)]
+    texts = vlm.processor.batch_decode(new, skip_special_tokens=True)
+    ended = torch.isin(new, _end_tokens(vlm).to(new)).any(1).tolist()
+    return [Reply(text.strip(), end) for text, end in zip(texts, ended, strict=True)]
+
+
+def _end_tokens(vlm: VisionLanguageModel) -> Int[Tensor, " ends"]:
+    """The tokens that end a reply: published models may have several, or none."""
+    ends = vlm.model.generation_config.eos_token_id
+    return torch.tensor([] if ends is None else ends).flatten()

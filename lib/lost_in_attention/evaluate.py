@@ -11,7 +11,7 @@ import pandas as pd
 
 from lost_in_attention.asking import Asking
 from lost_in_attention.benchmarks import Sample
-from lost_in_attention.decoding import GREEDY, Decoding, replies
+from lost_in_attention.decoding import GREEDY, Decoding, Reply, replies
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.provenance import versions
 
@@ -24,15 +24,18 @@ def evaluate(
     decoding: Decoding = GREEDY,
     seed: int = 0,
     batch_size: int = 50,
+    judging: str = "strict",
     output: Path | None = None,
     resume: bool = False,
 ) -> pd.DataFrame:
-    """One row a question: model, benchmark, sample, group, image_source, prompt, reply, parsed,
-    answer, correct, the sample's fields, decoding (its name), seed, versions (JSON).
+    """One row a question: model, benchmark, sample, group, image_source, prompt, reply, finished,
+    parsed, answer, correct, the sample's fields, decoding (its name), seed, versions (JSON).
 
-    A reply that cannot be parsed is None in `parsed` and not correct.  `seed` matters where
-    `decoding` samples.  With `output` the rows go to that file as they come (see `runfile`);
-    `resume` goes on with a run that lies there, and starts one where none does.
+    A reply that cannot be parsed is None in `parsed` and not correct; `finished` says whether it
+    ended by itself.  `judging` names the rules: "strict", ours, or "official" where the benchmark's
+    authors publish a script.  `seed` matters where `decoding` samples.  With `output` the rows go
+    to that file as they come (see `runfile`); `resume` goes on with a run that lies there, and
+    starts one where none does.
 
     Raises, before the model runs:
         ValueError: an unknown benchmark, no samples, a bad number, `resume` without `output`,
@@ -40,9 +43,9 @@ def evaluate(
         FileExistsError: a run lies in `output` and `resume` is False.
     """
 
-    def answered(batch: list[Sample], batch_seed: int) -> list[list[str]]:
+    def answered(batch: list[Sample], batch_seed: int) -> list[list[Reply]]:
         return [replies(vlm, batch, decoding, seed=batch_seed)]
 
     origin = {"decoding": decoding.name, "seed": seed, "versions": json.dumps(versions())}
-    asking = Asking(vlm, samples, benchmark, decoding, seed, batch_size)
+    asking = Asking(vlm, samples, benchmark, decoding, seed, batch_size, judging)
     return asking.table(answered, [origin], output=output, resume=resume)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lost_in_attention.asking import Asking
 from lost_in_attention.benchmarks import Sample
-from lost_in_attention.decoding import GREEDY, Decoding, replies_to
+from lost_in_attention.decoding import GREEDY, Decoding, Reply, replies_to
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap import encoded, shared_attention_prior
 from lost_in_attention.sap.first_layers import kept_layers, replayed
@@ -30,9 +30,9 @@ def answer_under(
     resume: bool = False,
 ) -> pd.DataFrame:
     """One row a question and variant, in this order: model, benchmark, sample, group (the
-    question's type), image_source, prompt, reply, parsed, answer (the gold answer), correct, the
-    sample's fields, variant, preset, noise_seed, and where attention was replaced: first_layer,
-    last_layer, low_head, high_head (missing without a plan).
+    question's type), image_source, prompt, reply, finished, parsed, answer (the gold answer),
+    correct, the sample's fields, variant, preset, noise_seed, and where attention was replaced:
+    first_layer, last_layer, low_head, high_head (missing without a plan).
 
     Judging is the benchmark's own.  `seed` matters where `decoding` samples: all variants of a
     batch then draw from the same random numbers.  `output` and `resume` are those of
@@ -47,7 +47,7 @@ def answer_under(
     asking = Asking(vlm, samples, benchmark, decoding, seed, batch_size)
     _check(vlm, variants)
 
-    def answered(batch: list[Sample], batch_seed: int) -> list[list[str]]:
+    def answered(batch: list[Sample], batch_seed: int) -> list[list[Reply]]:
         return _Batch(vlm, batch, decoding, batch_seed).replies(variants)
 
     return asking.table(
@@ -92,7 +92,7 @@ class _Batch:
     def unseen(self):
         return self._prepared([sample.blanked() for sample in self.samples])
 
-    def replies(self, variants: list[Variant]) -> list[list[str]]:
+    def replies(self, variants: list[Variant]) -> list[list[Reply]]:
         """For each variant the replies to all questions.
 
         The unchanged model answers first; where it does, every plan starts at its first layer.
