@@ -11,12 +11,12 @@ import pytest
 from conftest import ROOT
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
 
-# Writes index.html before the other page; where "dies" lies, it is killed in between.
+# Writes index.html before the other page; where "dies" lies, all is killed in between, make too.
 BUILDER = """#!/usr/bin/env bash
 out=book; while [ $# -gt 1 ]; do if [ "$1" = --path-output ]; then out=$2; fi; shift; done
 mkdir -p "$out/_build/html"
 cat book/intro.md > "$out/_build/html/index.html"
-if [ -e dies ]; then kill -KILL $$; fi
+if [ -e dies ]; then kill -KILL 0; fi
 cat book/intro.md > "$out/_build/html/last.html"
 """
 # Stands for the scorecard's command.
@@ -28,8 +28,9 @@ echo > book/scorecard.md
 def make(folder: Path, *targets: str) -> subprocess.CompletedProcess:
     settings = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(
-        ["make", *targets], cwd=folder, env=settings, capture_output=True, text=True
-    )
+        ["make", *targets],
+        cwd=folder, env=settings, capture_output=True, text=True, start_new_session=True,
+    )  # fmt: skip
 
 
 def program(path: Path, text: str) -> None:

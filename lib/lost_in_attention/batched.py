@@ -58,12 +58,9 @@ def in_batches(
     run = output and RunFile(Path(output), settings(), samples, rows_each)
     with _opened(state, run, resume) as rows:
         done = len(rows) // rows_each
+        hidden = not state.is_main_process
         with tqdm(
-            total=len(samples),
-            initial=done,
-            desc=label,
-            unit="question",
-            disable=not state.is_main_process,
+            desc=label, total=len(samples), initial=done, unit="question", disable=hidden
         ) as bar:
             for start in range(done, len(samples), batch_size * state.num_processes):
                 own = start + batch_size * state.process_index

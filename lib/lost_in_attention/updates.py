@@ -12,7 +12,13 @@ from torch import Tensor
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.controls import Control
-from lost_in_attention.geometry import RankRule, Spectrum, spectrum, update_geometry
+from lost_in_attention.geometry import (
+    NonFiniteError,
+    RankRule,
+    Spectrum,
+    spectrum,
+    update_geometry,
+)
 from lost_in_attention.mixing import token_mixing_entropy, token_mixing_entropy_from_gram
 from lost_in_attention.stream import State
 
@@ -53,7 +59,8 @@ class Tracker:
         try:
             yield
         except ValueError as error:
-            raise type(error)(
+            kind = NonFiniteError if isinstance(error, NonFiniteError) else ValueError
+            raise kind(
                 f"sample {self.sample.id}, layer {state.layer}, module {state.module}: {error}"
             ) from error
 
