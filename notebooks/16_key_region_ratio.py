@@ -39,7 +39,6 @@ from myst_nb import glue
 from lost_in_attention import plots, report
 from lost_in_attention import trace as tracing
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.claims import agreement
 from lost_in_attention.models import load
 from lost_in_attention.trace import comparison
 from lost_in_attention.trace.cases import (
@@ -119,6 +118,7 @@ objects = (
 
 # %%
 benchmark = load_benchmark("pope", source)
+run.evidence.asked("pope", benchmark)
 present = present_questions(benchmark, seed=seed)
 answers_of_all = pd.Series(list(benchmark.table["answer"])).str.lower()
 paper = {"C060": 4.2, "C061": 13.1}
@@ -204,6 +204,7 @@ def ratios_of(traced, regions, about):
 measured, notes = [], []
 for name in names:
     vlm = load(name, device=device, dtype=dtype)
+    run.saw(vlm)
     traced, regions, about, note = trace_cases(vlm)
     measured.append(ratios_of(traced, regions, about).assign(model=name))
     notes.append({"model": name} | note)
@@ -214,6 +215,7 @@ counted = pd.DataFrame(notes).reindex(
 counted[["right", "wrong"]] = counted[["right", "wrong"]].fillna(0).astype(int)
 run.table(counted, "Questions that were asked, and the cases that were traced")
 few = counted[counted["wrong"] < wanted]["model"].tolist()
+fewest = counted[["right", "wrong"]].sum(axis=1).min()
 glue("few", ", ".join(few) or "no model", display=False)
 
 # %% [markdown]
@@ -525,7 +527,8 @@ run.claim(
     paper="4.2% against 13.1%",
     measured=f"of {len(names)} models: {tally(raw)}",
     tolerance="all models, interval of the difference above 0",
-    verdict=agreement(unanimous(raw), tier),
+    answers=dict(zip(names, raw, strict=True)),
+    questions=fewest,
 )
 
 # %%
@@ -535,7 +538,8 @@ run.claim(
     paper="13.1% against 4.2%, size of the object not considered",
     measured=f"of {len(names)} models: {tally(size_free)}",
     tolerance="all models, over uniform edges and matched in size, both intervals above 0",
-    verdict=agreement(unanimous(size_free), tier),
+    answers=dict(zip(names, size_free, strict=True)),
+    questions=fewest,
     note="the second half of the claim is our reading of misallocation",
 )
 
@@ -544,14 +548,16 @@ every = pd.concat([chosen_cases(name) for name in names])
 means = every.groupby("correct")["percent"].mean().reindex([False, True])
 for claim, correct in (("C060", False), ("C061", True)):
     near = abs(means[correct] - paper[claim]) <= 0.1 * paper[claim]
-    published = tier == "paper"
+    found = None if pd.isna(means[correct]) else bool(near)
     run.claim(
         claim,
         statement=f"Mean key-region degree ratio of {GROUPS[correct][0]} answers, percent",
         paper=paper[claim],
         measured=f"{means[correct]:.3g}%, mean over cases and models",
         tolerance="within a tenth, on published weights",
-        verdict=agreement(near, tier) if published else "needs published weights",
+        answers={"mean over models": found},
+        questions=fewest,
+        number=True,
     )
 run.claims_table()
 glue("verdict_c019", run.claims[0].verdict, display=False)
