@@ -38,6 +38,7 @@ from myst_nb import glue
 from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import BENCHMARKS, chance, load_benchmark
 from lost_in_attention.evaluate import evaluate
+from lost_in_attention.evidence import published_models
 from lost_in_attention.models import load
 from lost_in_attention.paths import data_folder
 from lost_in_attention.stats import mean_interval
@@ -64,16 +65,21 @@ run = report.start(
 )
 folders = sorted((data_folder() / "models").glob("*/training.json"))
 cards = {path.parent.name: json.loads(path.read_text()) for path in folders}
+published = published_models()
+glue("n_published", len(published), display=False)
+glue("least_billions", int(published["billions"].min()), display=False)
+glue("most_billions", int(published["billions"].max()), display=False)
 
 # %% [markdown]
 # ## Why small models
 #
-# The paper asks fifteen published models, of three to thirteen billion parameters, the questions
-# of seven published benchmarks. Such a run needs a large GPU and downloads. This book runs on a
-# laptop, so it brings its own: models of a few million parameters and questions on scenes of
-# handwritten digits. Both have the form of the real ones. The models are instances of the same
-# `transformers` classes, the questions lie in the same columns, and the code that loads, asks and
-# scores them is the code that loads a published model by its name.
+# The paper asks {glue:text}`n_published` published models, of {glue:text}`least_billions` to
+# {glue:text}`most_billions` billion parameters, the questions of seven published benchmarks. Such a
+# run needs a large GPU and downloads. This book runs on a laptop, so it brings its own: models of a
+# few million parameters and questions on scenes of handwritten digits. Both have the form of the
+# real ones. The models are instances of the same `transformers` classes, the questions lie in the
+# same columns, and the code that loads, asks and scores them is the code that loads a published
+# model by its name.
 #
 # What they are not is a sample of published models. A number measured on them says how the method
 # behaves on a trained transformer that looks at an image. It does not say what the paper's models

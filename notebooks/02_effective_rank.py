@@ -391,7 +391,8 @@ glue("few_error", f"{curve[few]:.1%}", display=False)
 # ## Where effective rank and Eckart-Young part
 #
 # The paper motivates effective rank by the theorem above: singular values decide how well few
-# directions capture $X$. They do, but effective rank does not.
+# directions capture $X$. They do. Effective rank says it one way only: where it is small, few
+# directions are enough; where it is large, they may still be.
 #
 # ```{prf:theorem} What effective rank says about low-rank error
 # :label: thm-erank-and-error

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Projectors: where a state lives, and what is new to it
 #
-# - **Covers** Section 3.2.2 of the paper and Definition 3.5, and the manifolds of Section 3.1.3.
+# - **Covers** Section 3.2.2 of the paper and Definition 3.5, and the manifolds of Section 3.2.
 # - **Verdict** no claim of the scorecard. The definitions are sound in exact arithmetic. On
 #   measured states they need a {term}`rank rule`, and no rule makes the projectors continuous
 #   ({prf:ref}`thm-no-rule-escapes`).

@@ -264,7 +264,11 @@ run.figure(
 # ## RID zero, and still another support
 #
 # Theorem F.4 of the paper says that $\mathrm{RID}(X \mid X') = 0$ makes the two states share their
-# rank and their spaces. Its proof takes equal effective rank to mean equal rank. It does not.
+# rank and their spaces. Its proof needs equal ranks. It takes them from equal effective rank,
+# under the {term}`manifold hypothesis`: Assumption 3.1 of the paper, by which learned
+# representations lie near a structure of few dimensions, so that the spectrum stands for their
+# degrees of freedom. We first ask what holds of matrices without that premise, then what the
+# premise changes.
 #
 # ```{prf:theorem} Where Theorem F.4 fails
 # :label: thm-f4-fails
@@ -286,6 +290,18 @@ run.figure(
 # effective ranks would be more than 1 and equal to 1 ({prf:ref}`thm-erank-range`). Spaces of equal
 # dimension, one in the other, are equal.
 # ```
+#
+# **What the assumption changes** depends on how it is read; the paper does not put it as an
+# equation.
+#
+# - *States lie near few dimensions.* The counterexample meets this. Put $D(t^*)$ and $X'$ in the
+#   corner of matrices with any number of tokens and features, or turn both by the same rotations:
+#   they still lie in $r$ dimensions of $\min(S, H)$, and RID is zero between ranks $r$ and $k$.
+# - *States that are compared have one rank.* Then the step is granted, and the theorem holds:
+#   {prf:ref}`thm-f4-repaired`, third statement.
+#
+# So it is not equal effective rank that makes the theorem true, but equal rank. The verdict below
+# is on the theorem without equal rank as a premise.
 
 
 # %% tags=["nbval-check-output"]
@@ -587,12 +603,13 @@ glue("heavier", np.log(factors[parts[1:]]).abs().idxmax(), display=False)
 # %%
 run.claim(
     "C068",
-    statement="RID = 0 makes rank and spaces equal (Theorem F.4)",
+    statement="RID = 0 makes rank and spaces equal (Theorem F.4), equal rank not presupposed",
     paper="RID 0",
     measured="RID 0 between ranks 3 and 2",
     tolerance="a proof",
     verdict="contradicted by proof",
-    note="Holds at rank 1 and 2, with equal rank, or with RID 0 both ways.",
+    note="Holds with equal rank, which the paper takes from its manifold hypothesis "
+    "(Assumption 3.1), at rank 1 and 2, or with RID 0 both ways.",
 )
 glue("verdict_c068", run.claims[-1].verdict, display=False)
 for claim, words, paper, found in (

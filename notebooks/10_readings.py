@@ -234,6 +234,7 @@ def hand_rows(vlm, batch, inputs, real):
 
 
 # %%
+PLAIN = ["all layers alike", "layers 1 and later"]
 KEPT = ["sample", "image_source", "layer", "module", "reading", *BOTH]
 KEPT += ["tokens", "features"]
 NOISE = {"noise_delta": noise_update, "noise_qkv": noise_qkv}
@@ -272,7 +273,6 @@ glue("crowded", ", ".join(crowded) or "none of these models", display=False)
 # rows, and this can change.
 
 # %%
-PLAIN = ["all layers alike", "layers 1 and later"]
 ORDER = [
     "paper",
     *PLAIN,
@@ -298,9 +298,9 @@ per_sample = pd.concat(
 )
 own = per_sample[per_sample["module"].isin(plots.MODULES)]
 gaps = module_gaps(own, BOTH, groups, seed=seed).dropna(subset="mean")
-glue("n_questions", len(samples), display=False)
 
 # %%
+glue("n_questions", len(samples), display=False)
 strength = measured[measured["module"].isin(plots.MODULES)].set_index(
     [*groups, "module"]
 )
