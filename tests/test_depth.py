@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.depth import (
     LEAST_LAYERS_IN_RANGE,
     REFERENCE_LAYERS,
@@ -15,7 +16,16 @@ from lost_in_attention.depth import (
     peak_answer,
     peaks_in_range,
 )
-from lost_in_attention.zoo import over_layers
+from lost_in_attention.measure import measure
+from lost_in_attention.models import load
+from lost_in_attention.zoo import (
+    chosen_models,
+    crowded_models,
+    labour_divided,
+    module_gaps,
+    over_layers,
+    without_forced_zeros,
+)
 
 
 def table(curves: np.ndarray, **columns) -> pd.DataFrame:
@@ -98,3 +108,44 @@ def test_eight_layers_and_a_single_image_stay_open():
     assert peak_answer(table(eight), "mixig", 0.3, 0.5, seed=0) is None
     alone = table(np.tile(np.eye(28)[11], (1, 1)))
     assert peak_answer(alone, "mixig", 0.3, 0.5, seed=0) is None
+
+
+@pytest.fixture(scope="module")
+def zoo():
+    """Every model of the repository on a few questions."""
+    samples = list(load_benchmark("pope").draw(16, seed=0))
+    tables = [measure(load(name), samples).assign(model=name) for name in chosen_models("zoo")]
+    return pd.concat(tables, ignore_index=True)
+
+
+def halves(per_sample: pd.DataFrame) -> pd.DataFrame:
+    return labour_divided(module_gaps(per_sample, ["rid", "mixig"], ["model"], seed=0))
+
+
+def test_both_halves_of_c073_hold_in_every_model_without_layer_0(zoo):
+    """What README and introduction say; with layer 0 in a plain mean either half turns in some."""
+    rows = ["rid", "mixig"], ["model", "module"]
+    later = halves(over_layers(zoo[zoo["layer"] > 0], *rows))
+    assert len(later) == 6 and (later == True).all(axis=None)  # noqa: E712
+    everywhere = halves(over_layers(zoo, *rows))
+    for half in ("rid", "mixig"):
+        assert {True, False} == set(everywhere[half])
+    # Over depth the only models that say no are those with more tokens than features.
+    by_depth = halves(over_depth(zoo, *rows))
+    no = [name for name, answer in by_depth["rid"].items() if answer is False]
+    assert sorted(no) == sorted(crowded_models(zoo))
+    assert False not in set(by_depth["mixig"])
+
+
+def test_feature_novelty_is_zero_where_there_are_as_many_tokens_as_features(zoo):
+    """By the rule and in the numbers; at layer 0 equal rows leave a rank below it."""
+    crowded = crowded_models(zoo)
+    assert crowded == ["small-llava-next", "small-llava-onevision"]
+    forced = zoo["model"].isin(crowded)
+    deeper = zoo["layer"] > 0
+    assert zoo.loc[forced & deeper, "feature_novelty"].max() < 1e-6
+    assert zoo.loc[~forced, "feature_novelty"].min() > 0.01
+    cleaned = without_forced_zeros(zoo)["feature_novelty"]
+    assert (cleaned.isna() == forced).all()
+    few = zoo.assign(features=1000)
+    assert not crowded_models(few) and without_forced_zeros(few).equals(few)

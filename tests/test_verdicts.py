@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lost_in_attention import claims, evidence, report
 from lost_in_attention.baselines import without_rope
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
+from lost_in_attention.depth import REFERENCE_LAYERS
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
 from lost_in_attention.evidence import Asked, Evidence, Model, hub_revision, published_models
 from lost_in_attention.models import load
@@ -180,6 +181,15 @@ def test_registry_and_needs_name_what_exists():
         assert set(row.benchmarks.split()) <= set(BENCHMARKS)
         for claim in row.claims.split():
             assert claim in texts or claim.startswith("T")
+
+
+def test_the_page_states_the_rule_that_is_applied():
+    page = (Path(__file__).parents[1] / "book" / "reading.md").read_text()
+    assert f"fewer than {MINIMUM_QUESTIONS} questions" in page
+    assert f"fewer than {MINIMUM_MODELS} small models" in page
+    for words in VERDICTS:
+        assert f"\n{words}\n: " in page
+    assert f"neither end weighs more than 1/{REFERENCE_LAYERS}" in page
 
 
 # --- several chapters

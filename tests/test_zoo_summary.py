@@ -10,6 +10,7 @@ from lost_in_attention.zoo import (
     chosen_models,
     in_words,
     intervals,
+    labour_divided,
     module_gaps,
     over_layers,
     recipe_of,
@@ -18,6 +19,7 @@ from lost_in_attention.zoo import (
     side_of,
     tally,
     unanimous,
+    within,
 )
 
 
@@ -80,7 +82,32 @@ def test_sides_and_votes():
         unanimous([])
 
 
+def test_a_number_is_met_by_the_whole_interval():
+    assert within(0.9, 1.1, 1, 0.1) is True and within(1.2, 1.3, 1, 0.1) is False
+    assert within(0.5, 0.8, 1, 0.1) is False and within(0.8, 1, 1, 0.1) is None
+    assert within(float("nan"), float("nan"), 1, 0.1) is None
+
+
+def test_labour_is_divided_where_both_halves_hold():
+    def gaps(rid, mixig):
+        rows = {"rid": rid, "mixig": mixig}
+        return pd.DataFrame(
+            {"model": "m", "quantity": q, "low": low, "high": high}
+            for q, (low, high) in rows.items()
+        )
+
+    for rid, mixig, wanted in [
+        ((1, 2), (-2, -1), [True, True, True]),
+        ((1, 2), (1, 2), [True, False, False]),
+        ((-1, 2), (-2, -1), [None, True, None]),
+        ((-2, -1), (-1, 1), [False, None, False]),
+        ((float("nan"), float("nan")), (-2, -1), [None, True, None]),
+    ]:
+        assert labour_divided(gaps(rid, mixig)).loc["m"].tolist() == wanted
+
+
 def test_in_words():
+    assert in_words(pd.Series({"mean": float("nan"), "low": 0, "high": 0})) == "no value"
     assert in_words(pd.Series({"mean": 0.12345, "low": -1, "high": 2})) == "0.123 [-1, 2]"
 
 

@@ -110,11 +110,12 @@ def presets(
 def ablations(family: str, *, depth: int) -> list[Variant]:
     """Vanilla, blank, and noise in each head band and layer range of Tables 4 to 8.
 
+    All of a reply is given by the heads that the prompt's last query chose (`reranks` False).
     Bands are ranked as the paper says (preset "heads") and as the release does ("heads,
     released ranking"), ranges (preset "layers") are at the same share of `depth` layers.  Two
     ranges that fall on the same layers stand once.
     """
-    usual = paper(family, "noise", depth=depth)
+    usual = replace(paper(family, "noise", depth=depth), reranks=False)
     other = released(family, depth=depth).ranking
     rankings = {"heads": usual.ranking, "heads, released ranking": other}
     variants = [VANILLA, BLANK]
