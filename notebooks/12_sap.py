@@ -99,6 +99,13 @@ asked = 12 if tier == "smoke" else questions
 # too is one row for all. Of all heads of all layers the presets replace
 # {glue:text}`sap_replaced`: the paper's statements are about that part.
 #
+# In both presets every token of the reply ranks the heads anew by its own attention: Appendix C.3
+# speaks of the current decoding step, and the code does so. The encoder's prior is the attention of
+# the vision tower's last layer, again in both. LLaVA-1.5 and LLaVA-NeXT hand the decoder the output
+# of the layer before. In the small models of these two families nothing has therefore trained the
+# last layer, and their encoder prior is the attention of a layer with its first, random weights.
+# Published towers were trained whole before they met a decoder.
+#
 # Table 2 compares with the unchanged model. That alone cannot tell *why* a replacement is free.
 # We add controls:
 #

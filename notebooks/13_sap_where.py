@@ -164,7 +164,9 @@ for variant in ("paper", "released"):
 #
 # Tables 4 to 7 are about the noise prior, so we vary its place. A band is a share of each layer's
 # heads, ranked from those that look most at text to those that look least at it. The paper ranks
-# them by attention weights, its code by scores before the softmax. Layer ranges are those of Tables
+# them by attention weights, its code by scores before the softmax. Here the prompt's last query
+# ranks them for the whole reply; in {doc}`12_sap` every token of the reply ranks them anew, so the
+# same band can give slightly other answers there. Layer ranges are those of Tables
 # 6 and 7 at the same share of the model's depth. Families that the tables leave out take the ranges
 # of the model with as many layers.
 #
