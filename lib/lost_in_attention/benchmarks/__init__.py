@@ -34,9 +34,7 @@ class Benchmark:
 
 
 def _benchmark(module: ModuleType) -> Benchmark:
-    return Benchmark(
-        module.PUBLISHED.hub, module.load, module.prompt, module.judge, module.score
-    )
+    return Benchmark(module.PUBLISHED.hub, module.load, module.prompt, module.judge, module.score)
 
 
 BENCHMARKS = {
