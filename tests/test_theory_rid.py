@@ -139,6 +139,15 @@ def test_rid_zero_between_states_of_different_rank(larger, smaller):
     assert rid(after, before).support_innovation > 0.05
 
 
+def test_the_counterexample_lies_near_few_dimensions_of_many():
+    """The manifold hypothesis, read as few dimensions among many, does not exclude it."""
+    strength = brentq(lambda t: effective_rank(flattened(t, 3)) - 2, 1e-9, 1)
+    left, right = (torch.linalg.qr(gaussian(size, 3, size))[0] for size in (40, 60))
+    states = [left @ core @ right.T for core in (flattened(strength, 3), diagonal(1, 1, 0))]
+    assert [rank_of(state) for state in states] == [3, 2] and states[0].shape == (40, 60)
+    assert rid(*states).total == pytest.approx(0, abs=1e-6)
+
+
 def test_the_smallest_counterexample_is_the_one_on_record():
     strength = brentq(lambda t: effective_rank(flattened(t, 3)) - 2, 1e-9, 1)
     assert strength == pytest.approx(0.146908, abs=1e-6)
