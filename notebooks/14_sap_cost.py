@@ -17,23 +17,22 @@
 # - **Covers** Section 4.3 of the paper, the sentence that priors need substantially less
 #   computation.
 # - **Verdict** None on the scorecard: the paper measures no time. On the layer below, at the
-# largest size, overwriting scores takes {glue:text}`cost_eager` times as long as plain attention,
-# and the merged computation {glue:text}`cost_ours` times.
-# - **Takes** about a minute and 2 GB at tier `book`.
+# largest size and in this run, overwriting scores takes {glue:text}`cost_eager` times as long as
+# plain attention, and the merged computation {glue:text}`cost_ours` times.
+# - **Takes** about three minutes and 2 GB at tier `book`.
 #
 # You will
 #
 # 1. see why a prior that no query changes turns a head's view of the image into a running mean,
-# 2. time three ways to compute the same layer,
+# 2. time three ways to compute the same layer, in pairs,
 # 3. set the cost of each variant beside what it does to accuracy.
 #
 # You need {doc}`12_sap`.
 
 # %%
-import time
 from contextlib import nullcontext
+from functools import partial
 
-import numpy as np
 import pandas as pd
 import torch
 from myst_nb import glue
@@ -43,17 +42,18 @@ from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.decoding import GREEDY, replies_to
 from lost_in_attention.models import each_model
-from lost_in_attention.sap import encoded_once, shared_attention_prior
+from lost_in_attention.sap import encoded, shared_attention_prior
 from lost_in_attention.sap.rows import TextKeys, merged_rows, visual_part
 from lost_in_attention.sweep import against_vanilla, family_of, presets, read_results
-from lost_in_attention.zoo import chosen_models
+from lost_in_attention.timing import LEAST_PAIRS, paired_ratio
+from lost_in_attention.zoo import chosen_models, side_of
 
 # %% tags=["parameters"]
 tier = "book"
 models = "families"
 source = "digits"
-questions = 30
-repeats = 3
+questions = 20
+pairs = 9
 seed = 0
 output = "book/generated"
 
@@ -68,13 +68,14 @@ run = report.start(
     models=models,
     source=source,
     questions=questions,
-    repeats=repeats,
+    pairs=pairs,
 )
 device = "cuda" if torch.cuda.is_available() else "cpu"
 dtype = torch.bfloat16 if tier == "paper" else torch.float32
 smoke = tier == "smoke"
-asked, repeated = (4, 1) if smoke else (questions, repeats)
+asked, repeated = (2, LEAST_PAIRS) if smoke else (questions, pairs)
 lengths = (64, 128) if smoke else (512, 1024, 2048)
+timed_models = names[:1] if smoke else names
 
 # %% [markdown]
 # ## A running mean
@@ -101,13 +102,18 @@ lengths = (64, 128) if smoke else (512, 1024, 2048)
 # 28 heads of 128 features that share four key-value heads, nine tenths of the keys visual, one
 # prompt, all heads replaced. `eager` computes all scores, overwrites those of visual keys and takes
 # the softmax; `plain` is PyTorch's fused attention with nothing replaced; `merged` is this
-# library's. Methods take turns, and the shortest of {glue:text}`cost_repeats` counts. Ratios are to
-# `plain` in the same run; they depend on the machine.
+# library's.
+#
+# Two methods are compared in {glue:text}`cost_pairs` pairs. In a pair they run one right after the
+# other and take turns in going first, so that other work on the machine falls on both, and only
+# the ratio of the two times is kept. Tables have the median ratio with a 95% interval between two
+# of the ratios, which needs no assumption on how they scatter. Where it holds 1, the question
+# which of the two is faster stays undecided. All ratios depend on the machine.
 
 # %%
 HEADS, KV_HEADS, FEATURES = 28, 4, 128
 SCALING = FEATURES**-0.5
-glue("cost_repeats", repeated, display=False)
+glue("cost_pairs", repeated, display=False)
 
 
 def random_layer(tokens):
@@ -155,188 +161,212 @@ METHODS = {"eager": eager, "plain": plain, "merged": merged}
 
 
 # %%
-def seconds(call):
-    if device == "cuda":
-        torch.cuda.synchronize()
-    begin = time.perf_counter()
-    call()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - begin
+COMPARED = (("eager", "plain"), ("merged", "plain"), ("eager", "merged"))
+FASTER = {True: "slower", False: "faster", None: "undecided"}
 
 
-# %%
+def as_row(ratio):
+    """A ratio of times for a table, and what it says of the first of the two."""
+    says = FASTER[side_of(ratio.low, ratio.high, border=1)]
+    return {"time": ratio.median, "low": ratio.low, "high": ratio.high, "is": says}
+
+
 @torch.inference_mode()
 def timed_layer(tokens):
-    """The shortest time of each method, and how far merged is from eager."""
+    """How the methods compare at one length, and how far merged is from eager."""
     layer = random_layer(tokens)
-    # The first call of each method, which is not timed.
     outputs = {name: method(*layer) for name, method in METHODS.items()}
     difference = (outputs["merged"] - outputs["eager"]).abs().max().item()
-    times = {name: [] for name in METHODS}
-    for _ in range(repeated):
-        for name, method in METHODS.items():
-            times[name].append(seconds(lambda method=method: method(*layer)))
-    best = {name: min(each) for name, each in times.items()}
+    calls = {name: lambda m=method: m(*layer) for name, method in METHODS.items()}
     return [
-        {"tokens": tokens, "method": name, "seconds": best[name],
-         "ratio to plain": best[name] / best["plain"], "largest difference": difference}
-        for name in METHODS
-    ]  # fmt: skip
+        {"tokens": tokens, "method": one, "against": other}
+        | as_row(paired_ratio(calls[one], calls[other], pairs=repeated))
+        | {"difference": difference}
+        for one, other in COMPARED
+    ]
 
 
 # %%
 layer_times = pd.DataFrame([row for tokens in lengths for row in timed_layer(tokens)])
-run.table(layer_times, "One layer, whole prompt; difference: merged against eager")
+run.table(
+    layer_times,
+    "One layer, whole prompt: ratio of times; difference: largest of merged from eager",
+)
 LINES = {
     "eager": ("s--", plots.OKABE_ITO[3]),
-    "plain": ("D:", plots.OKABE_ITO[7]),
     "merged": ("o-", plots.OKABE_ITO[0]),
 }
 
 
 # %%
+to_plain = layer_times[layer_times["against"] == "plain"]
 fig, [ax] = plots.panels(1, row_height=3.4)
 for name, (line, color) in LINES.items():
-    own = layer_times[layer_times["method"] == name]
-    ax.plot(own["tokens"], own["ratio to plain"], line, color=color, label=name)
+    own = to_plain[to_plain["method"] == name]
+    spread = [own["time"] - own["low"], own["high"] - own["time"]]
+    ax.errorbar(own["tokens"], own["time"], spread, fmt=line, color=color, label=name)
+ax.axhline(1, color="0.6", lw=1, zorder=0)
 ax.set(xlabel="tokens in the prompt", ylabel="time (ratio to plain)", yscale="log")
 ax.set_xticks(lengths, lengths)
-ax.set_yticks(
-    [0.25, 0.5, 1, 2, 4, 8], ["1/4", "1/2", "1", "2", "4", "8"], minor=False
-)
+ticks = {1 / 4: "1/4", 1 / 2: "1/2", 1: "1", 2: "2", 4: "4", 8: "8", 16: "16"}
+ax.set_yticks(list(ticks), list(ticks.values()))
 ax.minorticks_off()
-fig.legend(ncols=3, frameon=False, loc="outside lower center")
-last = layer_times[layer_times["tokens"] == lengths[-1]].set_index("method")
-last = last["ratio to plain"]
+fig.legend(ncols=2, frameon=False, loc="outside lower center")
+last = layer_times[layer_times["tokens"] == lengths[-1]]
+last = last.set_index(["method", "against"])
+
+# %%
 run.figure(
     fig,
     "layer",
     data=layer_times,
-    alt=f"Time against plain attention at {lengths[-1]} tokens: eager {last['eager']:.2f}, "
-    f"merged {last['merged']:.2f}.",
-    caption="Time of one layer over the whole prompt, relative to fused attention.",
+    alt=f"Time against plain attention at {lengths[-1]} tokens: "
+    f"eager {last.loc[('eager', 'plain'), 'time']:.2f}, "
+    f"merged {last.loc[('merged', 'plain'), 'time']:.2f}.",
+    caption="Time of one layer over the whole prompt, relative to fused attention: median over "
+    "pairs with its 95% interval.",
 )
 
 # %% tags=["remove-cell"]
-glue("cost_eager", f"{last['eager']:.2f}", display=False)
-glue("cost_ours", f"{last['merged']:.2f}", display=False)
-glue("cost_gain", f"{last['eager'] / last['merged']:.1f}", display=False)
+SHOWN = {"eager": COMPARED[0], "ours": COMPARED[1], "gain": COMPARED[2]}
+for name, compared in SHOWN.items():
+    row = last.loc[compared]
+    glue(
+        f"cost_{name}",
+        f"{row['time']:.2g} [{row['low']:.2g}, {row['high']:.2g}]",
+        display=False,
+    )
+    glue(f"cost_{name}_is", row["is"], display=False)
 glue("cost_tokens", lengths[-1], display=False)
-words = "cheaper" if last["merged"] < 1 else "dearer"
-glue("cost_words", words, display=False)
 
 # %% [markdown]
-# At {glue:text}`cost_tokens` tokens the merged computation is {glue:text}`cost_gain` times as fast
-# as overwriting, and {glue:text}`cost_words` than plain attention. So the saving is a matter of
-# *how* the replacement is computed: scores that are computed first and then overwritten save
-# nothing.
+# At {glue:text}`cost_tokens` tokens, as ratios of times:
+#
+# | compared | ratio | the first is |
+# | --- | --- | --- |
+# | overwriting with plain | {glue:text}`cost_eager` | {glue:text}`cost_eager_is` |
+# | merged with plain | {glue:text}`cost_ours` | {glue:text}`cost_ours_is` |
+# | overwriting with merged | {glue:text}`cost_gain` | {glue:text}`cost_gain_is` |
+#
+# Overwriting computes every product that plain attention computes, so it cannot save any, whatever
+# the clock says. If a prior is to be cheaper, the scores that it replaces must not be computed.
 #
 # ## Whole answers of a small model
 #
 # In a model attention is one part, and a preset replaces a few heads of some layers. Below, every
 # variant answers one batch; images are encoded once, so that the time is the decoder's. The small
 # models' prompts are short, and the intervention's own bookkeeping weighs more there than in a
-# large model. Ratios to vanilla, shortest of {glue:text}`cost_repeats`, variants in turn.
+# large model. Each variant is paired with vanilla, as above.
 
 
 # %%
-def timed(vlm, inputs, plan):
-    """The seconds that one batch takes under a plan."""
-    with shared_attention_prior(vlm, plan) if plan else nullcontext(vlm) as changed:
-        return seconds(lambda: replies_to(changed, inputs, GREEDY, seed=seed))
-
-
 def answer_times(name, vlm):
-    """The time of every variant on one batch of a model."""
+    """The time of every variant on one batch of a model, relative to vanilla."""
     samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
-    inputs = vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
-    grid = presets(family_of(vlm), depth=len(vlm.layers))
-    grid = [variant for variant in grid if not variant.blank]
-    with encoded_once(vlm):
-        timed(vlm, inputs, None)  # Encodes the images.
-        times = [[timed(vlm, inputs, v.plan) for v in grid] for _ in range(repeated)]
-    best = np.min(times, axis=0)
-    return [
-        {"model": name, "preset": v.preset, "variant": v.name, "time": t / best[0]}
-        for v, t in zip(grid, best, strict=True)
-    ]
+    inputs = encoded(
+        vlm, vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
+    )
+
+    def answer(plan=None):
+        with shared_attention_prior(vlm, plan) if plan else nullcontext(vlm) as changed:
+            replies_to(changed, inputs, GREEDY, seed=seed)
+
+    rows = []
+    for variant in presets(family_of(vlm), depth=len(vlm.layers)):
+        if variant.plan is None:
+            continue
+        under = partial(answer, variant.plan)
+        ratio = as_row(paired_ratio(under, answer, pairs=repeated))
+        facts = {"preset": variant.preset, "variant": variant.name}
+        rows.append({"model": name} | facts | ratio)
+    return rows
 
 
 # %%
-each = each_model(names, device=device, dtype=dtype)
+each = each_model(timed_models, device=device, dtype=dtype)
 costs = pd.DataFrame([row for name, vlm in each for row in answer_times(name, vlm)])
-wide = costs.pivot(index=["preset", "variant"], columns="model", values="time")
+costs["shown"] = [
+    f"{r.time:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in costs.itertuples()
+]
+wide = costs.pivot(index=["preset", "variant"], columns="model", values="shown")
 run.table(
     wide.rename_axis(columns=None).reset_index(),
-    "Time to answer a batch, ratio to vanilla (measured now)",
+    "Time to answer a batch, ratio to vanilla with 95% intervals (measured now)",
 )
 
 # %% [markdown]
 # ## Accuracy against cost
 #
 # Changes in accuracy are those of {doc}`12_sap`, from stored answers: the mean over all questions
-# of a model. {glue:text}`cost_stored` A point at the upper left would be what the paper promises:
-# no loss, less time.
+# of a model. {glue:text}`cost_stored` The upper left of a panel is no loss in less time.
 
 # %%
 stored, origins = read_results(names)
 shown = [name for name in names if name in origins]
 words = f"Stored answers are there for: {', '.join(shown)}." if shown else ""
-none = "No answers are stored, so only times are shown. "
+none = "No answers are stored, so there is no figure."
 glue("cost_stored", words or none, display=False)
-both = costs.assign(change=0.0)
+both = costs[:0]
 if shown:
     cell = ["model", "preset", "variant"]
     changes = against_vanilla(stored, by=cell, seed=seed)
-    both = costs.merge(
+    both = costs.drop(columns="shown").merge(
         changes[[*cell, "change", "change_low", "change_high"]], on=cell
     )
 PLACES = {
-    "none": ("*", plots.OKABE_ITO[7]),
     "paper": ("o", plots.OKABE_ITO[0]),
     "released": ("s", plots.OKABE_ITO[2]),
     "everywhere": ("^", plots.OKABE_ITO[1]),
 }
 drawn = both["model"].drop_duplicates().tolist()
 
+
+
 # %%
-fig, axes = plots.panels(len(drawn), row_height=2 + 1.4 / len(drawn))
-for ax, name in zip(axes, drawn, strict=True):
-    for preset, (marker, color) in PLACES.items():
-        own = both[(both["model"] == name) & (both["preset"] == preset)]
-        ax.plot(
-            own["time"], 100 * own["change"], marker, color=color, ms=6, label=preset
-        )
-    ax.axvline(1, color="0.7", lw=1, zorder=0)
-    ax.axhline(0, color="0.7", lw=1, zorder=0)
-    ax.set_title(name, loc="left")
-fig.supylabel("change (points)", fontsize=11)
-axes[-1].set_xlabel("time (ratio to vanilla)")
-fig.legend(*axes[0].get_legend_handles_labels(), ncols=4, frameon=False,
-           loc="outside lower center", columnspacing=1, handletextpad=0.2)  # fmt: skip
-fastest = (
-    both[both["variant"] != "vanilla"].groupby("preset")["time"].agg(["min", "max"])
-)
-spans = [f"{p} {r['min']:.2f} to {r['max']:.2f}" for p, r in fastest.iterrows()]
-run.figure(
-    fig,
-    "tradeoff",
-    data=both,
-    alt=f"A panel a model, a mark a variant. Time against vanilla: {'; '.join(spans)}.",
-    caption="Change in accuracy against the time to answer, one mark a prior.",
-)
+def draw_tradeoff():
+    fig, axes = plots.panels(len(drawn), row_height=2 + 1.4 / len(drawn))
+    for ax, name in zip(axes, drawn, strict=True):
+        for preset, (marker, color) in PLACES.items():
+            own = both[(both["model"] == name) & (both["preset"] == preset)]
+            spread = [own["time"] - own["low"], own["high"] - own["time"]]
+            ax.errorbar(own["time"], 100 * own["change"], xerr=spread, fmt=marker,
+                        color=color, ms=6, lw=1, label=preset)  # fmt: skip
+        ax.axvline(1, color="0.7", lw=1, zorder=0)
+        ax.axhline(0, color="0.7", lw=1, zorder=0)
+        ax.set_title(name, loc="left")
+    fig.supylabel("change (points)", fontsize=11)
+    axes[-1].set_xlabel("time (ratio to vanilla)")
+    fig.legend(*axes[0].get_legend_handles_labels(), ncols=4, frameon=False,
+               loc="outside lower center", columnspacing=1, handletextpad=0.2)  # fmt: skip
+    return fig
+
+
+# %%
+times = both.groupby("preset")["time"].agg(["min", "max"])
+spans = [f"{p} {r['min']:.2f} to {r['max']:.2f}" for p, r in times.iterrows()]
+if drawn:
+    run.figure(
+        draw_tradeoff(),
+        "tradeoff",
+        data=both,
+        alt=f"A panel a model, a mark a variant. Time against vanilla: {'; '.join(spans)}.",
+        caption="Change in accuracy against the time to answer, one mark a prior, with 95% "
+        "intervals of the time.",
+    )
 
 # %% tags=["remove-cell"]
-presets_only = both[both["preset"].isin(["paper", "released"])]
-cheaper = presets_only["time"] < 1
-glue("cost_cheaper", int(cheaper.sum()), display=False)
-glue("cost_cells", len(cheaper), display=False)
+in_presets = costs[costs["preset"].isin(["paper", "released"])]
+in_presets = in_presets[in_presets["variant"] != "blend0"]
+counts = in_presets["is"].value_counts()
+for says in FASTER.values():
+    glue(f"cost_{says}", int(counts.get(says, 0)), display=False)
+glue("cost_cells", len(in_presets), display=False)
 
 # %% [markdown]
-# Of {glue:text}`cost_cells` combinations of model, preset and prior, {glue:text}`cost_cheaper`
-# answered faster than vanilla on these short prompts. What a large model gains is the layer's
-# figure above, for the share of heads and layers that are replaced.
+# Of {glue:text}`cost_cells` combinations of model, preset and prior, {glue:text}`cost_faster`
+# answered faster than vanilla on these short prompts, {glue:text}`cost_slower` slower, and
+# {glue:text}`cost_undecided` are undecided. What a large model gains is the layer's figure above,
+# for the share of heads and layers that are replaced.
 #
 # ## Exercises
 #
