@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.vision_utils import get_vision_window_index
 
+from lost_in_attention.images import rgb
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.vision.tiles import Inputs, merge_size, pack, tile_counts
 
@@ -39,7 +40,7 @@ def encoder_attention(
     Raises ValueError as `check_recordable` does.
     """
     pixels = vlm.processor.image_processor(
-        [image.convert("RGB") for image in images], return_tensors="pt"
+        list(map(rgb, images)), return_tensors="pt"
     ).to(vlm.device, dtype=vlm.model.dtype)
     with recorded_attention(vlm) as recorded:
         vlm.model.model.get_image_features(**pixels, return_dict=True)
