@@ -155,3 +155,28 @@ def test_paired_bootstrap_sees_what_an_unpaired_comparison_hides():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_resampled_means_are_those_of_the_interval():
+    """Column by column the quantiles of the resampled means are the bootstrap interval."""
+    random = np.random.default_rng(3)
+    values, units = random.normal(size=(30, 2)), np.repeat(np.arange(10), 3)
+    found = stats.resampled_means(values, units=units, seed=5)
+    assert found.shape == (2000, 2)
+    for column in range(2):
+        wanted = stats.mean_interval(values[:, column], units=units, seed=5)
+        low, high = np.quantile(found[:, column], [0.025, 0.975])
+        assert (low, high) == pytest.approx((wanted.low, wanted.high))
+
+
+@pytest.mark.parametrize(
+    ("values", "units", "message"),
+    [
+        ([[1.0], [np.nan]], [0, 1], "values must be finite, got 1"),
+        ([[1.0], [2.0]], [0], "one unit per row .2., got 1"),
+        ([[1.0], [2.0]], [0, 0], "at least 2 units, got 1"),
+    ],
+)
+def test_resampled_means_refuse_what_has_no_spread(values, units, message):
+    with pytest.raises(ValueError, match=message):
+        stats.resampled_means(np.array(values), units=units, seed=0)

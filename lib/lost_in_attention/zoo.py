@@ -148,7 +148,9 @@ def within(low: float, high: float, number: float, distance: float) -> bool | No
 
 
 def unanimous(answers: Iterable[bool | None]) -> bool | None:
-    """True if every model says yes, False if one says no, None if it stays open for one.
+    """Several questions as one: True if all say yes, False if one says no, None if one is open.
+
+    What all *models* say together is `verdicts.together`.
 
     Raises ValueError if there are no answers.
     """
