@@ -7,10 +7,12 @@ import docutils.core
 import pytest
 import yaml
 from docutils import nodes
+from numpy.typing import ArrayLike
+from sphinx.util.typing import stringify_annotation
 
 import lost_in_attention
 from conftest import ROOT
-from lost_in_attention.api_reference import markup, rooms, write_pages
+from lost_in_attention.api_reference import markup, rooms, signature, write_pages
 
 PACKAGE = Path(lost_in_attention.__file__).parent
 
@@ -94,6 +96,23 @@ def test_code_examples_and_numbered_lists_stay():
     assert [block.astext() for block in document.findall(nodes.literal_block)] == ["call(a_b, *c)"]
     assert [block.astext() for block in document.findall(nodes.doctest_block)]
     assert len(list(document.findall(nodes.list_item))) == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("(a: dict = <factory>, b: str = '<x>')", "(a: dict = ..., b: str = '<x>')"),
+        ("(f: F = <function <lambda>>)", "(f: F = ...)"),
+        ("(p: ~A[~P, <typer.ArgumentInfo object at 0x7f>])", "(p: ~A[~P, ...])"),
+    ],
+)
+def test_signatures_hold_nothing_but_python(written, shown):
+    assert signature(written) == shown
+
+
+def test_array_like_has_its_name_in_signatures():
+    written = f"(x: {stringify_annotation(ArrayLike, 'smart')}, y: int)"
+    assert signature(written) == "(x: ArrayLike, y: int)"
 
 
 def test_every_docstring_of_the_library_can_be_read():

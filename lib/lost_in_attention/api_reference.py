@@ -22,6 +22,7 @@ PACKAGE = Path(__file__).parent
 INDEX = "api"
 _CODE = re.compile(r"`([^`]+)`")
 _LISTED = re.compile(r"\d+\. |[-*] ")
+_UNREADABLE = re.compile(r"(?<=[=,] )<(?:[^<>]|<\w+>)*>")
 _INDENTED = re.compile(r"\n\s+\S")
 
 
@@ -64,6 +65,18 @@ def markup(docstring: str) -> str:
     Numbered and dashed lists stay, and so do examples, which start with >>>.
     """
     return "\n\n".join(map(_paragraph, re.split(r"\n\s*\n", docstring)))
+
+
+def signature(arguments: str) -> str:
+    """The arguments as Sphinx writes them, as Python that it can read: with links, on short lines.
+
+    Values that Python has no words for, such as <factory>, become three dots.  NumPy's ArrayLike
+    is called so again.
+    """
+    from sphinx.util.typing import stringify_annotation  # the library alone works without it
+
+    named = arguments.replace(stringify_annotation(ArrayLike, "smart"), "ArrayLike")
+    return _UNREADABLE.sub("...", named)
 
 
 def _paragraph(text: str) -> str:
@@ -119,16 +132,13 @@ def _summary(room: str) -> str:
 
 
 def setup(app: Any) -> dict[str, Any]:
-    """Sphinx extension: docstrings pass through `markup`, and ArrayLike is called so."""
-    from sphinx.util.typing import stringify_annotation  # the library alone works without it
-
-    written_out = stringify_annotation(ArrayLike, "smart")
+    """Sphinx extension: docstrings pass through `markup`, signatures through `signature`."""
 
     def mark_up(_app, _what, _name, _object, _options, lines: list[str]) -> None:
         lines[:] = markup("\n".join(lines).rstrip()).split("\n")
 
-    def shorten(_app, _what, _name, _object, _options, arguments, result) -> tuple:
-        return tuple(t and t.replace(written_out, "ArrayLike") for t in (arguments, result))
+    def shorten(_app, _what, _name, _object, _options, arguments, returned) -> tuple:
+        return arguments and signature(arguments), returned
 
     app.connect("autodoc-process-docstring", mark_up)
     app.connect("autodoc-process-signature", shorten)
