@@ -19,18 +19,27 @@ COMMA := ,
 install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]' | \
     grep -v '^Requirement already satisfied'
 
-.PHONY: book test test-ready outputs exercises gpu-env FORCE
+# Two files of tests at a time, with a thread each: most tests gain little from a second thread.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: book test test-ready quick smoke outputs exercises gpu-env FORCE
 
 book: $(HTML)
 	@echo "The book is built. Open file://$(abspath $(HTML))"
 
-# Two files of tests at a time, with a thread each: most tests gain little from a second thread.
 test: test-ready
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@REQUIRE_BROWSER=1 $(PYTEST)
+
+# The tests that neither take long nor need Chromium or the built book.
+quick: .venv/test-installed
+	@$(PYTEST) -m 'not slow and not browser and not book'
 
 # Everything that `make test` does before pytest.
 test-ready: .venv/test-installed
 	@.ci/browser
+
+# Every notebook with few questions, in minutes; the book keeps what it has.
+smoke: $(SOURCES:notebooks/%.py=build/smoke/%.ipynb)
 
 # Stores the executed notebooks, and the README's figure with its data and provenance, as the ones
 # that the repository holds.
@@ -75,7 +84,7 @@ ELSEWHERE := $(shell [ ! -e .venv/created ] || grep -qF " $$(pwd -P)/.venv" .ven
 
 # --- notebooks
 
-.stamps book/notebooks:
+.stamps book/notebooks build/smoke:
 	@mkdir -p $@
 
 # Checksums of all that a notebook depends on besides its own source, rewritten only when one
@@ -94,15 +103,24 @@ book/notebooks/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed boo
 	@$(BIN)/python .ci/without-stderr .stamps/$*.executed.ipynb
 	@mv .stamps/$*.executed.ipynb $@
 
+build/smoke/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed build/smoke
+	@echo "== trying $<"
+	@$(BIN)/jupytext --quiet --to ipynb --output - $< | $(BIN)/papermill --cwd . --kernel python3 \
+	    -p tier smoke -p output build/smoke/generated - $@
+
 # --- book
 
 book/scorecard.md: $(EXECUTED) .stamps/inputs | .venv/book-installed
 	@echo "== writing the scorecard"
 	@$(BIN)/python -m lost_in_attention scorecard --results book/generated --output $@
 
+# The pages on the library name its modules; Sphinx fills them in.
+book/api.rst: .stamps/inputs | .venv/book-installed
+	@$(BIN)/python -m lost_in_attention.api_reference book
+
 # From nothing: pages that Sphinx holds for fresh would keep their warnings to themselves.  Aside:
 # a build that was killed has an index.html too.
-$(HTML): $(PAGES) book/scorecard.md $(EXECUTED) | .venv/book-installed
+$(HTML): $(PAGES) book/scorecard.md book/api.rst $(EXECUTED) | .venv/book-installed
 	@echo "== building the pages"
 	@rm -rf .stamps/pages
 	@$(BIN)/jupyter-book build -W -n --keep-going --path-output .stamps/pages book | \

@@ -1,5 +1,7 @@
 """Fixtures that more than one test file needs."""
 
+import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -10,10 +12,31 @@ import pandas as pd
 import pytest
 import torch
 from accelerate import PartialState
-from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
+
+# Marks are given here alone.  Slow is what trains, starts processes, executes chapters or asks
+# models many questions: whole files, and single tests of files that are quick otherwise.
+SLOW_FILES = (
+    "test_changed.py",
+    "test_devices.py",
+    "test_stored.py",
+    "test_sweep.py",
+    "test_training.py",
+    "test_zoo.py",
+)
+SLOW_TESTS = {
+    "test_evaluate.py": (
+        "test_two_processes_give_the_table_of_one",
+        "test_the_command_under_torchrun",
+        "test_the_command_takes_prompt_and_number_format",
+    ),
+    "test_measure.py": ("test_two_processes_give_the_table_of_one",),
+    "test_notebooks.py": ("test_it_executes_at_tier_smoke",),
+    "test_teaching.py": ("test_the_command_writes_every_chapter_without_solutions",),
+}
+BOOK_FILES = ("test_book.py",)
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -26,15 +49,43 @@ FLAGS = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests the marks `slow`, `book` and `browser`, which `make quick` leaves out."""
+    for item in items:
+        file, test = item.path.name, getattr(item, "originalname", item.name)
+        if file in SLOW_FILES or test in SLOW_TESTS.get(file, ()):
+            item.add_marker(pytest.mark.slow)
+        if file in BOOK_FILES:
+            item.add_marker(pytest.mark.book)
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 @pytest.fixture(scope="session")
 def browser():
     """One browser for all tests: playwright cannot be started twice in one process."""
-    found = [path for path in map(shutil.which, BROWSERS) if path]
-    assert found, f"none of {', '.join(BROWSERS)} is on PATH; .ci/browser says how to get one"
+    path = chromium_path()
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found[0], args=list(FLAGS))
+        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield chromium
         chromium.close()
+
+
+def chromium_path() -> str:
+    """Where Chromium is.  Where it or playwright is missing the test is skipped.
+
+    `make test` sets REQUIRE_BROWSER, and then it fails.
+    """
+    found = [path for path in map(shutil.which, BROWSERS) if path]
+    if not importlib.util.find_spec("playwright"):
+        missing = "playwright is not installed"
+    elif not found:
+        missing = f"none of {', '.join(BROWSERS)} is on PATH; .ci/browser says how to get one"
+    else:
+        return found[0]
+    (pytest.fail if os.environ.get("REQUIRE_BROWSER") else pytest.skip)(missing)
 
 
 def in_two_processes(

@@ -10,18 +10,22 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin, urlparse
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page
 
 from conftest import NOTEBOOKS, ROOT
+from lost_in_attention.api_reference import rooms
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 PHONE = {"width": 390, "height": 844}
 TOC = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
 CHAPTERS = [chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]]
-PAGES = [TOC["root"], *CHAPTERS]
+PAGES = [TOC["root"], *CHAPTERS, *(f"api/{room}" for room in rooms() if room)]
 each_page = pytest.mark.parametrize("name", PAGES)
 # Visible text outside code and equations: what is left of markup that was not rendered.
 PROSE = """() => {
@@ -74,7 +78,7 @@ class Build:
 @pytest.fixture(scope="session")
 def build(tmp_path_factory, replay) -> Build:
     """The book, built from nothing as `make book` builds it, around the stored notebooks."""
-    generated = shutil.ignore_patterns("_build", "notebooks", "generated", "scorecard.md")
+    generated = shutil.ignore_patterns("_build", "notebooks", "generated", "scorecard.md", "api*")
     book = tmp_path_factory.mktemp("site") / "book"
     shutil.copytree(ROOT / "book", book, ignore=generated)
     (book / "notebooks").mkdir()
@@ -82,7 +86,9 @@ def build(tmp_path_factory, replay) -> Build:
         shutil.copy(notebook.with_suffix(".ipynb"), book / "notebooks")
     scorecard = [sys.executable, "-m", "lost_in_attention", "scorecard"]
     scorecard += ["--results", str(replay.results), "--output", str(book / "scorecard.md")]
-    subprocess.run(scorecard, check=True, cwd=ROOT)
+    reference = [sys.executable, "-m", "lost_in_attention.api_reference", str(book)]
+    for command in (scorecard, reference):
+        subprocess.run(command, check=True, cwd=ROOT)
     builder = str(Path(sys.executable).with_name("jupyter-book"))
     command = [builder, "build", "-W", "-n", "--keep-going", str(book)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -108,14 +114,14 @@ def address(site):
     server.shutdown()
 
 
-def open_page(page: Page, url: str) -> None:
+def open_page(page: "Page", url: str) -> None:
     """Open a page and wait until its equations, if it has any, are set."""
     page.goto(url, wait_until="load")
     page.evaluate("() => window.MathJax?.startup?.promise")
 
 
 @pytest.fixture
-def phone(browser: Browser):
+def phone(browser: "Browser"):
     """A page of phone width."""
     with browser.new_context(viewport=PHONE) as context:
         yield context.new_page()

@@ -63,6 +63,12 @@ def test_torch_is_pinned_to_the_build_that_the_book_was_made_with():
     assert pins()["torch"] == "2.13.0"
 
 
+def test_commits_are_checked_by_the_pinned_ruff():
+    [repository] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["rev"] == f"v{pins()['ruff']}"
+    assert [hook["id"] for hook in repository["hooks"]] == ["ruff-check", "ruff-format"]
+
+
 def test_version_is_one_and_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert PROJECT["version"] == citation["version"] == lost_in_attention.__version__
