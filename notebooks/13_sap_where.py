@@ -93,15 +93,17 @@ asked, looked_at = (8, 4) if tier == "smoke" else (questions, images)
 # All values of this section were just computed.
 
 # %%
-entropies = []
-for name in names:
-    vlm = load(name, device=device, dtype=dtype)
+def entropies_of(name):
     # POPE asks several questions about an image, so more are drawn than images are wanted.
     pool = load_benchmark("pope", source).draw(4 * looked_at, seed=seed)
     first = {sample.image_source: sample for sample in pool}
     samples = list(first.values())[:looked_at]
-    entropies.append(prior_entropies(vlm, samples, seed=seed).assign(model=name))
-flat = pd.concat(entropies).assign(missing=lambda table: 1 - table["entropy"])
+    vlm = load(name, device=device, dtype=dtype)
+    return prior_entropies(vlm, samples, seed=seed).assign(model=name)
+
+
+flat = pd.concat(map(entropies_of, names))
+flat["missing"] = 1 - flat["entropy"]
 flat = mean_intervals(
     flat, ["missing"], ["model", "prior", "variant"], "image_source", seed=seed
 )
