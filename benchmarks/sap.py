@@ -9,8 +9,8 @@ One run takes random states of one decoder layer, nine tenths of its keys visual
 with all heads replaced, for the whole prompt (prefill) and for one further token (decode).  The
 clock leaves out what serves all layers of a pass, the prior and the places of the text keys, and
 before decode what the prompt left behind: its cache and our collapsed one.  Every run is a
-process of its own, the methods take turns, and the smallest of the repeats counts, so that other
-work on the machine falls on all of them alike.
+process of its own.  The methods take turns, and ratios are taken within a turn, so that other work
+on the machine falls on both; the median over turns is given with its 95% interval.
 
 Memory is what the attention takes beyond the states: on a GPU its allocator's peak, else the
 growth of the process's high-water mark (ru_maxrss).  Numbers are float32 on a CPU and bfloat16
@@ -22,10 +22,10 @@ on a GPU.
 
 import json
 import resource
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 from typing import Annotated
 
@@ -33,11 +33,13 @@ import torch
 import typer
 from common import SEED, printed_apart, show, store
 from torch import Tensor
+from torch.utils.benchmark import timer
 from tqdm import tqdm
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
 from lost_in_attention.provenance import device as device_name
 from lost_in_attention.sap.rows import Collapsed, TextKeys, merged_rows, visual_part
+from lost_in_attention.timing import LEAST_PAIRS, median_ratio
 
 # Qwen2.5-7B's attention.
 HEADS, KV_HEADS, FEATURES = 28, 4, 128
@@ -139,14 +141,9 @@ def run_here(method: str, phase: str, tokens: int, device: str, threads: int) ->
 
 
 def _seconds(method: str, case: Case) -> float:
-    cuda = case.query.is_cuda
-    if cuda:
-        torch.cuda.synchronize()
-    start = time.perf_counter()
+    begin = timer()
     METHODS[method](case)
-    if cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return timer() - begin
 
 
 def _peak_memory(device: str, *, reset: bool = False) -> int:
@@ -165,20 +162,22 @@ def run_apart(method: str, phase: str, tokens: int, device: str, threads: int) -
 
 
 def compare(tokens: int, phase: str, device: str, repeats: int, threads: int) -> list[dict]:
-    """One row a method: its best figures, ratios to sdpa, distance from eager."""
+    """One row a method: its figures, ratios to sdpa of the same turn, distance from eager."""
     runs: dict[str, list[dict]] = {method: [] for method in METHODS}
     with tqdm(total=repeats * len(METHODS), desc=f"{phase}, {tokens} tokens") as bar:
         for _ in range(repeats):
             for method, results in runs.items():
                 results.append(run_apart(method, phase, tokens, device, threads))
                 bar.update()
-    best = {method: min(each["seconds"] for each in results) for method, results in runs.items()}
     expected = torch.tensor(runs["eager"][0]["values"])
     rows = []
     for method, results in runs.items():
+        seconds = [each["seconds"] for each in results]
+        plain = [each["seconds"] for each in runs["sdpa"]]
+        ratio = median_ratio([one / other for one, other in zip(seconds, plain, strict=True)])
         row = {
-            "phase": phase, "tokens": tokens, "method": method, "ms": 1000 * best[method],
-            "time_ratio": best[method] / best["sdpa"],
+            "phase": phase, "tokens": tokens, "method": method, "ms": 1000 * median(seconds),
+            "time_ratio": ratio.median, "ratio_low": ratio.low, "ratio_high": ratio.high,
             "memory_mb": max(each["memory_mb"] for each in results),
         }  # fmt: skip
         if method == "ours":
@@ -192,7 +191,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Where the JSON with all figures goes.")],
     tokens: Annotated[str, typer.Option(help="Lengths of the prompt.")] = "1024,4096",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
+    repeats: Annotated[int, typer.Option(min=LEAST_PAIRS, help="Runs of each method.")] = 9,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each run.")] = 2,
 ) -> None:
     """Measure one layer's attention under a shared prior."""
