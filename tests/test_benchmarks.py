@@ -35,6 +35,7 @@ from lost_in_attention.benchmarks import (
 )
 from lost_in_attention.benchmarks.addresses import fetched
 from lost_in_attention.benchmarks.departures import DEPARTURES
+from lost_in_attention.decoding import Reply
 
 
 def picture(shade: int = 90) -> Image.Image:
@@ -107,7 +108,8 @@ def evaluated(monkeypatch):
     """The table of `evaluate` where each sample's reply is given."""
 
     def table_of(name, samples, replies) -> pd.DataFrame:
-        monkeypatch.setattr(evaluation, "replies", lambda *_, **__: replies)
+        ended = [Reply(text, finished=True) for text in replies]
+        monkeypatch.setattr(evaluation, "replies", lambda *_, **__: ended)
         vlm = SimpleNamespace(name="given", device=torch.device("cpu"))
         return evaluation.evaluate(vlm, samples, benchmark=name, batch_size=len(replies))
 

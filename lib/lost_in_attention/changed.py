@@ -42,7 +42,9 @@ def changing(vlm: VisionLanguageModel, what: str) -> Iterator[ChangedModel]:
     changes = (*before, Change(what))
     setattr(vlm.model, _MARK, changes)
     try:
-        yield ChangedModel(vlm.model, vlm.processor, f"{vlm.name} ({what})", changes)
+        yield ChangedModel(
+            vlm.model, vlm.processor, f"{vlm.name} ({what})", vlm.revision, changes=changes
+        )
     finally:
         if before:
             setattr(vlm.model, _MARK, before)

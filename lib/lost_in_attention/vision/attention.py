@@ -39,9 +39,9 @@ def encoder_attention(
 
     Raises ValueError as `check_recordable` does.
     """
-    pixels = vlm.processor.image_processor(
-        list(map(rgb, images)), return_tensors="pt"
-    ).to(vlm.device, dtype=vlm.model.dtype)
+    pixels = vlm.processor.image_processor(list(map(rgb, images)), return_tensors="pt").to(
+        vlm.device, dtype=vlm.model.dtype
+    )
     with recorded_attention(vlm) as recorded:
         vlm.model.model.get_image_features(**pixels, return_dict=True)
     return recorded.in_decoder_order(vlm, pixels)
