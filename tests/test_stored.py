@@ -7,7 +7,13 @@ from torch import nn
 from lost_in_attention.benchmarks import BENCHMARKS
 from lost_in_attention.models import load
 from lost_in_attention.provenance import weights_digest
-from lost_in_attention.sweep import ablations, family_of, presets, read_results
+from lost_in_attention.sweep import (
+    ablations,
+    against_vanilla,
+    family_of,
+    presets,
+    read_results,
+)
 from lost_in_attention.zoo import chosen_models
 
 FAMILIES = chosen_models("families")
@@ -40,6 +46,15 @@ def test_every_cell_has_a_thousand_questions(vlm, grid):
     assert len(cells) == len(BENCHMARKS) * len(variants)
     assert cells.min() >= 1000
     assert not table.duplicated([*CELL, "sample"]).any()
+
+
+def test_a_stored_accuracy_is_the_benchmarks_own(vlm):
+    table, _ = read_results([vlm.name])
+    table = table[table["variant"].isin(["vanilla", "blank"])]
+    cells = against_vanilla(table, seed=0).set_index(["benchmark", "variant"])["accuracy"]
+    for (benchmark, variant), own in table.groupby(["benchmark", "variant"]):
+        score = BENCHMARKS[benchmark].score(own)["accuracy"]
+        assert cells[benchmark, variant] == pytest.approx(score, abs=1e-12)
 
 
 def test_with_nothing_replaced_all_answers_are_vanilla(vlm):
