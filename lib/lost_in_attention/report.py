@@ -140,24 +140,14 @@ class Run:
             value if isinstance(value, str) else float(value)
             for value in (paper, measured, tolerance)
         )
+        origin = self.provenance | {"evidence": self.evidence.as_json()}
         questions = self.evidence.questions if questions is None else int(questions)
         if answers is not None:
             answers = {name: _plain_answer(name, each) for name, each in answers.items()}
-            ground = Ground(claim_id, self.evidence, self.provenance["tier"], questions, number)
+            ground = Ground(claim_id, self.evidence, origin["tier"], questions, number)
             verdict = decide(answers, ground)
-        claim = Claim(
-            claim_id,
-            statement,
-            paper,
-            measured,
-            verdict,
-            tolerance,
-            note,
-            self.provenance | {"evidence": self.evidence.as_json()},
-            answers,
-            questions,
-            number,
-        )
+        found = (verdict, tolerance, note, origin, answers, questions, number)
+        claim = Claim(claim_id, statement, paper, measured, *found)
         claim.write(self.output)
         self.claims.append(claim)
 
