@@ -27,6 +27,10 @@ SLOW_FILES = (
     "test_zoo.py",
 )
 SLOW_TESTS = {
+    "test_digits.py": (
+        "test_shipped_sets_are_what_the_command_writes",
+        "test_shipped_annotations_are_what_the_command_writes",
+    ),
     "test_evaluate.py": (
         "test_two_processes_give_the_table_of_one",
         "test_the_command_under_torchrun",

@@ -27,9 +27,10 @@ _INDENTED = re.compile(r"\n\s+\S")
 
 
 def rooms() -> dict[str, list[str]]:
-    """The modules of each room by the room's name; under "" those of no room, and the package.
+    """The modules of each room by its name, first the room itself; under "" those of no room.
 
-    A room is a package directly in the library; what lies deeper belongs to it.
+    A room is a package directly in the library, and so is the library; what lies deeper in a room
+    belongs to it.
     """
     found: dict[str, list[str]] = {"": []}
     for path in sorted(PACKAGE.rglob("*.py")):
@@ -49,12 +50,13 @@ def write_pages(book: Path) -> None:
         raise FileNotFoundError(f"book: expected a folder, got {str(book)!r}")
     shutil.rmtree(book / INDEX, ignore_errors=True)
     (book / INDEX).mkdir()
-    modules = rooms()
-    outside = modules.pop("")
-    for room, inside in modules.items():
-        _write(book / INDEX / f"{room}.rst", _heading(room, "="), *map(_module, inside))
-    listed = [f"* :doc:`{INDEX}/{room}`: {_escaped(_summary(room))}\n" for room in modules]
-    _write(book / f"{INDEX}.rst", _heading("The library", "="), *listed, *map(_module, outside))
+    (package, *outside), *others = rooms().values()
+    for room, *inside in others:
+        title = _heading(_short(room), "=")
+        _write(book / INDEX / f"{_short(room)}.rst", title, _module(room), *map(_section, inside))
+    listed = [f"* :doc:`{INDEX}/{_short(room)}`: {_summary(room)}\n" for room, *_ in others]
+    contents = [_heading("The library", "="), _module(package), *listed, *map(_section, outside)]
+    _write(book / f"{INDEX}.rst", *contents)
 
 
 def markup(docstring: str) -> str:
@@ -121,14 +123,24 @@ def _heading(title: str, underline: str) -> str:
     return f"{title}\n{underline * len(title)}\n"
 
 
+def _short(module: str) -> str:
+    """A module's name as its pages have it, without that of the package."""
+    return module.removeprefix(f"{PACKAGE.name}.")
+
+
+def _section(module: str) -> str:
+    return _heading(_escaped(_short(module)), "-") + _module(module)
+
+
 def _module(name: str) -> str:
-    return _heading(f"``{name}``", "-") + f"\n.. automodule:: {name}\n"
+    return f"\n.. automodule:: {name}\n"
 
 
 def _summary(room: str) -> str:
     """The first paragraph of a room's docstring."""
-    docstring = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or ""
-    return " ".join(docstring.partition("\n\n")[0].split())
+    source = (PACKAGE / _short(room) / "__init__.py").read_text()
+    docstring = ast.get_docstring(ast.parse(source)) or ""
+    return _escaped(" ".join(docstring.partition("\n\n")[0].split()))
 
 
 def setup(app: Any) -> dict[str, Any]:
