@@ -35,9 +35,9 @@ def check_annotated(samples: Samples, annotations: Annotations) -> None:
 
     To be called before the questions are asked, which takes long; no picture is decoded.
     """
-    rows = samples.table.select_columns(["question", "image_source"]).select(samples.chosen)
-    for row in rows:
-        annotations.boxes(row["image_source"], asked_object(row["question"]))
+    sources, questions = (samples.table[column][:] for column in ("image_source", "question"))
+    for row in samples.chosen:
+        annotations.boxes(sources[row], asked_object(questions[row]))
 
 
 def answers_until(
