@@ -332,7 +332,6 @@ def asked_twice(one):
 found = asked_twice(samples[kind]) if cases else "No case was found to ask about."
 glue("asked_twice", found, display=False)
 # The other models need the room.
-del vlm
 
 # %% [markdown]
 # {glue:text}`asked_twice`
