@@ -331,7 +331,6 @@ def asked_twice(one):
 # %%
 found = asked_twice(samples[kind]) if cases else "No case was found to ask about."
 glue("asked_twice", found, display=False)
-# The other models need the room.
 
 # %% [markdown]
 # {glue:text}`asked_twice`
@@ -351,6 +350,7 @@ glue("asked_twice", found, display=False)
 rows = []
 sampled = present[:counted]
 sources = {sample.id: sample.image_source for sample in sampled}
+# The other models need the room.
 release(vlm)
 for name, vlm in each_model(names, device=device, dtype=dtype):
     found = trace(vlm, list(sampled), threshold=threshold)
