@@ -1,7 +1,7 @@
 """Shared Attention Prior: decoder attention to visual tokens replaced by a prior (Section 4.3).
 
-with shared_attention_prior(vlm, paper("qwen2.5-vl")) as changed:
-    table = evaluate(changed, samples, benchmark="pope")
+    with shared_attention_prior(vlm, paper("qwen2.5-vl")) as changed:
+        table = evaluate(changed, samples, benchmark="pope")
 
 Several plans on one batch share its images: `inputs = encoded(vlm, vlm.prepare(...))`, then
 `changed.model.generate(**again(inputs))` under each.
