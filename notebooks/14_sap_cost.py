@@ -214,8 +214,6 @@ ax.minorticks_off()
 fig.legend(ncols=2, frameon=False, loc="outside lower center")
 last = layer_times[layer_times["tokens"] == lengths[-1]]
 last = last.set_index(["method", "against"])
-
-# %%
 run.figure(
     fig,
     "layer",

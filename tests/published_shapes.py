@@ -105,7 +105,7 @@ def _tower(side: int) -> dict:
 def _clip(tokenizer) -> dict:
     return {
         "vision_config": CLIPVisionConfig(**_tower(336)),
-        "text_config": LlamaConfig(**_text(tokenizer)),
+        "text_config": LlamaConfig(**_text(tokenizer), max_position_embeddings=4096),
         "image_token_id": tokenizer.image_token_id,
         "image_seq_length": 576,
         "vision_feature_layer": -2,

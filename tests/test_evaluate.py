@@ -92,7 +92,7 @@ def test_a_reply_that_was_cut_says_so_and_is_no_answer(vlm, samples):
     """One token is all it gets: a letter or a word, but no end."""
     cut = ask(vlm, samples, decoding=Decoding("short", max_new_tokens=1, greedy=True))
     assert not cut["finished"].any() and cut["parsed"].isna().all() and (cut["reply"] != "").all()
-    whole = ask(vlm, samples)
+    whole = ask(vlm, samples, decoding=GREEDY)
     assert whole["finished"].all() and whole["parsed"].notna().all()
 
 

@@ -19,9 +19,10 @@ cat book/intro.md > "$out/_build/html/index.html"
 if [ -e dies ]; then kill -KILL 0; fi
 cat book/intro.md > "$out/_build/html/last.html"
 """
-# Stands for the scorecard's command.
+# Stands for the commands that write the scorecard and the list of the library's pages.
 PYTHON = """#!/usr/bin/env bash
 echo > book/scorecard.md
+echo > book/api.rst
 """
 
 

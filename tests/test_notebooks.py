@@ -98,7 +98,8 @@ def test_cells_are_few_and_short(source):
     assert notebook.cells[0].cell_type == "markdown"
     lengths = [len(cell.source.splitlines()) for cell in code_cells(notebook)]
     assert len(lengths) <= 25
-    assert max(lengths) <= 25
+    # What a figure draws and the words under it are one cell: apart, it would show twice.
+    assert max(lengths) <= 30
 
 
 @each_notebook

@@ -611,7 +611,6 @@ def test_sampled_answers_share_their_random_numbers(vlm, samples, variants, monk
     assert other["reply"].tolist() != replies["vanilla"]
 
 
-@pytest.mark.xfail(strict=False, reason="shared_attention_prior wants an image in every prompt")
 def test_questions_without_an_image_are_asked_under_every_plan(vlm, samples, variants):
     without = replace(samples[0], id="without", images=())
     table = ask(vlm, [samples[1], without, samples[2]], variants)

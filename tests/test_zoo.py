@@ -92,7 +92,6 @@ def test_cards_and_their_facts_agree(name):
     assert facts(name)["command"] in card and facts(name)["versions"]["torch"]
 
 
-@pytest.mark.xfail(strict=False, reason="cards that were made before the benchmark's own score")
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_card_of_vmcbench_is_the_mean_of_its_sources(name):
     rows = pd.DataFrame(facts(name)["accuracy"]).query("benchmark == 'vmcbench'")

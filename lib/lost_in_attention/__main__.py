@@ -40,6 +40,7 @@ def train(
 
     config, kept = zoo_config(name), name == WITH_CHECKPOINTS
     usable_device(device)
+    resolve(model)
     for argument, folder in (("runs", runs), ("output", output)):
         check_writable(argument, folder)
     typer.echo(train_and_publish(config, runs=runs, output=output, device=device, checkpoints=kept))
@@ -132,6 +133,7 @@ def sap(
 
     Under torchrun the processes share the questions.
     """
+    from lost_in_attention.models.load import resolve
     from lost_in_attention.sweep import Sweep
 
     try:
@@ -141,6 +143,7 @@ def sap(
         )  # fmt: skip
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    resolve(model)
     for argument, folder in (("runs", runs), ("output", output)):
         check_writable(argument, folder)
     if path := asked.run(runs=runs, output=output):
