@@ -330,7 +330,11 @@ def test_a_chapter_without_a_case_runs_to_its_end_and_decides_nothing(
     )
     claims = read_claims(tmp_path / "generated")
     assert len(claims) == len({claim.id for claim in claims}) >= 4
-    assert {claim.verdict for claim in claims} == {"undecided"}
+    # Numbers of the paper's own models are beyond the small ones with and without a case.
+    assert all(
+        claim.verdict == ("needs published weights" if claim.number else "undecided")
+        for claim in claims
+    )
     assert not any("nan" in str(claim.measured) for claim in claims)
     # Of the paper's captions only the first speaks of one layer only.
     assert {claim.id for claim in claims if "only" in str(claim.paper)} <= {"C062"}

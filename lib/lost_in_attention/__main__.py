@@ -40,7 +40,6 @@ def train(
 
     config, kept = zoo_config(name), name == WITH_CHECKPOINTS
     usable_device(device)
-    resolve(model)
     for argument, folder in (("runs", runs), ("output", output)):
         check_writable(argument, folder)
     typer.echo(train_and_publish(config, runs=runs, output=output, device=device, checkpoints=kept))
