@@ -73,11 +73,17 @@ def test_letters(reply, parsed):
         ("I would go with B for this one", "B"), ("The answer is A dog.", "B"),
         # Letters inside words, numbers and units.
         ("This is a 3D picture. It shows a cat.", "A"), ("It is 25\N{DEGREE SIGN}C.", None),
-        ("x_B", None), ("P(A) = 1", None), ("a B-52", None), ("25C", None),
+        ("x_B", None), ("P(A) = 1", None), ("a B-52", None), ("25C", None), ("5 C", None),
+        ("25 degrees C", None), ("Vitamin C is good", None), ("3 D", None),
+        ("A - it", "A"), ("\u7b54\u6848\u662fB", "B"), ("\u7b54\u6848\u662fA", "A"),
         # What is denied is no answer, and what else is meant cannot be told.
         ("The answer is not B.", None), ("not (B)", None), ("It isn't B", None),
         ("B is wrong.", None), ("B is not the answer", None), ("It is not a cat.", None),
         ("There is no dog.", None), ("It is not A. The answer is B.", None),
+        ("I don't think it is B", None), ("I doubt it is B", None), ("There is no B", None),
+        ("It is anything but B", None), ("B is definitely not right", None),
+        # What is denied may be something else.
+        ("No doubt it is B", "B"), ("I do not see a bone, so B", "B"), ("Not clear, but B", "B"),
     ],
 )  # fmt: skip
 def test_letters_are_told_from_words_units_and_denials(reply, parsed):
@@ -168,7 +174,8 @@ def test_an_option_that_is_a_letter_is_named_by_its_own_letter():
         ("Yes, there is no doubt about it.", "yes"), ("No, yes-men are not seen.", "no"),
         ("Yes. There is a dog and no cat.", "yes"), ("Look at it. Yes! No cat.", "yes"),
         ("**Yes**, no doubt", "yes"), ("There is no dog.", "no"),
-        ("yes or no", None), ("yes/no", None), ("Yes, no.", None), ("no doubt: yes", None),
+        ("yes or no", None), ("yes/no", None), ("Yes, no.", None), ("no doubt: yes", "yes"),
+        ("Not yes", None), ("The answer is yes, no doubt.", "yes"), ("It is not a no", None),
         ("", None), ("maybe", None), ("yes and no", None), ("yesterday", None), ("nothing", None),
         ("24", None), ("(B)", None),
     ],
@@ -196,6 +203,8 @@ def test_yes_and_no_count_wherever_they_stand(before, after, word, capital):
         ("minus 3", -3), ("negative three", -3), ("It is minus 1,000.", -1000), ("5 minus 3", None),
         ("No one is there.", None), ("no-one", None), ("This one has 4.", 4), ("one", 1),
         ("24 cm2", 24), ("24cm2", 24), ("24 cm^2", 24), ("24 m^{2}", 24), ("x_1 is 5", 5),
+        ("- 3", -3), ("\N{MINUS SIGN} 3", -3), ("It is - 3", -3), ("2 - 3", None), ("2nd", None),
+        ("the big one", None), ("One can see 3 dogs", 3),
         ("1.5e3", 1500), ("2e-1", 0.2), ("3x4", None), (r"\boxed{24}", 24),
     ],
 )  # fmt: skip

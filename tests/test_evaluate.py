@@ -173,7 +173,7 @@ def test_a_run_that_broke_off_goes_on_and_repeats_nothing(
     [
         ({"benchmark": "vqa"}, "benchmark: expected one of .* got 'vqa'"),
         ({"samples": []}, "samples: expected at least one"),
-        ({"seed": -1}, "seed: expected 0 or more, got -1"),
+        ({"seed": -1}, "seed: expected a whole number, 0 or more, got -1"),
         ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
         ({"resume": True}, "resume: expected an output"),
     ],

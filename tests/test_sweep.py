@@ -210,7 +210,7 @@ def test_a_sweep_that_broke_off_goes_on(vlm, samples, variants, answers, monkeyp
         ({"variants": []}, "variants: expected at least one"),
         ({"variants": [Variant("vanilla")] * 2}, "variants: .* each once"),
         ({"batch_size": 0}, "batch_size: expected at least 1"),
-        ({"seed": -1}, "seed: expected 0 or more, got -1"),
+        ({"seed": -1}, "seed: expected a whole number, 0 or more, got -1"),
         ({"resume": True}, "resume: expected an output"),
         # The last of several: it must not wait until the others have answered.
         (

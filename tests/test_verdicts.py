@@ -146,6 +146,10 @@ NEEDS = "needs published weights"
         ),
         (lambda found: found.benchmarks.update(pope=Asked(1000)), "pope: is not from lmms-lab"),
         (
+            lambda found: found.benchmarks.update(pope=Asked(1000, "another/POPE", COMMIT)),
+            "pope: is not from lmms-lab",
+        ),
+        (
             lambda found: found.benchmarks.update(pope=Asked(1000, "lmms-lab/POPE")),
             "pope: is not from lmms-lab",
         ),

@@ -46,8 +46,8 @@ class Asking:
             raise ValueError(
                 f"judging: expected one of {[*known]} for {self.benchmark}, got {self.judging!r}"
             )
-        if self.seed < 0:
-            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+        if type(self.seed) is not int or self.seed < 0:
+            raise ValueError(f"seed: expected a whole number, 0 or more, got {self.seed!r}")
 
     def table(
         self,

@@ -129,7 +129,7 @@ class Evidence:
         asked = self.benchmarks.get(benchmark)
         if asked is None:
             return "was not asked"
-        if asked.repository is None or not asked.revision:
+        if asked.repository != BENCHMARKS[benchmark].hub or not asked.revision:
             return f"is not from {BENCHMARKS[benchmark].hub} on the hub"
         return None if asked.questions >= count else f"{asked.questions} of {count} questions"
 

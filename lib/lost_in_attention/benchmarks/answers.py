@@ -10,8 +10,9 @@ _CLOSED_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
 _SENTENCES = re.compile(r"[.!?\n\u3002]+")
 # Quotes, stars and stops around an answer, also those of Chinese text.
 _MARKS = " \t\n\"'`*_.,;:!?\u201c\u201d\u2018\u2019\u3002\uff0c\uff01"
-# No letter of a word, a unit ("25 °C") or a formula ("P(A)").
-_START = r"(?<![\w\u00b0])(?<!\w\()"
+# No letter of a word, a unit ("25 °C", "25 C"), a name ("vitamin C") or a formula ("P(A)").
+# Chinese has no blanks, so a letter may follow its characters.
+_START = r"(?<![^\W\u4e00-\u9fff])(?<!\u00b0)(?<!\w\()(?<!\d )(?<!degree )(?<!degrees )(?<!itamin )"
 _END = r"(?!\w|['\u2019]\w)"
 # Small letters count only where nothing else can be meant: "a" is an article elsewhere.
 _WHOLE_LETTER = re.compile(
@@ -28,21 +29,29 @@ _LETTERS = (
     re.compile(
         rf"{_START}([AI])"
         r"(?=\s*[.,:;!?)*}\]/&\"\u201d\u3002\uff01\uff0c]|['\u2019](?!\w)|\s*$"
-        r"|\s+(?:is|or|and|nor|not|but|because|since)\b)",
+        r"|\s+[-\u2013\u2014]\s|\s+(?:is|or|and|nor|not|but|because|since)\b)",
         re.MULTILINE,
     ),
     re.compile(r"(?<=[a-z]\s)(A)(?=\s+[a-z])"),
 )
 _NOT = (
-    r"(?:\b(?:[Nn]ot|NOT|[Nn]ever|[Nn]either|[Cc]annot|[Rr]ather than|[Ii]nstead of)|n['\u2019]t)"
+    r"(?:\b(?:[Nn]ot|NOT|[Nn]o|[Nn]ever|[Nn]either|[Cc]annot|[Rr]ather than|[Ii]nstead of"
+    r"|[Aa]nything but)|(?<![Nn]o )\b[Dd]oubt|n['\u2019]t)"
+)
+# What may stand between a denial and what it denies: "don't think that it is (B)".
+_LINKS = (
+    r"(?: (?:be|it|is|that|this|the|an?|think|believe|say|choose|pick|answer|option|choice|would))*"
 )
 _DENIED_LETTERS = (
-    re.compile(rf"{_NOT}(?: be| the| answer| option| choice| is)*[\s(\"'*\u201c]+([A-Z]){_END}"),
+    re.compile(rf"{_NOT}{_LINKS}[\s(\"'*\u201c]+([A-Z]){_END}"),
     re.compile(
-        r"(?<!\w)([A-Z])[)\"'*\u201d]*\s+(?:(?:is|was|would be|can)(?:n['\u2019]t| not)"
-        r"|(?:is|was|would be) (?:wrong|incorrect|false))\b"
+        r"(?<!\w)([A-Z])[)\"'*\u201d]*\s+"
+        r"(?:(?:is|was|would be|can)(?: [a-z]+ly)?(?:n['\u2019]t| not)"
+        r"|(?:is|was|would be)(?: [a-z]+ly)? (?:wrong|incorrect|false))\b"
     ),
 )
+_NO_DOUBT = re.compile(r"\b(?:without a|no) doubt\b")
+_DENIED_WORD = re.compile(r"\bnot (?:a |an )?[\"']?(?:yes|no)\b")
 _DENIAL = re.compile(r"(?:\b(?:not|no|never|neither|cannot)|n['\u2019]t)(?: be)?(?: an?| the)? $")
 
 
@@ -74,9 +83,12 @@ def yes_no(reply: str) -> str | None:
     """ "yes" or "no", told by the first sentence that holds one of these words.
 
     It is the word that the sentence begins with ("Yes, no doubt"), or the only one of the two.
-    Both as answers ("yes and no") are None.
+    Both as answers ("yes and no") and a denied one ("not yes") are None.
     """
-    for sentence in _SENTENCES.split(final(reply).lower()):
+    said = _NO_DOUBT.sub("", final(reply).lower())
+    for sentence in _SENTENCES.split(said):
+        if _DENIED_WORD.search(sentence):
+            return None
         words = set(re.findall(r"[a-z]+", sentence)) & {"yes", "no"}
         if len(words) == 1:
             return words.pop()

@@ -22,7 +22,13 @@ _SCALES = re.compile(r"\b(?:hundred|thousand|million|billion)s?\b")
 # Figures behind a letter belong to a unit or a name ("cm2", "m^3", "x_1"); "1e3" and "3x4" do not.
 _GLUED = re.compile(r"(?!(?<=\d)(?:e[+-]?\d|x\d))[^\W\d_]+(?:[\^_]\{-?\d+\}|[\^_]?-?\d[\d.]*)")
 # "One" that stands for somebody or something.
-_PRONOUN = re.compile(r"\b(?:no|any|some|every|each|this|that|which|another|other|the)[ -]one\b")
+_PRONOUN = re.compile(
+    r"\b(?:no|any|some|every|each|this|that|which|another|other|the(?: \w+)?)[ -]one\b"
+    r"|\bone (?:can|could|may|might|must|should|sees|would)\b"
+)
+_ORDINAL = re.compile(r"\b\d+(?:st|nd|rd|th)\b")
+# A minus apart from its figures, where it can be no dash between two things.
+_LOOSE_MINUS = re.compile(r"(^|[:=(] ?|\bis )- (?=[\d.])")
 
 
 def number(reply: str) -> float | None:
@@ -37,10 +43,11 @@ def number(reply: str) -> float | None:
 def numbers(text: str) -> list[float]:
     """All numbers of a text, in figures ("1,000", "1e3") and in words below one hundred.
 
-    Exponents of units ("cm2") and the pronoun ("no one") are none.  None are found in a text with
-    larger number words: "two hundred" is not 2.
+    Exponents of units ("cm2"), ordinals ("2nd") and the pronoun ("no one") are none.  None are
+    found in a text with larger number words: "two hundred" is not 2.
     """
-    text = _PRONOUN.sub(" ", normalised(text))
+    text = _ORDINAL.sub(" ", _PRONOUN.sub(" ", normalised(text)))
+    text = _LOOSE_MINUS.sub(r"\1-", text)
     if _SCALES.search(text):
         return []
     return [_value(match) for match in _NUMBER.finditer(_GLUED.sub(" ", text))]

@@ -124,15 +124,15 @@ class VisionLanguageModel:
 def interleave(images: Sequence[Image.Image], prompt: str) -> list[dict]:
     """A chat message's parts: images where the prompt's markers stand, text between them.
 
-    An image that is marked twice stands twice.  Text keeps its blanks, except around markers in
-    front of everything: those say no more than a prompt without markers.
+    An image that is marked twice stands twice.  Text keeps its blanks, except around a single
+    marker in front of everything: that says no more than a prompt without markers.
 
     Raises ValueError if a marker has no image.
     """
     marked = _marked(images, prompt)
     if not marked:
         return [*map(_picture, images), _text(prompt)]
-    front = _IN_FRONT.match(prompt)
+    front = _IN_FRONT.match(prompt) if len(marked) == 1 else None
     rest = _MARKER.split(prompt[front.end() :] if front else prompt)
     numbers = _MARKER.findall(front[0]) if front else []
     parts = [_picture(images[int(number) - 1]) for number in numbers]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from types import UnionType
 from typing import Literal
 
 from lost_in_attention.prior import VARIANTS, Variant
@@ -59,16 +60,18 @@ class SharedAttentionPrior:
                 raise ValueError(
                     f"{name}: expected one of {list(known)}, got {getattr(self, name)!r}"
                 )
-        if not all(type(layer) is int for layer in self.layers):
-            raise ValueError(f"layers: expected two whole numbers, got {self.layers}")
+        _check_pair("layers", self.layers, int, "two whole numbers")
         first, last = self.layers
         if not 0 <= first <= last:
             raise ValueError(f"layers: expected 0 <= first <= last, got {self.layers}")
+        _check_pair("heads", self.heads, int | float, "two numbers")
         low, high = self.heads
         if not 0 <= low <= high <= 1:
             raise ValueError(f"heads: expected a band within [0, 1], got {self.heads}")
-        if not 0 <= self.blend <= 1:
+        if not isinstance(self.blend, int | float) or not 0 <= self.blend <= 1:
             raise ValueError(f"blend: expected a number between 0 and 1, got {self.blend!r}")
+        if type(self.reranks) is not bool:
+            raise ValueError(f"reranks: expected True or False, got {self.reranks!r}")
         if type(self.seed) is not int or self.seed < 0:
             raise ValueError(f"seed: expected a whole number, 0 or more, got {self.seed!r}")
         if self.value_scale == "matched" and self.queries == "all":
@@ -108,6 +111,12 @@ class SharedAttentionPrior:
                 f"heads: expected a band that holds at least one of {heads} heads, got {self.heads}"
             )
         return chosen
+
+
+def _check_pair(name: str, pair: object, kind: type | UnionType, expected: str) -> None:
+    right = isinstance(pair, tuple) and len(pair) == 2
+    if not right or not all(isinstance(n, kind) and not isinstance(n, bool) for n in pair):
+        raise ValueError(f"{name}: expected {expected}, got {pair!r}")
 
 
 # Depth, affected layers (Table 2) and head band (the default rows of Tables 4-8).  Table 2 has no

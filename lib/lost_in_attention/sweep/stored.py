@@ -6,7 +6,6 @@ Several runs may share a file, each with benchmarks of its own: then the JSON fi
 import hashlib
 import json
 import shlex
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,21 +34,6 @@ def results_path(model: str, grid: str, folder: Path | None = None) -> Path:
     name = str(without_folders(model)).strip("/").replace("/", "--")
     prefix = "sap" if grid == "default" else "sap-ablations"
     return (folder or data_folder() / "results") / f"{prefix}-{name}.parquet"
-
-
-def check_writable(folder: Path, argument: str) -> None:
-    """Make the folder if there is none.
-
-    Raises ValueError if it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"{argument}: expected a folder that can be written, got {folder}: {error}"
-        ) from error
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
 from lost_in_attention.decoding import DECODINGS, PROMPTS, prompted
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.load import DTYPES
+from lost_in_attention.paths import check_writable
 from lost_in_attention.provenance import weights_digest
 from lost_in_attention.sweep.running import answer_under
-from lost_in_attention.sweep.stored import GRIDS, Results, check_writable, results_path
+from lost_in_attention.sweep.stored import GRIDS, Results, results_path
 from lost_in_attention.sweep.variants import PRESETS, Variant, ablations, family_of, presets
 
 
@@ -99,8 +100,8 @@ class Sweep:
         Raises ValueError, before the first question is asked, on folders that cannot be written,
         questions that cannot be read, or results that must not be mixed (`Results.check`).
         """
-        check_writable(runs, "runs")
-        check_writable(output, "output")
+        check_writable("runs", runs)
+        check_writable("output", output)
         samples, state = self.samples(), PartialState(cpu=not torch.cuda.is_available())
         vlm = load(self.model, device=state.device, dtype=DTYPES[self.dtype])
         path = results_path(self.model, self.where, output)
