@@ -183,6 +183,21 @@ def test_mathvista_reads_precision_as_the_float_it_is_stored_as(tmp_path):
     assert mathvista.judge("2.51", got) == ("2.51", False)
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("choices", [1, 2]), ("choices", 3), ("choices", [True]), ("unit", ["cm"]), ("unit", 4)],
+)
+def test_mathvista_refuses_choices_and_units_that_are_no_text(tmp_path, column, value):
+    with pytest.raises(ValueError, match=f"row 0, column '{column}': expected .* got"):
+        only(tmp_path, "mathvista", **{column: value})
+
+
+@pytest.mark.parametrize("options", ["[1, None]", "['a', ['b']]", "'a'"])
+def test_mmmu_refuses_options_that_are_no_texts(tmp_path, options):
+    with pytest.raises(ValueError, match="row 0, column 'options': expected a list as text"):
+        only(tmp_path, "mmmu", options=options, question_type="multiple-choice", answer="A")
+
+
 def test_mathvista_reads_choices_and_judges_their_text(tmp_path):
     got = only(tmp_path, "mathvista", **CHOICES | {"choices": ["12 cm", "15 cm "]})
     assert (got.options, got.answer) == ({"A": "12 cm", "B": "15 cm"}, "15 cm")

@@ -120,3 +120,20 @@ def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path):
 )
 def test_folders_of_this_machine_are_left_out_also_in_lists(value, shown):
     assert without_folders(value) == shown
+
+
+def test_a_valid_training_is_begun_as_asked(tmp_path, monkeypatch, capsys):
+    begun = []
+
+    def note(config, **options):
+        begun.append((config.name, options))
+        return tmp_path / "models" / config.name
+
+    monkeypatch.setattr("lost_in_attention.training.publish.train_and_publish", note)
+    folders = {"runs": tmp_path / "runs", "output": tmp_path / "models"}
+    with pytest.raises(SystemExit) as end:
+        run(app, f"train --name small-llava --runs {folders['runs']} --output "
+            f"{folders['output']}".split())  # fmt: skip
+    assert not end.value.code
+    assert begun == [("small-llava", folders | {"device": "cpu", "checkpoints": False})]
+    assert capsys.readouterr().out.split() == [str(tmp_path / "models" / "small-llava")]

@@ -199,7 +199,9 @@ def test_an_image_in_front_is_no_reference(vlm):
     assert rendered(vlm, "<image 1>\nlook", 1) == rendered(vlm, "look", 1)
     inside = rendered(vlm, "Here <image 1> look", 1)
     if vlm.name == "qwen2.5-vl":
-        assert "Here <|vision_start|><|image_pad|><|vision_end|> look" in inside
+        image = "<|vision_start|><|image_pad|><|vision_end|>"
+        assert f"Here {image} look" in inside
+        assert f"{image} and {image} here" in rendered(vlm, "<image 2> and <image 1> here", 2)
     else:
         assert "Here <image 1> look" in inside
 

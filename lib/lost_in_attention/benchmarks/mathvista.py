@@ -18,7 +18,7 @@ from lost_in_attention.benchmarks.base import (
 )
 from lost_in_attention.benchmarks.numerals import exact_number, number, written
 from lost_in_attention.benchmarks.scores import plain
-from lost_in_attention.benchmarks.values import expect
+from lost_in_attention.benchmarks.values import check_values, expect, is_option, is_text
 
 PUBLISHED = Published(
     key="mathvista",
@@ -54,11 +54,17 @@ score = plain
 
 def load(source: str | Path = "digits", split: str | None = None) -> Samples:
     table = PUBLISHED.read(source, split)
+    check_values(table, ["choices"], _is_choices, "a list of texts or none")
+    check_values(table, ["unit"], is_option, "text or none")
     asked = zip(table["answer_type"][:], table["precision"][:], strict=True)
     for index, (kind, precision) in enumerate(asked):
         if kind == "float":
             _check_precision(precision, index)
     return Samples(table, _sample, range(len(table)))
+
+
+def _is_choices(value: object) -> bool:
+    return value is None or (isinstance(value, list) and all(map(is_text, value)))
 
 
 def options_of(row: Mapping) -> dict[str, str]:

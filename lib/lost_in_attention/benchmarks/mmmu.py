@@ -48,8 +48,8 @@ def load(source: str | Path = "digits", split: str | None = None) -> Samples:
 def options_of(row: Mapping) -> dict[str, str]:
     """The lettered options; the column holds a list written as a string."""
     texts = ast.literal_eval(row["options"])
-    if not isinstance(texts, list):
-        raise ValueError("not a list")
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("not a list of texts")
     return {chr(ord("A") + place): str(text) for place, text in enumerate(texts)}
 
 
