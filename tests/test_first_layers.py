@@ -4,13 +4,13 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
+from families import untrained
+from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap import MODES, SharedAttentionPrior, again, encoded
 from lost_in_attention.sap import shared_attention_prior as under
 from lost_in_attention.sap.first_layers import kept_layers, replayed
 from lost_in_attention.training.architecture import ARCHITECTURES
-from lost_in_attention.training.tokenizer import train_tokenizer
 
 OPTIONS = {
     "max_new_tokens": 4, "do_sample": False, "eos_token_id": None, "pad_token_id": 0,
@@ -24,9 +24,7 @@ PLANS = [
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def vlm(request) -> VisionLanguageModel:
-    tokenizer = train_tokenizer([f" {word}" for word in ("look", *DIGIT_NAMES, *COLOURS)] * 5)
-    model, processor = ARCHITECTURES[request.param].build(tokenizer, seed=0)
-    return VisionLanguageModel(model.eval(), processor, request.param)
+    return untrained(request.param)
 
 
 @pytest.fixture(scope="module")

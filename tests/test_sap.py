@@ -7,14 +7,14 @@ import pytest
 import torch
 from transformers import AttentionInterface, BatchFeature
 
-from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
+from families import untrained
+from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.prior import patch_complexity, uniform_prior
 from lost_in_attention.sap import MODES, SharedAttentionPrior, encoded, paper, released
 from lost_in_attention.sap import shared_attention_prior as under
 from lost_in_attention.sap.ranking import chosen_heads
 from lost_in_attention.training.architecture import ARCHITECTURES
-from lost_in_attention.training.tokenizer import train_tokenizer
 from lost_in_attention.vision import encoder_attention, token_patches
 
 LAYERS = (2, 5)
@@ -39,9 +39,7 @@ ALL_WAYS = [
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def vlm(request) -> VisionLanguageModel:
-    tokenizer = train_tokenizer([f" {word}" for word in ("look", *DIGIT_NAMES, *COLOURS)] * 5)
-    model, processor = ARCHITECTURES[request.param].build(tokenizer, seed=0)
-    return VisionLanguageModel(model.eval(), processor, request.param)
+    return untrained(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
+from families import tower_passes, untrained
+from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap import MODES, SharedAttentionPrior, again, encoded
 from lost_in_attention.sap import shared_attention_prior as under
 from lost_in_attention.training.architecture import ARCHITECTURES
-from lost_in_attention.training.tokenizer import train_tokenizer
 
 PLANS = [
     None,
@@ -20,9 +20,7 @@ PLANS = [
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def vlm(request) -> VisionLanguageModel:
-    tokenizer = train_tokenizer([f" {word}" for word in ("look", *DIGIT_NAMES, *COLOURS)] * 5)
-    model, processor = ARCHITECTURES[request.param].build(tokenizer, seed=0)
-    return VisionLanguageModel(model.eval(), processor, request.param)
+    return untrained(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +31,8 @@ def inputs(vlm):
 
 @pytest.fixture
 def passes(vlm):
-    """A list that grows with each pass of the vision tower."""
-    inner, seen = vlm.model.model, []
-    tower = inner.visual if hasattr(inner, "visual") else inner.vision_tower
-    hook = tower.register_forward_pre_hook(lambda *_: seen.append(1))
-    yield seen
-    hook.remove()
+    with tower_passes(vlm) as seen:
+        yield seen
 
 
 def generated(vlm, inputs, plan, **further):

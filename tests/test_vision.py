@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import AttentionInterface
 
-from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
+from families import untrained
+from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.training.architecture import ARCHITECTURES
-from lost_in_attention.training.tokenizer import train_tokenizer
 from lost_in_attention.vision import (
     encoder_attention,
     pack,
@@ -26,9 +26,7 @@ SIZES = [(96, 96), (150, 96), (60, 200), (301, 77)]
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def vlm(request) -> VisionLanguageModel:
-    tokenizer = train_tokenizer([f" {word}" for word in ("look", *DIGIT_NAMES, *COLOURS)] * 5)
-    model, processor = ARCHITECTURES[request.param].build(tokenizer, seed=0)
-    return VisionLanguageModel(model.eval(), processor, request.param)
+    return untrained(request.param)
 
 
 @pytest.fixture(scope="module")
