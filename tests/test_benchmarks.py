@@ -19,6 +19,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from lost_in_attention import evaluate as evaluation
+from lost_in_attention.asking import Asking
 from lost_in_attention.benchmarks import (
     BENCHMARKS,
     Sample,
@@ -111,6 +112,7 @@ def evaluated(monkeypatch):
         ended = [Reply(text, finished=True) for text in replies]
         monkeypatch.setattr(evaluation, "replies", lambda *_, **__: ended)
         vlm = SimpleNamespace(name="given", device=torch.device("cpu"))
+        monkeypatch.setattr(Asking, "_fitting", lambda asking: asking.batch_size)
         return evaluation.evaluate(vlm, samples, benchmark=name, batch_size=len(replies))
 
     return table_of

@@ -266,3 +266,18 @@ def test_the_command_takes_prompt_and_number_format(tmp_path):
     for option, value in (("--prompt", "mine"), ("--dtype", "int8"), ("--decoding", "beam")):
         refused = CliRunner().invoke(app, [*command, option, value])
         assert refused.exit_code == 2 and option.strip("-") in refused.output
+
+
+def test_a_batch_is_no_larger_than_memory_holds(vlm, samples, monkeypatch, tmp_path):
+    """Greedy replies do not hang on it; sampled ones do, and keep the size that was asked for."""
+    path = tmp_path / "run.jsonl"
+    usual = ask(vlm, samples, decoding=GREEDY)
+    monkeypatch.setattr("lost_in_attention.asking.fitting_batch", lambda *_, **__: 2)
+    fewer = ask(vlm, samples, decoding=GREEDY, output=path)
+    assert fewer["reply"].tolist() == usual["reply"].tolist()
+    settings = json.loads(path.with_name("run.jsonl.settings.json").read_text())
+    assert settings["batch_size"] == 2
+    sampled = tmp_path / "sampled.jsonl"
+    ask(vlm, samples, output=sampled)
+    settings = json.loads(sampled.with_name("sampled.jsonl.settings.json").read_text())
+    assert settings["batch_size"] == 3

@@ -572,7 +572,7 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_the_model_is_loaded(
     monkeypatch.setattr(whole, "load", None)
     (tmp_path / "file").touch()
     folders = {"runs": tmp_path, "output": tmp_path} | {argument: tmp_path / "file" / "in"}
-    with pytest.raises(ValueError, match=f"{argument}: expected a folder that can be written"):
+    with pytest.raises(ValueError, match=f"{argument}: expected a place that can be written"):
         Sweep(MODEL, benchmarks="pope", questions=1).run(**folders)
 
 

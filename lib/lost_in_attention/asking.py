@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from lost_in_attention.batched import in_batches, settings_of
+from lost_in_attention.batched import check_batches, in_batches, settings_of
 from lost_in_attention.benchmarks import BENCHMARKS, Sample
 from lost_in_attention.decoding import GREEDY, Decoding, Reply, batch_seed
-from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models import VisionLanguageModel, fitting_batch, longest_prompt
 from lost_in_attention.provenance import without_folders
 
 # The replies to a batch under its seed: one list for each way, in the batch's order.
@@ -72,11 +72,13 @@ class Asking:
                 for way, columns in enumerate(ways)
             ]
 
+        check_batches(self.samples, self.batch_size)
+        size = self._fitting()
         rows = in_batches(
             answered,
             self.samples,
-            batch_size=self.batch_size,
-            settings=lambda: self._settings() | settings,
+            batch_size=size,
+            settings=lambda: self._settings(size) | settings,
             device=self.vlm.device,
             label=f"{self.vlm.name} on {self.benchmark}",
             rows_each=len(ways),
@@ -105,7 +107,20 @@ class Asking:
             **sample.fields,
         }
 
-    def _settings(self) -> dict[str, Any]:
+    def _fitting(self) -> int:
+        """`batch_size`, or fewer where so many keys and values do not fit into memory.
+
+        The first batch's longest prompt stands for all.  Batches decide the random numbers where
+        replies are sampled, so there the size stays.
+        """
+        if not self.decoding.greedy:
+            return self.batch_size
+        tokens = longest_prompt(self.vlm, self.samples[: self.batch_size])
+        return fitting_batch(
+            self.vlm, tokens, self.decoding.max_new_tokens, at_most=self.batch_size
+        )
+
+    def _settings(self, batch_size: int) -> dict[str, Any]:
         """What decides the rows of any run, for its file."""
         own = {
             "benchmark": self.benchmark,
@@ -113,4 +128,4 @@ class Asking:
             "seed": self.seed,
             "judging": self.judging,
         }
-        return settings_of(self.vlm, self.samples, self.batch_size, self.decoding) | own
+        return settings_of(self.vlm, self.samples, batch_size, self.decoding) | own

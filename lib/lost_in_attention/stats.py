@@ -158,39 +158,6 @@ def resampled_means(
     return draws @ sums / (draws @ np.bincount(codes))[:, None]
 
 
-def binomial_interval(successes: int, n: int, *, level: float = 0.95) -> Interval:
-    """Wilson interval of a share: `successes` out of `n` independent answers.
-
-    Raises:
-        ValueError: n below 1, or successes outside 0 to n.
-    """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-    if not 0 <= successes <= n:
-        raise ValueError(f"successes must lie between 0 and n = {n}, got {successes}")
-    _check_level(level)
-    share = binomtest(successes, n).proportion_ci(level, method="wilson")
-    return Interval(successes / n, float(share.low), float(share.high), n)
-
-
-def paired_bootstrap(
-    a: ArrayLike,
-    b: ArrayLike,
-    *,
-    units: ArrayLike | None = None,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int,
-) -> Interval:
-    """Interval of mean(a - b), where `a` and `b` are scores of the same questions in one order.
-
-    Raises:
-        ValueError: `a` and `b` differ in length, and what `mean_interval` raises.
-    """
-    a, b = _pair(a, b)
-    return mean_interval(a - b, units=units, level=level, resamples=resamples, seed=seed)
-
-
 def mcnemar(a: ArrayLike, b: ArrayLike) -> PairedTest:
     """Exact McNemar test: are the questions on which only one is right split evenly?
 
