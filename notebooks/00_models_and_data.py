@@ -37,6 +37,7 @@ from myst_nb import glue
 
 from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import BENCHMARKS, chance, load_benchmark
+from lost_in_attention.benchmarks.departures import DEPARTURES
 from lost_in_attention.evaluate import evaluate
 from lost_in_attention.evidence import published_models
 from lost_in_attention.models import load
@@ -142,6 +143,17 @@ run.table(pd.DataFrame(rows), "The prompt of the scene above; a stroke ends a li
 # | `vmcbench` | {cite}`zhang2025vmcbench` | named categories; the mean of their means |
 # | `hallusionbench` | {cite}`guan2024hallusionbench` | an image and its edited twin |
 # | `mathvista` | {cite}`lu2024mathvista` | whole numbers, and choices judged by their text |
+#
+# Prompts and the reading of replies are not the originals' word for word. Where a benchmark's own
+# rule for reading replies can be run, it is there by name: `evaluate(..., judging="official")`.
+
+# %%
+rows = [
+    {"set": name, "departs from the benchmark's script or its harnesses": sentence}
+    for name, sentences in DEPARTURES.items()
+    for sentence in sentences
+]
+run.table(pd.DataFrame(rows), "Departures, set by set")
 
 # %% [markdown]
 # ## The models
