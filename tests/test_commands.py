@@ -35,14 +35,16 @@ def no_work(monkeypatch):
     [
         (ASK + " --model small-lava", "name: expected one of .*'small-llava', .* got 'small-lava'"),
         (ASK + " --model ./nowhere", "name: expected a folder that exists, got './nowhere'"),
-        (ASK + " --benchmark popes", "name: expected one of .*'pope'.* got 'popes'"),
+        (ASK + " --benchmark popes", "benchmark: expected one of .*'pope'.* got 'popes'"),
         (ASK + " --source nowhere", "source: expected 'digits', 'hub', .* got 'nowhere'"),
         (ASK + " --decoding slow", "decoding: expected one of .* got 'slow'"),
         (ASK + " --questions 0", "questions: expected at least 1, got 0"),
-        (ASK + " --questions 9999999", "expected 1 to .*, got 9999999"),
+        (ASK + " --questions 9999999", "questions: expected 1 to .*, got 9999999"),
         (ASK + " --questions twenty", "'--questions': .* integer"),
         (ASK + " --batch-size 0", "batch_size: expected at least 1, got 0"),
         (ASK + " --seed -1", "seed: expected at least 0, got -1"),
+        (ASK + " --output {tmp}", "output: expected a file, got the folder"),
+        ([*ASK.split(), "--model", ""], "name: expected the name of a model, got ''"),
         (ASK + " --output {tmp}/file/replies.jsonl", "output: expected " + PLACE),
         (SAP + " --model small-lava", "name: expected one of .* got 'small-lava'"),
         (SAP + " --benchmarks pope,popes", "benchmarks: expected .* got 'pope,popes'"),
@@ -69,7 +71,8 @@ def test_bad_input_is_refused_in_one_line(command, message, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     before = sorted(tmp_path.iterdir())
     with pytest.raises(SystemExit) as end:
-        run(app, command.format(tmp=tmp_path).split())
+        words = command.split() if isinstance(command, str) else command
+        run(app, [word.format(tmp=tmp_path) for word in words])
     assert end.value.code in (1, 2)
     *_, last = capsys.readouterr().err.strip().splitlines()
     assert last.startswith("Error: ")

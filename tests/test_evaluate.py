@@ -265,7 +265,7 @@ def test_the_command_takes_prompt_and_number_format(tmp_path):
     assert settings["weights"] == weights_digest(plain.model)
     for option, value in (("--prompt", "mine"), ("--dtype", "int8"), ("--decoding", "beam")):
         refused = CliRunner().invoke(app, [*command, option, value])
-        assert refused.exit_code == 2 and option.strip("-") in refused.output
+        assert refused.exit_code and f"{option[2:]}: expected" in str(refused.exception)
 
 
 def test_a_batch_is_no_larger_than_memory_holds(vlm, samples, monkeypatch, tmp_path):

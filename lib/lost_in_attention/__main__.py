@@ -1,7 +1,8 @@
 """Commands: python -m lost_in_attention COMMAND --help."""
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,9 @@ from lost_in_attention.paths import check_writable
 from lost_in_attention.refusals import run
 
 # No markup: what is wrong with an option stands on one line.
+if TYPE_CHECKING:
+    from lost_in_attention.benchmarks import Samples
+
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -74,24 +78,21 @@ def evaluate(
     from lost_in_attention.models import load
     from lost_in_attention.models.load import DTYPES, resolve
 
-    for name, value, known in (
-        ("decoding", decoding, DECODINGS),
-        ("prompt", prompt, PROMPTS),
-        ("dtype", dtype, DTYPES),
-    ):
-        if value not in known:
-            raise typer.BadParameter(f"{name}: expected one of {[*known]}, got {value!r}")
+    _one_of("benchmark", benchmark, BENCHMARKS)
+    _one_of("decoding", decoding, DECODINGS)
+    _one_of("prompt", prompt, PROMPTS)
+    _one_of("dtype", dtype, DTYPES)
     _at_least(1, batch_size=batch_size, questions=questions)
     _at_least(0, seed=seed)
     resolve(model)
     check_writable("output", output.parent)
-    samples = prompted(load_benchmark(benchmark, source), prompt)
-    if questions is not None:
-        samples = samples.draw(questions, seed=seed)
+    if output.is_dir():
+        raise ValueError(f"output: expected a file, got the folder {str(output)!r}")
+    samples = _drawn(load_benchmark(benchmark, source), questions, seed)
     state = PartialState(cpu=not torch.cuda.is_available())
     table = ask(
         load(model, device=state.device, dtype=DTYPES[dtype]),
-        samples,
+        prompted(samples, prompt),
         benchmark=benchmark,
         decoding=DECODINGS[decoding],
         seed=seed,
@@ -159,6 +160,21 @@ def scorecard(
 
     check_writable("output", output.parent)
     write_scorecard(results, output)
+
+
+def _one_of(name: str, value: str, known: Collection[str]) -> None:
+    """Raise ValueError unless an option has a known value."""
+    if value not in known:
+        raise ValueError(f"{name}: expected one of {[*known]}, got {value!r}")
+
+
+def _drawn(samples: "Samples", questions: int | None, seed: int) -> "Samples":
+    """As many of the samples as are asked for; all if nothing is said."""
+    if questions is None:
+        return samples
+    if questions > len(samples):
+        raise ValueError(f"questions: expected 1 to {len(samples)}, got {questions}")
+    return samples.draw(questions, seed=seed)
 
 
 def _at_least(least: int, **numbers: int | None) -> None:

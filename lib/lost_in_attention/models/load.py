@@ -96,6 +96,8 @@ def resolve(name: str | Path) -> str:
     has two meanings here.
     """
     text = str(getattr(name, "source", name))
+    if not text.strip():
+        raise FileNotFoundError(f"name: expected the name of a model, got {text!r}")
     folder = Path(text).expanduser()
     if isinstance(name, Path) or text.startswith((".", "/", "~")):
         return _folder(text, folder)
