@@ -9,10 +9,9 @@ import typer
 from lost_in_attention.paths import check_writable
 from lost_in_attention.refusals import run
 
-# No markup: what is wrong with an option stands on one line.
 if TYPE_CHECKING:
     from lost_in_attention.benchmarks import Samples
-
+# No markup: what is wrong with an option stands on one line.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
