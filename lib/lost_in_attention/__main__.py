@@ -11,6 +11,7 @@ from lost_in_attention.refusals import run
 
 if TYPE_CHECKING:
     from lost_in_attention.benchmarks import Samples
+
 # No markup: what is wrong with an option stands on one line.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 

@@ -13,7 +13,7 @@ def usable_device(device: str | torch.device) -> torch.device:
         found = torch.device(device)
         torch.empty(1, device=found)
     # PyTorch has an error of its own for each way of not having a device.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise ValueError(
             f"device: expected one that this machine has, such as 'cpu', got {str(device)!r}"
         ) from error
