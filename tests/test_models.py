@@ -327,7 +327,7 @@ def test_a_shorter_limit_of_the_tokenizer_counts(folder):
 
 def test_devices_that_are_not_there_are_refused():
     assert usable_device("cpu") == torch.device("cpu")
-    for device in ("gpu", "cuda:77", "mps", ""):
+    for device in ("gpu", "cuda:77", "mps", "", None):
         message = f"device: expected one that this machine has, such as 'cpu', got '{device}'"
         with pytest.raises(ValueError, match=message):
             load("small-llava", device=device)
