@@ -291,6 +291,7 @@ class Shown:
 
 def test_a_sentence_stands_where_there_is_nothing_to_draw(capsys):
     run = Shown()
+    opened_before = plt.get_fignums()
     numbers = pd.DataFrame({"mean": [np.nan, 0.5]})
     for name, data in (("some", numbers), ("unknown", numbers[:1]), ("none", numbers[:0])):
         texts = {"alt": "Dots.", "caption": f"What {name} shows."}
@@ -298,7 +299,7 @@ def test_a_sentence_stands_where_there_is_nothing_to_draw(capsys):
     show_table(run, numbers, "a table")
     show_table(run, numbers[:0], "an empty one")
     assert run.names == ["some", "a table"]
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == opened_before
     shown = capsys.readouterr().out
     assert "What unknown shows." in shown and "What none shows." in shown
     assert "an empty one." in shown and "What some shows." not in shown
