@@ -35,14 +35,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import BENCHMARKS, chance, load_benchmark
 from lost_in_attention.benchmarks.departures import DEPARTURES
-from lost_in_attention.evaluate import evaluate
-from lost_in_attention.evidence import published_models
+from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.stats import mean_interval
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.evidence import published_models
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.statistics import mean_interval
 
 # %% tags=["parameters"]
 tier = "book"
@@ -196,10 +196,7 @@ glue("zoo-size", shipped, display=False)
 
 # %%
 accuracy = pd.concat(
-    [
-        pd.DataFrame(card["accuracy"]).assign(model=name)
-        for name, card in cards.items()
-    ]
+    [pd.DataFrame(card["accuracy"]).assign(model=name) for name, card in cards.items()]
 )
 overall = accuracy[accuracy["group"] == "all"]
 seen = overall[overall["condition"] == "images"]
@@ -210,18 +207,14 @@ guess = seen.groupby("benchmark", sort=False)["chance"].first()
 means = seen.groupby("model")["accuracy"].mean()
 told = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
 alt = f"Accuracy of each small model on the seven sets. Mean over the sets: {told}."
-caption = (
-    "Accuracy with images and with blank ones, against chance. Bars: 95% bootstrap "
-)
+caption = "Accuracy with images and with blank ones, against chance. Bars: 95% bootstrap "
 caption += "intervals over images. Measured once for each model's card."
 ncols = min(2, len(cards))
 nrows = -(-len(cards) // ncols)
 grid = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
 
 # %%
-fig, axes = plt.subplots(
-    nrows, ncols, figsize=(plots.WIDTH, 0.6 + 2.6 * nrows), **grid
-)
+fig, axes = plt.subplots(nrows, ncols, figsize=(plots.WIDTH, 0.6 + 2.6 * nrows), **grid)
 for ax in axes.flat[len(cards) :]:
     ax.set_axis_off()
 for ax, name in zip(axes.flat, cards, strict=False):
@@ -230,16 +223,12 @@ for ax, name in zip(axes.flat, cards, strict=False):
         these = part[part["model"] == name]
         mean = these["accuracy"]
         bars = [mean - these["low"], these["high"] - mean]
-        ax.errorbar(
-            mean, these["benchmark"], xerr=bars, fmt="o", color=colour, label=label
-        )
+        ax.errorbar(mean, these["benchmark"], xerr=bars, fmt="o", color=colour, label=label)
     ax.set(title=name, xlim=(-0.02, 1.02), xlabel="accuracy")
 axes.flat[0].invert_yaxis()
 marks = axes.flat[0].get_legend_handles_labels()
 fig.legend(*marks, loc="outside upper center", ncols=3)
-run.figure(
-    fig, "accuracy", data=overall.drop(columns="group"), alt=alt, caption=caption
-)
+run.figure(fig, "accuracy", data=overall.drop(columns="group"), alt=alt, caption=caption)
 
 # %%
 table = seen.pivot(index="benchmark", columns="model", values="accuracy")
@@ -266,9 +255,7 @@ above = {
     name: [row.benchmark for row in part.itertuples() if row.low > row.chance]
     for name, part in seen.groupby("model")
 }
-told = "; ".join(
-    f"{name}: {', '.join(sets) or 'none'}" for name, sets in above.items()
-)
+told = "; ".join(f"{name}: {', '.join(sets) or 'none'}" for name, sets in above.items())
 glue("above-chance", told, display=False)
 
 # %% [markdown]

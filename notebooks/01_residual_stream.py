@@ -34,11 +34,11 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.digits.coco import annotated_boxes
 from lost_in_attention.models import load
-from lost_in_attention.stream import record
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.residual.stream import record
 
 # %% tags=["parameters"]
 tier = "book"
@@ -133,9 +133,7 @@ written = []
 modules = [m for layer in vlm.layers for m in (layer.self_attn, layer.mlp)]
 hooks = [
     module.register_forward_hook(
-        lambda module, args, out: written.append(
-            out[0] if isinstance(out, tuple) else out
-        )
+        lambda module, args, out: written.append(out[0] if isinstance(out, tuple) else out)
     )
     for module in modules
 ]
@@ -170,8 +168,7 @@ sizes = pd.DataFrame(
         "layer": [layer for layer, _ in names[1:]],
         "module": [module for _, module in names[1:]],
         "size": [
-            float((after - before).norm() / after.norm())
-            for before, after in pairwise(states)
+            float((after - before).norm() / after.norm()) for before, after in pairwise(states)
         ],
     }
 )
@@ -207,12 +204,8 @@ def single_tokens(word):
 with torch.inference_mode():
     last = torch.stack([state[-1] for state in states])
     chances = vlm.model.lm_head(vlm.decoder.norm(last)).float().softmax(-1)
-lens = pd.DataFrame(
-    {w: chances[:, single_tokens(w)].sum(1).tolist() for w in ("yes", "no")}
-)
-lens.insert(
-    0, "state", ["input", *(f"{layer} {module}" for layer, module in names[1:])]
-)
+lens = pd.DataFrame({w: chances[:, single_tokens(w)].sum(1).tolist() for w in ("yes", "no")})
+lens.insert(0, "state", ["input", *(f"{layer} {module}" for layer, module in names[1:])])
 
 # %%
 fig, (ax,) = plots.panels(1, row_height=2.8)
@@ -289,7 +282,7 @@ glue("final_no", f"{lens['no'].iloc[-1]:.3f}", display=False)
 # *Research, 60 minutes.* Set the update of one module of one layer to zero (a forward hook may
 # return another output) and ask 200 questions. Is the accuracy lost related to the size of the
 # update that you removed?
-# Hint: `evaluate` in `lost_in_attention.evaluate` asks the questions.
+# Hint: `evaluate` in `lost_in_attention.evaluation.questions` asks the questions.
 # ```
 #
 # ```{solution} ex-silent-half

@@ -39,13 +39,13 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.geometry import effective_rank, spectrum
-from lost_in_attention.interactive import show_interactive
+from lost_in_attention.metrics.rid import effective_rank, spectrum
 from lost_in_attention.models import load
-from lost_in_attention.stats import mean_intervals
-from lost_in_attention.stream import record
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.interactive import show_interactive
+from lost_in_attention.residual.stream import record
+from lost_in_attention.statistics import mean_intervals
 from lost_in_attention.teaching.figures import decaying_values, spectrum_by_decay
 
 # %% tags=["parameters"]
@@ -327,13 +327,9 @@ for ax, (name, picture), error in zip(axes.flat, shown, errors, strict=False):
 run.figure(
     fig,
     "truncated_scene",
-    data=pd.DataFrame(
-        {"kept": [name for name, _ in shown], "relative_error": errors}
-    ),
+    data=pd.DataFrame({"kept": [name for name, _ in shown], "relative_error": errors}),
     alt=f"{samples[0].image_source} and its best approximations: relative errors "
-    + ", ".join(
-        f"{e:.0%} for {name}" for (name, _), e in zip(shown, errors, strict=True)
-    ),
+    + ", ".join(f"{e:.0%} for {name}" for (name, _), e in zip(shown, errors, strict=True)),
     caption="A scene, and the closest matrices of rank k.",
 )
 
@@ -421,9 +417,7 @@ for m in (4, 25, 400):
     values = torch.full((m + 1,), 1 / m, dtype=torch.float64)
     values[0] = 1
     missed = float(1 - values[0] ** 2 / values.square().sum())
-    print(
-        f"m = {m}: eRank {effective_rank(torch.diag(values)):.2f}, missed {missed:.4f}"
-    )
+    print(f"m = {m}: eRank {effective_rank(torch.diag(values)):.2f}, missed {missed:.4f}")
 
 # %% [markdown]
 # *Question.* Layer normalisation rescales every row before a module reads it. Which of the counts
@@ -441,16 +435,12 @@ for sample in samples:
 
     def count(s, place=place):
         if s.module != "input":
-            rows.append(
-                place | {"layer": s.layer, "module": s.module} | counts(s.hidden[0])
-            )
+            rows.append(place | {"layer": s.layer, "module": s.module} | counts(s.hidden[0]))
 
     record(vlm, vlm.prepare([sample.image], [sample.prompt]), count)
 counted = pd.DataFrame(rows)
 shown = ["effective_rank", "participation_ratio"]
-layers = mean_intervals(
-    counted, shown, ["layer", "module"], unit="image_source", seed=seed
-)
+layers = mean_intervals(counted, shown, ["layer", "module"], unit="image_source", seed=seed)
 
 # %%
 fig, axes = plots.panels(2, row_height=2.8)

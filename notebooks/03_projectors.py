@@ -35,9 +35,9 @@ import torch
 from myst_nb import glue
 from scipy.linalg import subspace_angles
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.geometry import (
+from lost_in_attention.metrics.rank_rules import NUMERICAL_RANK, STATE_EPSILON
+from lost_in_attention.metrics.rid import (
     ExplainedEnergy,
     feature_projector,
     spectrum,
@@ -45,10 +45,10 @@ from lost_in_attention.geometry import (
     support_innovation,
     token_projector,
 )
-from lost_in_attention.interactive import seen_from, show_interactive
 from lost_in_attention.models import load
-from lost_in_attention.ranks import NUMERICAL_RANK, STATE_EPSILON
-from lost_in_attention.stream import record
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.interactive import seen_from, show_interactive
+from lost_in_attention.residual.stream import record
 from lost_in_attention.teaching.figures import plane, tilted_planes, tilted_vector
 
 # %% tags=["parameters"]
@@ -229,9 +229,7 @@ updates = {
     "attention": (states[2 * middle], states[2 * middle + 1]),
     "ffn": (states[2 * middle + 1], states[2 * middle + 2]),
 }
-angles = pd.DataFrame(
-    {n: np.degrees(subspace_angles(a.T, b.T)) for n, (a, b) in updates.items()}
-)
+angles = pd.DataFrame({n: np.degrees(subspace_angles(a.T, b.T)) for n, (a, b) in updates.items()})
 fig, (ax,) = plots.panels(1, row_height=3)
 for name, look in plots.MODULES.items():
     ax.plot(angles.index + 1, angles[name], **look)
@@ -273,9 +271,7 @@ glue("turned", f"{turned['attention']} and {turned['ffn']}", display=False)
 
 # %%
 random = torch.Generator().manual_seed(seed)
-frame = torch.linalg.qr(torch.randn(128, 128, generator=random, dtype=torch.float64))[
-    0
-]
+frame = torch.linalg.qr(torch.randn(128, 128, generator=random, dtype=torch.float64))[0]
 basis, outside = frame[:, :64], frame[:, 64]
 rows = []
 for share in np.logspace(0, -5, 21):
@@ -287,9 +283,7 @@ for share in np.logspace(0, -5, 21):
     rooted = float((single.norm() ** 2 - shadow.norm() ** 2).clamp(min=0).sqrt())
     errors = [abs(got / share - 1) for got in (formed, rooted)]
     rows.append([share, *errors])
-residuals = pd.DataFrame(
-    rows, columns=["share", "norm of y - Py", "root of difference"]
-)
+residuals = pd.DataFrame(rows, columns=["share", "norm of y - Py", "root of difference"])
 
 # %%
 fig, (ax,) = plots.panels(1, row_height=3)
@@ -339,17 +333,11 @@ drawn = {n: spectrum(x).singular_values for n, x in named.items()}
 drawn = pd.DataFrame({n: (values / values[0]).numpy() for n, values in drawn.items()})
 fig, (ax,) = plots.panels(1, row_height=3.2)
 for name, color, mark in zip(named, plots.OKABE_ITO[2:4], ".x", strict=True):
-    ax.semilogy(
-        drawn.index + 1, drawn[name].clip(1e-9), mark, color=color, label=name
-    )
-ax.axhline(
-    max(states[0].shape) * STATE_EPSILON, color="gray", ls=":", label="cut-off"
-)
+    ax.semilogy(drawn.index + 1, drawn[name].clip(1e-9), mark, color=color, label=name)
+ax.axhline(max(states[0].shape) * STATE_EPSILON, color="gray", ls=":", label="cut-off")
 ax.set(xlabel="singular value (index)", ylabel=r"$\sigma_i / \sigma_1$")
 ax.legend(loc="lower left")
-words = "; ".join(
-    f"{r['state']}: {r['numerical rank']} above" for _, r in kept.iterrows()
-)
+words = "; ".join(f"{r['state']}: {r['numerical rank']} above" for _, r in kept.iterrows())
 run.figure(
     fig,
     "cut_off",
@@ -425,9 +413,7 @@ for name, color, dashes in (
     ("projector", plots.OKABE_ITO[3], "-"),
     ("spectrum_change", plots.OKABE_ITO[2], "--"),
 ):
-    bottom.loglog(
-        jump["noise"], jump[name], dashes, color=color, label=plots.axis_label(name)
-    )
+    bottom.loglog(jump["noise"], jump[name], dashes, color=color, label=plots.axis_label(name))
 bottom.set(xlabel="size of the noise relative to the state", ylabel="distance moved")
 bottom.legend()
 steps = jump["projector"].diff()
@@ -608,9 +594,7 @@ def principal_angles(a, b):
     inside = u.T @ v
     cosines = torch.linalg.svdvals(inside)
     sines = torch.linalg.svdvals(v - u @ inside).flip(0)
-    return torch.where(
-        cosines > sines, sines.clamp(max=1).asin(), cosines.clamp(max=1).acos()
-    )
+    return torch.where(cosines > sines, sines.clamp(max=1).asin(), cosines.clamp(max=1).acos())
 
 
 # %% tags=["exercise-check"]

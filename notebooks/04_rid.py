@@ -39,12 +39,12 @@ import torch
 from myst_nb import glue
 from scipy.optimize import brentq
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.geometry import effective_rank, rid, update_geometry
-from lost_in_attention.measure import measure
+from lost_in_attention.metrics.rid import effective_rank, rid, update_geometry
 from lost_in_attention.models import load
-from lost_in_attention.stats import mean_intervals
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
 tier = "book"
@@ -123,9 +123,7 @@ for name, end in (
     ("replaced", [0.0, 0.0, 1.0]),
 ):
     change, innovation = rid(start, torch.diag(torch.tensor(end)))
-    print(
-        f"{name}: spectrum change {change:.3f}, support innovation {innovation:.3f}"
-    )
+    print(f"{name}: spectrum change {change:.3f}, support innovation {innovation:.3f}")
 
 # %% [markdown]
 # *Question.* The stretched state spans what the old one spanned. In which half does RID notice it?
@@ -476,9 +474,7 @@ for module, novelty in means["novelty"].items():
     glue(f"novelty_{module}", f"{novelty:.3f}", display=False)
     word = "below" if novelty < chance else "above"
     glue(f"below_{module}", word, display=False)
-told = "; ".join(
-    f"{m}: size {r[0]:.3f}, novelty {r[1]:.3f}" for m, *r in means.itertuples()
-)
+told = "; ".join(f"{m}: size {r[0]:.3f}, novelty {r[1]:.3f}" for m, *r in means.itertuples())
 
 # %% [markdown]
 # Where $S = H$ even pure noise has no support innovation. A value of RID means something beside
@@ -584,9 +580,7 @@ signs = np.sign(gaps.pivot(index="layer", columns="quantity", values="mean"))
 glue("ratio_innovation", f"{factors[parts[0]]:.2f}", display=False)
 for part in parts[1:]:
     glue(f"ratio_{part}", f"{factors[part]:.2f}", display=False)
-    glue(
-        f"follows_{part}", int((signs[part] == signs[parts[0]]).sum()), display=False
-    )
+    glue(f"follows_{part}", int((signs[part] == signs[parts[0]]).sum()), display=False)
 glue("layers", len(signs), display=False)
 glue("heavier", np.log(factors[parts[1:]]).abs().idxmax(), display=False)
 
@@ -645,7 +639,7 @@ run.claims_table()
 # ```
 
 # %% tags=["solution", "hide-input"]
-from lost_in_attention.geometry import support_innovation
+from lost_in_attention.metrics.rid import support_innovation
 
 
 def lost_support(before, after):
@@ -718,7 +712,7 @@ check_update_factors(update_factors)
 import torch
 from scipy.optimize import brentq
 
-from lost_in_attention.geometry import effective_rank
+from lost_in_attention.metrics.rid import effective_rank
 
 
 def counterexample(larger, smaller):

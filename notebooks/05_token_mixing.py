@@ -40,14 +40,14 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.interactive import show_interactive
-from lost_in_attention.mixing import entropy_bounds, token_mixing_entropy
+from lost_in_attention.metrics.mixing import entropy_bounds, token_mixing_entropy
 from lost_in_attention.models import load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.stats import mean_intervals
-from lost_in_attention.stream import record
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.interactive import show_interactive
+from lost_in_attention.residual.stream import record
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.statistics import mean_intervals
 from lost_in_attention.teaching.sphere import PLACES, entropy, tokens_on_sphere
 
 # %% tags=["parameters"]
@@ -296,9 +296,7 @@ cloud = pd.DataFrame(rows, columns=["tokens", "rho", "deficit", "bound"])
 groups = []
 for tokens, first in ((5, 3), (5, 4), (6, 3), (6, 4), (6, 5)):
     x = torch.tensor([[1.0]] * first + [[-1.0]] * (tokens - first))
-    groups.append(
-        [tokens, float(x.mean()), math.log(tokens) - token_mixing_entropy(x)]
-    )
+    groups.append([tokens, float(x.mean()), math.log(tokens) - token_mixing_entropy(x)])
 groups = pd.DataFrame(groups, columns=["tokens", "rho", "deficit"])
 
 # %%
@@ -452,9 +450,7 @@ for sample in samples:
     place = {"sample": sample.id, "image_source": sample.image_source}
 
     def keep(s, place=place):
-        rows.append(
-            place | {"layer": s.layer, "module": s.module} | deficits(s.hidden[0])
-        )
+        rows.append(place | {"layer": s.layer, "module": s.module} | deficits(s.hidden[0]))
 
     record(vlm, vlm.prepare([sample.image], [sample.prompt]), keep)
 states = pd.DataFrame(rows)
@@ -515,9 +511,7 @@ run.figure(
 # %%
 running = states.set_index(["sample", "state"])["tme"].unstack("state")
 running = running.sub(running[0], axis=0)
-cumulative = pd.DataFrame(
-    {"mean": running.mean(), "low": running.min(), "high": running.max()}
-)
+cumulative = pd.DataFrame({"mean": running.mean(), "low": running.min(), "high": running.max()})
 fig, (ax,) = plots.panels(1, row_height=3)
 color = plots.OKABE_ITO[2]
 ax.plot(cumulative["mean"], color=color, marker="o")
@@ -539,13 +533,9 @@ run.figure(
 
 # %% tags=["remove-cell"]
 gains = states.sort_values(["sample", "state"])
-totals = gains.groupby("sample")["tme"].apply(
-    lambda t: sum(b - a for a, b in pairwise(t))
-)
+totals = gains.groupby("sample")["tme"].apply(lambda t: sum(b - a for a, b in pairwise(t)))
 assert np.allclose(totals, running.iloc[:, -1].reindex(totals.index))
-table1 = pd.read_csv(
-    data_folder() / "paper" / "table1_modules.csv", index_col="module"
-)
+table1 = pd.read_csv(data_folder() / "paper" / "table1_modules.csv", index_col="module")
 per_layer = float(table1.loc[["attention", "feed_forward"], "mixig"].sum())
 rho = np.linspace(0, 0.999, 4000)
 h = -sum(s * np.log(s) for s in ((1 + rho) / 2, (1 - rho) / 2))
@@ -578,9 +568,7 @@ for reading, room in rooms.items():
             "scale": reading,
             "room of one update": f"{room:.3f}",
             f"noise at {noise}": "possible" if abs(noise) <= room else "impossible",
-            f"most layers that gain {per_layer:.2f} each": math.floor(
-                room / per_layer
-            ),
+            f"most layers that gain {per_layer:.2f} each": math.floor(room / per_layer),
         }
     )
 run.table(pd.DataFrame(rows), "Table 1 read as means over updates")

@@ -39,23 +39,20 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.files import replaced_when_complete
-from lost_in_attention.measure import measure
 from lost_in_attention.models import each_model
-from lost_in_attention.zoo import (
-    chosen_models,
+from lost_in_attention.models.shipped import chosen_models, recipe_of
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.votes import in_words, labour_divided, tally
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.tables import (
     crowded_models,
-    in_words,
     intervals,
-    labour_divided,
     module_gaps,
     over_layers,
-    recipe_of,
-    tally,
     without_forced_zeros,
 )
+from lost_in_attention.runs.files import replaced_when_complete
 
 # %% tags=["parameters"]
 tier = "book"
@@ -178,17 +175,13 @@ def draw_curve(ax, rows, member):
         look = plots.MODULES[module] | {"marker": "os^Dv"[member % 5]}
         depth = 100 * curve["layer"] / max(curve["layer"].max(), 1)
         ax.plot(depth, curve["mean"], **look, lw=1.3, ms=3.5)
-        ax.fill_between(
-            depth, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0
-        )
+        ax.fill_between(depth, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0)
 
 
 # %%
 def peaks_alt(rows):
     """Where every curve is highest."""
-    tops = rows.loc[
-        rows.groupby(["quantity", "model", "module"])["mean"].idxmax().to_numpy()
-    ]
+    tops = rows.loc[rows.groupby(["quantity", "model", "module"])["mean"].idxmax().to_numpy()]
     return "; ".join(
         f"{plots.axis_label(row['quantity'])}, {row['model']}, "
         f"{plots.MODULES[row['module']]['label']}: {row['mean']:.2g} at layer {row['layer']}"
@@ -215,9 +208,7 @@ def draw(name, shown, caption):
     rows, width = len(recipes), 3.2 * len(shown)
     shared = {"squeeze": False, "sharex": True, "sharey": "col"}
     size = (width, 0.9 + 1.75 * rows)
-    fig, grid = plt.subplots(
-        rows, len(shown), figsize=size, layout="constrained", **shared
-    )
+    fig, grid = plt.subplots(rows, len(shown), figsize=size, layout="constrained", **shared)
     draw_rows(grid, shown)
     looks = [look | {"marker": ""} for look in plots.MODULES.values()]
     lines = [plt.Line2D([], [], **look) for look in looks]
@@ -247,8 +238,7 @@ draw(
 draw(
     "rid_parts",
     ["spectrum_change", "support_innovation"],
-    "The two parts of RID: the change of effective rank, "
-    "and what lies outside the old support.",
+    "The two parts of RID: the change of effective rank, and what lies outside the old support.",
 )
 
 # %% [markdown]
@@ -309,14 +299,12 @@ def gap_table(per_sample, caption):
 
 
 # %%
-from lost_in_attention.depth import layers_in_range, over_depth
+from lost_in_attention.residual.depth import layers_in_range, over_depth
 
 per_sample = over_depth(measured, QUANTITIES, ["model", "module"])
 levels = intervals(per_sample, ["rid", "mixig"], ["model", "module"], seed=seed)
 shown = cells(levels, "model", ["quantity", "module"]).loc[names]
-shown.columns = [
-    f"{plots.axis_label(q)}, {plots.MODULES[m]['label']}" for q, m in shown.columns
-]
+shown.columns = [f"{plots.axis_label(q)}, {plots.MODULES[m]['label']}" for q, m in shown.columns]
 run.table(shown.reset_index(), "Means over depth with 95% intervals")
 gaps = gap_table(per_sample, "FFN minus attention over depth, with 95% intervals")
 
@@ -349,9 +337,7 @@ spread = found.groupby(["recipe", "quantity"]).agg(
     mean_width=("width", "mean"),
 )
 spread = spread.loc[list(recipes)].reset_index()
-spread["spread over seeds"] = (spread["highest"] - spread["lowest"]).where(
-    spread["seeds"] > 1
-)
+spread["spread over seeds"] = (spread["highest"] - spread["lowest"]).where(spread["seeds"] > 1)
 spread = spread[spread["quantity"].isin(["rid", "mixig", "size", "feature_novelty"])]
 spread["quantity"] = spread["quantity"].map(plots.axis_label)
 columns = {"mean_width": "width of one model's interval"}
@@ -411,9 +397,7 @@ LAYERS = {
     ),
 }
 answered = {
-    label: labour_divided(
-        module_gaps(table, ["rid", "mixig"], ["model"], seed=seed)
-    ).loc[names]
+    label: labour_divided(module_gaps(table, ["rid", "mixig"], ["model"], seed=seed)).loc[names]
     for label, table in LAYERS.items()
 }
 
@@ -459,7 +443,7 @@ glue("mixig_turned", int((~same["mixig"]).sum()), display=False)
 # ## The verdicts
 
 # %%
-from lost_in_attention.depth import first_is_strong, holds_for_mean, peak_answer
+from lost_in_attention.residual.depth import first_is_strong, holds_for_mean, peak_answer
 
 mixing = measured[measured["module"] == "attention"]
 by_model = {name: mixing[mixing["model"] == name] for name in names}
@@ -470,8 +454,7 @@ answers = {
         for name, rows in by_model.items()
     },
     "C017": {
-        name: peak_answer(rows, "mixig", 0.3, 0.5, seed=seed)
-        for name, rows in by_model.items()
+        name: peak_answer(rows, "mixig", 0.3, 0.5, seed=seed) for name, rows in by_model.items()
     },
 }
 attention = peaks.query("module == 'attention' and quantity == 'mixig'")

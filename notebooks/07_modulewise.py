@@ -36,26 +36,23 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
-from lost_in_attention.averaging import output_against_values
-from lost_in_attention.baselines import noise_qkv, noise_update
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.controls import Noise
-from lost_in_attention.measure import measure
 from lost_in_attention.models import each_model
-from lost_in_attention.paths import data_folder
-from lost_in_attention.zoo import (
-    chosen_models,
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.votes import in_words, labour_divided, side_of, tally
+from lost_in_attention.residual.baselines import noise_qkv, noise_update
+from lost_in_attention.residual.controls import Noise
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.tables import (
     crowded_models,
-    in_words,
     intervals,
-    labour_divided,
     module_gaps,
     over_layers,
-    side_of,
-    tally,
     without_forced_zeros,
 )
+from lost_in_attention.residual.value_average import output_against_values
+from lost_in_attention.runs.paths import data_folder
 
 # %% tags=["parameters"]
 tier = "book"
@@ -140,9 +137,7 @@ def measure_averaging(vlm):
     """Outputs against values, with the learned weights and with noise for them."""
     learned = output_against_values(vlm, samples).assign(weights="learned")
     with noise_qkv(vlm, seed=seed) as noisy:
-        return pd.concat(
-            [learned, output_against_values(noisy, samples).assign(weights="noise")]
-        )
+        return pd.concat([learned, output_against_values(noisy, samples).assign(weights="noise")])
 
 
 # %%
@@ -162,7 +157,7 @@ crowded = crowded_models(measured)
 # and these draws of noise.
 
 # %%
-from lost_in_attention.depth import over_depth
+from lost_in_attention.residual.depth import over_depth
 
 BOTH = ["rid", "mixig"]
 PARTS = ["size", "feature_novelty", "spectrum_change", "support_innovation"]
@@ -196,10 +191,7 @@ def draw_plane(ax, shown):
 
 # %%
 means = points.groupby(["module", "quantity"])["mean"].agg(["min", "max"])
-ranges = [
-    f"{LOOKS[m][0]} {q} {low:.2g} to {high:.2g}"
-    for (m, q), (low, high) in means.iterrows()
-]
+ranges = [f"{LOOKS[m][0]} {q} {low:.2g} to {high:.2g}" for (m, q), (low, high) in means.iterrows()]
 fig, [ax] = plots.panels(1, row_height=5.4)
 draw_plane(ax, points)
 fig.legend(loc="outside lower left", ncols=2, frameon=False)
@@ -267,9 +259,7 @@ glue("draw_spread", f"{spread['rid'].max():.3f}", display=False)
 glue("n_draws", draws, display=False)
 relation = means.loc["NoiseΔ in one layer", "rid"] / means.loc["NoiseΔ", "rid"]
 glue("one_layer_ratio", f"{relation:.2f}", display=False)
-rough = (
-    means.loc["NoiseΔ", "feature_novelty"] / means.loc["attention", "feature_novelty"]
-)
+rough = means.loc["NoiseΔ", "feature_novelty"] / means.loc["attention", "feature_novelty"]
 glue("novelty_ratio", f"{rough:.2f}", display=False)
 glue("crowded", ", ".join(crowded) or "none of these models", display=False)
 
@@ -402,12 +392,10 @@ glue("f3_one_over_n", f"{1 / tokens:.3f}", display=False)
 # ## The verdicts
 
 # %%
-from lost_in_attention.zoo import opposite, unanimous
+from lost_in_attention.publishing.votes import opposite, unanimous
 
 noise, modules = list(BASELINES), ["attention", "ffn"]
-wide = per_sample.pivot(
-    index=["model", "sample", "image_source"], columns="module", values=BOTH
-)
+wide = per_sample.pivot(index=["model", "sample", "image_source"], columns="module", values=BOTH)
 margins = pd.DataFrame(
     {
         "margin": wide["rid"][noise].min(axis=1) - wide["rid"][modules].max(axis=1),
@@ -476,7 +464,7 @@ run.claim(
 
 
 # %%
-from lost_in_attention.zoo import within
+from lost_in_attention.publishing.votes import within
 
 
 def cell_claim(module, quantity):

@@ -33,21 +33,17 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
-from lost_in_attention.baselines import without_rope
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.depth import over_depth
-from lost_in_attention.evaluate import evaluate
-from lost_in_attention.measure import measure
+from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import each_model
-from lost_in_attention.tolerance import rope_tolerance
-from lost_in_attention.zoo import (
-    chosen_models,
-    in_words,
-    intervals,
-    over_layers,
-    within,
-)
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.votes import in_words, within
+from lost_in_attention.residual.baselines import without_rope
+from lost_in_attention.residual.depth import over_depth
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.rope_tolerance import rope_tolerance
+from lost_in_attention.residual.tables import intervals, over_layers
 
 # %% tags=["parameters"]
 tier = "book"
@@ -155,11 +151,7 @@ def draw_layers(ax, rows):
 
 # %%
 shown = curves[curves["quantity"] == "rid"]
-ends = (
-    shown[shown["module"] == "tolerance"]
-    .groupby("model")["mean"]
-    .agg(["max", "idxmax"])
-)
+ends = shown[shown["module"] == "tolerance"].groupby("model")["mean"].agg(["max", "idxmax"])
 peaks = [
     f"{name} {row['max']:.2g} at layer {shown.loc[row['idxmax'], 'layer']}"
     for name, row in ends.iterrows()
@@ -198,13 +190,9 @@ readings = {
 }
 columns = {}
 for reading, rows in readings.items():
-    found = intervals(
-        over_layers(rows, ["rid"], ["model"]), ["rid"], ["model"], seed=seed
-    )
+    found = intervals(over_layers(rows, ["rid"], ["model"]), ["rid"], ["model"], seed=seed)
     columns[reading] = found.set_index("model").apply(in_words, axis=1)
-run.table(
-    pd.DataFrame(columns).reset_index(), "The tolerance of every model, by reading"
-)
+run.table(pd.DataFrame(columns).reset_index(), "The tolerance of every model, by reading")
 positive = curves[(curves["module"] == "tolerance") & (curves["layer"] > 0)]
 sizes = positive[positive["quantity"] == "rid"].groupby("model")["mean"]
 glue("reading_span", f"{(sizes.max() / sizes.min()).max():.1f}", display=False)
@@ -254,21 +242,15 @@ run.table(
 replies["correct"] = replies["correct"].astype(float)
 accuracy = intervals(replies, ["correct"], ["model", "rotary"], seed=seed)
 accuracy["cell"] = accuracy.apply(in_words, axis=1)
-shown_accuracy = accuracy.pivot(index="model", columns="rotary", values="cell")[
-    ["on", "off"]
-]
+shown_accuracy = accuracy.pivot(index="model", columns="rotary", values="cell")[["on", "off"]]
 run.table(
-    shown_accuracy.reset_index().rename(
-        columns={"on": "with RoPE", "off": "without RoPE"}
-    ),
+    shown_accuracy.reset_index().rename(columns={"on": "with RoPE", "off": "without RoPE"}),
     "Accuracy on the same questions, with 95% intervals",
 )
 drop_of = accuracy.pivot(index="model", columns="rotary", values="mean")
 drop = (drop_of["on"] - drop_of["off"]).mean()
 glue("accuracy_drop", f"{100 * drop:.0f}", display=False)
-falls = [
-    f"{name} {100 * (row['on'] - row['off']):.0f}" for name, row in drop_of.iterrows()
-]
+falls = [f"{name} {100 * (row['on'] - row['off']):.0f}" for name, row in drop_of.iterrows()]
 glue("accuracy_falls", ", ".join(falls), display=False)
 
 # %% [markdown]
@@ -281,9 +263,7 @@ glue("accuracy_falls", ", ".join(falls), display=False)
 # %%
 attention = doublings[doublings["quantity"] == "attention ratio"].set_index("model")
 # In doublings: a ratio between a half and two lies within one of zero.
-answers = {
-    name: within(row["low"], row["high"], 0, 1) for name, row in attention.iterrows()
-}
+answers = {name: within(row["low"], row["high"], 0, 1) for name, row in attention.iterrows()}
 factor = 2 ** attention["mean"]
 run.claim(
     "C072",
@@ -308,9 +288,7 @@ run.claim(
     paper=0.062,
     measured=in_words(epsilon),
     tolerance="interval within a tenth, on published weights",
-    answers={
-        "mean over models": within(epsilon["low"], epsilon["high"], 0.062, 0.0062)
-    },
+    answers={"mean over models": within(epsilon["low"], epsilon["high"], 0.062, 0.0062)},
     number=True,
     note="mean over models and layers after layer 0",
 )

@@ -36,22 +36,15 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.controls import Resized, Rotated
-from lost_in_attention.depth import over_depth
-from lost_in_attention.measure import measure
 from lost_in_attention.models import each_model
-from lost_in_attention.zoo import (
-    chosen_models,
-    crowded_models,
-    in_words,
-    intervals,
-    module_gaps,
-    over_layers,
-    side_of,
-    tally,
-)
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.votes import in_words, side_of, tally
+from lost_in_attention.residual.controls import Resized, Rotated
+from lost_in_attention.residual.depth import over_depth
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.tables import crowded_models, intervals, module_gaps, over_layers
 
 # %% tags=["parameters"]
 tier = "book"
@@ -155,9 +148,7 @@ def draw_module(ax, rows):
             look |= {"color": "0.6", "label": None, "marker": None}
         x = curve["layer"]
         ax.plot(x, curve["mean"], **look)
-        ax.fill_between(
-            x, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0
-        )
+        ax.fill_between(x, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_ylim(0, None)
 
@@ -166,8 +157,7 @@ def draw_module(ax, rows):
 def layers_alt(rows):
     means = rows.groupby(["model", "update", "module"])["mean"].mean()
     parts = [
-        f"{m} {plots.MODULES[k]['label']} {UPDATES[u][0]} {v:.2g}"
-        for (m, u, k), v in means.items()
+        f"{m} {plots.MODULES[k]['label']} {UPDATES[u][0]} {v:.2g}" for (m, u, k), v in means.items()
     ]
     return f"Lines by layer, a panel a model. Means over layers: {'; '.join(parts)}."
 
@@ -186,9 +176,7 @@ def draw_layers(quantity, updates, caption):
 
 
 # %%
-draw_layers(
-    "size", ["own"], "How large the updates are, as a share of the state after them."
-)
+draw_layers("size", ["own"], "How large the updates are, as a share of the state after them.")
 
 # %%
 draw_layers(
@@ -216,9 +204,7 @@ def draw_gaps(ax, rows):
         found = rows[rows["update"] == update].set_index("model").loc[names]
         y = [len(names) - number + 0.2 * (1 - offset) for number in range(len(names))]
         bars = [found["mean"] - found["low"], found["high"] - found["mean"]]
-        ax.errorbar(
-            found["mean"], y, xerr=bars, fmt=mark, color=color, label=label, ms=5
-        )
+        ax.errorbar(found["mean"], y, xerr=bars, fmt=mark, color=color, label=label, ms=5)
     ax.axvline(0, color="0.7", lw=1, zorder=0)
     ax.locator_params(axis="x", nbins=5)
     ax.set_yticks(range(len(names), 0, -1), names)
@@ -313,9 +299,7 @@ def votes(table, update):
     """For every model: is the FFN's RID above attention's?"""
     rows = table[(table["update"] == update) & (table["quantity"] == "rid")]
     rows = rows.set_index("model").loc[names]
-    return [
-        side_of(low, high) for low, high in zip(rows["low"], rows["high"], strict=True)
-    ]
+    return [side_of(low, high) for low, high in zip(rows["low"], rows["high"], strict=True)]
 
 
 own, resized = votes(gaps, "own"), votes(gaps, "resized")
@@ -349,9 +333,7 @@ glue("changed", changed, display=False)
 # same differences over layers 1 and later:
 
 # %%
-later = over_layers(
-    measured[measured["layer"] > 0], QUANTITIES, ["model", "update", "module"]
-)
+later = over_layers(measured[measured["layer"] > 0], QUANTITIES, ["model", "update", "module"])
 later_gaps = module_gaps(later, QUANTITIES, ["model", "update"], seed=seed)
 gap_table(later_gaps, "FFN minus attention over layers 1 and later, with 95% intervals")
 glue("later_own", tally(votes(later_gaps, "own")), display=False)

@@ -37,24 +37,17 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
-from lost_in_attention.baselines import noise_qkv, noise_update
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.geometry import ExplainedEnergy, spectrum, update_geometry
-from lost_in_attention.measure import batches, measure, prepared
-from lost_in_attention.mixing import token_mixing_entropy
+from lost_in_attention.metrics.mixing import token_mixing_entropy
+from lost_in_attention.metrics.rid import ExplainedEnergy, spectrum, update_geometry
 from lost_in_attention.models import each_model
-from lost_in_attention.stream import record
-from lost_in_attention.zoo import (
-    chosen_models,
-    crowded_models,
-    intervals,
-    module_gaps,
-    over_layers,
-    side_of,
-    tally,
-    unanimous,
-)
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.votes import side_of, tally, unanimous
+from lost_in_attention.residual.baselines import noise_qkv, noise_update
+from lost_in_attention.residual.measure import batches, measure, prepared
+from lost_in_attention.residual.stream import record
+from lost_in_attention.residual.tables import crowded_models, intervals, module_gaps, over_layers
 
 # %% tags=["parameters"]
 tier = "book"
@@ -181,9 +174,7 @@ def rid_readings(x_in, x_attn, x_ffn):
 def mixig_readings(x_in, x_attn, x_ffn):
     """(reading, module, MixIG or what takes its place)."""
     for reading, how in TMES.items():
-        first, middle, last = (
-            token_mixing_entropy(x, **how) for x in (x_in, x_attn, x_ffn)
-        )
+        first, middle, last = (token_mixing_entropy(x, **how) for x in (x_in, x_attn, x_ffn))
         yield reading, "attention", middle - first
         yield reading, "ffn", last - middle
     first, middle, last = map(token_mixing_entropy, (x_in, x_attn, x_ffn))
@@ -224,9 +215,7 @@ def hand_rows(vlm, batch, inputs, real):
         for index, sample in enumerate(batch):
             origin = {"sample": sample.id, "image_source": sample.image_source}
             states = [hidden[index][real[index]] for hidden in kept]
-            rows.extend(
-                origin | {"layer": state.layer} | row for row in of_layer(states)
-            )
+            rows.extend(origin | {"layer": state.layer} | row for row in of_layer(states))
         del kept[:-1]
 
     record(vlm, inputs, visit)
@@ -287,7 +276,7 @@ ORDER = [
     OF_UPDATE,
 ]
 groups = ["model", "reading"]
-from lost_in_attention.depth import over_depth
+from lost_in_attention.residual.depth import over_depth
 
 plainly = measured["reading"].isin(PLAIN)
 per_sample = pd.concat(
@@ -301,9 +290,7 @@ gaps = module_gaps(own, BOTH, groups, seed=seed).dropna(subset="mean")
 
 # %%
 glue("n_questions", len(samples), display=False)
-strength = measured[measured["module"].isin(plots.MODULES)].set_index(
-    [*groups, "module"]
-)
+strength = measured[measured["module"].isin(plots.MODULES)].set_index([*groups, "module"])
 strength = strength[BOTH].abs().groupby([*groups, "module"]).mean()
 scale = strength.groupby(groups).sum().stack()
 scale = scale.rename_axis([*groups, "quantity"]).rename("scale")
@@ -387,7 +374,7 @@ def noise_margins():
 
 
 # %%
-from lost_in_attention.depth import first_is_strong, holds_for_mean, peak_answer
+from lost_in_attention.residual.depth import first_is_strong, holds_for_mean, peak_answer
 
 
 def layer_answers(rows):
@@ -410,9 +397,7 @@ parts = [by_layer]
 for quantity, above in (("rid", True), ("mixig", False)):
     rows = gaps[gaps["quantity"] == quantity]
     parts.append(answered(rows, f"C073, {NAMES[quantity]}", above))
-for (quantity, values), above in zip(
-    noise_margins().items(), (True, False), strict=True
-):
+for (quantity, values), above in zip(noise_margins().items(), (True, False), strict=True):
     table = values.rename("least").reset_index()
     found = intervals(table, ["least"], groups, seed=seed)
     # The entropy of an update is no gain: it is never negative.

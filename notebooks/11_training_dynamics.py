@@ -37,21 +37,15 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.evaluate import evaluate
-from lost_in_attention.measure import measure
+from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.zoo import (
-    in_words,
-    intervals,
-    module_gaps,
-    over_layers,
-    saved_steps,
-    saved_weights,
-    side_of,
-)
+from lost_in_attention.models.shipped import saved_steps, saved_weights
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.votes import in_words, side_of
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.tables import intervals, module_gaps, over_layers
+from lost_in_attention.runs.paths import data_folder
 
 # %% tags=["parameters"]
 tier = "book"
@@ -146,9 +140,7 @@ unparsed = replies["parsed"].isna().groupby(replies["step"]).mean()
 loss = pd.read_csv(folder / "training_curve.csv")
 loss["global_step"] = loss["step"] + loss["phase"].map(starts)
 loss = loss[loss["phase"] != "alignment"]
-loss = loss.assign(
-    smooth=loss.groupby("phase")["loss"].transform(lambda x: x.rolling(5, 1).mean())
-)
+loss = loss.assign(smooth=loss.groupby("phase")["loss"].transform(lambda x: x.rolling(5, 1).mean()))
 
 # %%
 NEAR = 10
@@ -175,20 +167,14 @@ def step_axis(axes):
 def draw_band(ax, rows, look):
     x = [across(step) for step in rows["step"]]
     ax.plot(x, rows["mean"], **look)
-    ax.fill_between(
-        x, rows["low"], rows["high"], color=look["color"], alpha=0.2, lw=0
-    )
+    ax.fill_between(x, rows["low"], rows["high"], color=look["color"], alpha=0.2, lw=0)
 
 
 # %%
-fig, axes = plt.subplots(
-    2, 1, figsize=(plots.WIDTH, 4.4), layout="constrained", sharex=True
-)
+fig, axes = plt.subplots(2, 1, figsize=(plots.WIDTH, 4.4), layout="constrained", sharex=True)
 axes[0].plot(loss["global_step"].map(across), loss["smooth"], color="0.3", lw=1.3)
 axes[0].set_ylabel("training loss (nats)")
-draw_band(
-    axes[1], by_step.reset_index(), {"color": plots.OKABE_ITO[2], "marker": "o"}
-)
+draw_band(axes[1], by_step.reset_index(), {"color": plots.OKABE_ITO[2], "marker": "o"})
 axes[1].axhline(0.5, color="0.7", lw=1, zorder=0)
 axes[1].set(ylabel="accuracy (share)", ylim=(0, 1.02))
 step_axis(axes)
@@ -218,9 +204,7 @@ LABELS = {q: plots.axis_label(q) for q in QUANTITIES} | {
 
 
 def draw_modules():
-    fig, axes = plt.subplots(
-        4, 1, figsize=(plots.WIDTH, 8), layout="constrained", sharex=True
-    )
+    fig, axes = plt.subplots(4, 1, figsize=(plots.WIDTH, 8), layout="constrained", sharex=True)
     for ax, quantity in zip(axes, QUANTITIES, strict=True):
         rows = levels[levels["quantity"] == quantity]
         for module, look in plots.MODULES.items():
@@ -256,9 +240,7 @@ run.figure(
 # ## Layer by layer
 
 # %%
-by_layer = intervals(
-    measured, ["rid", "mixig"], ["step", "module", "layer"], seed=seed
-)
+by_layer = intervals(measured, ["rid", "mixig"], ["step", "module", "layer"], seed=seed)
 colors = plt.get_cmap("viridis_r")(np.linspace(0.08, 1, len(saved)))
 
 
@@ -334,19 +316,11 @@ def parted(quantity):
 above = by_step["low"] > 0.5
 middle = (0.5 + by_step["mean"].iloc[-1]) / 2
 competent = since(above.to_dict())
-halfway = (
-    since((by_step["mean"] > middle).to_dict()) if competent is not None else None
-)
+halfway = since((by_step["mean"] > middle).to_dict()) if competent is not None else None
 
 
 def shown_step(step):
-    return (
-        "never"
-        if step is None
-        else "random"
-        if across(step) < 0
-        else str(across(step))
-    )
+    return "never" if step is None else "random" if across(step) < 0 else str(across(step))
 
 
 def order(step, other):
@@ -359,9 +333,7 @@ def order(step, other):
 # %%
 SIDES = {True: "FFN higher", False: "attention higher", None: "open"}
 found = {quantity: parted(quantity) for quantity in QUANTITIES}
-cells = gaps.assign(cell=gaps.apply(in_words, axis=1)).set_index(
-    ["quantity", "step"]
-)["cell"]
+cells = gaps.assign(cell=gaps.apply(in_words, axis=1)).set_index(["quantity", "step"])["cell"]
 timing = pd.DataFrame(
     {
         "quantity": LABELS[quantity],
@@ -376,10 +348,7 @@ timing = pd.DataFrame(
 )
 run.table(timing, "FFN minus attention at both ends, and when the modules parted")
 competence = {"above one half": competent, "halfway": halfway}
-rows = [
-    {"the model is": k, "since (decoder step)": shown_step(v)}
-    for k, v in competence.items()
-]
+rows = [{"the model is": k, "since (decoder step)": shown_step(v)} for k, v in competence.items()]
 run.table(pd.DataFrame(rows), "Competence on existence questions")
 
 # %% tags=["remove-cell"]

@@ -34,11 +34,8 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import BENCHMARKS
-from lost_in_attention.models import load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.sweep import (
+from lost_in_attention.evaluation import (
     READINGS,
     against_vanilla,
     answer_under,
@@ -52,8 +49,11 @@ from lost_in_attention.sweep import (
     seen_by_either,
     with_stored,
 )
-from lost_in_attention.sweep.drawing import dots
-from lost_in_attention.zoo import chosen_models
+from lost_in_attention.models import load
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.dots import dots
+from lost_in_attention.runs.paths import data_folder
 
 # %% tags=["parameters"]
 tier = "book"
@@ -201,9 +201,7 @@ def by_benchmark(rows, values):
     table = rows.pivot(index="where", columns="benchmark", values=values)
     table = table.reindex(index=rows["where"].unique(), columns=sets)
     # Soft hyphens: wide headers may break there.
-    table.columns = table.columns.str.replace(
-        "(bench|world|vista)", "\u00ad\\1", regex=True
-    )
+    table.columns = table.columns.str.replace("(bench|world|vista)", "\u00ad\\1", regex=True)
     return table.rename_axis(columns=None)
 
 
@@ -215,9 +213,7 @@ for name in shown:
     own = cells[cells["model"] == name]
     vanilla = own[own["variant"] == "vanilla"].set_index("benchmark")["accuracy"]
     changed = own[~own["variant"].isin(["vanilla", "blend0"])]
-    changed = changed.sort_values(
-        "preset", key=lambda p: p.map(ORDER.index), kind="stable"
-    )
+    changed = changed.sort_values("preset", key=lambda p: p.map(ORDER.index), kind="stable")
     table = by_benchmark(changed.replace("none, blank", "blank image"), "shown")
     percent = (100 * vanilla).map("{:.1f}".format).reindex(sets)
     table.loc["vanilla (%)"] = percent.tolist()
@@ -228,15 +224,11 @@ for name in shown:
 PAPER_NAMES = {"POPE": "pope", "RWQA": "realworldqa"}
 table2 = pd.read_csv(data_folder() / "paper" / "table2_sap.csv")
 table2["benchmark"] = [PAPER_NAMES.get(n, n.lower()) for n in table2["benchmark"]]
-wide = table2.pivot(
-    index=["model", "benchmark"], columns="variant", values="accuracy"
-)
+wide = table2.pivot(index=["model", "benchmark"], columns="variant", values="accuracy")
 paper_changes = wide.drop(columns="vanilla").sub(wide["vanilla"], axis=0)
 PRIORS = {"vis_attn": "encoder", "patch_comp": "complexity", "noise": "noise"}
 paper_changes = paper_changes.rename(columns=PRIORS)
-printed = paper_changes.map("{:+.1f}".format, na_action="ignore").fillna(
-    "not printed"
-)
+printed = paper_changes.map("{:+.1f}".format, na_action="ignore").fillna("not printed")
 printed.insert(0, "vanilla (%)", wide["vanilla"].map("{:.1f}".format))
 printed = printed.stack().rename("shown").reset_index()
 printed["where"] = printed["model"] + ", " + printed["variant"]
@@ -388,9 +380,7 @@ run.table(
     .reindex(sets).rename_axis(columns=None).reset_index(),
     "What the controls say about the encoder prior",
 )  # fmt: skip
-run.table(
-    counts.rename_axis("reading").reset_index(), "How often each reading applies"
-)
+run.table(counts.rename_axis("reading").reset_index(), "How often each reading applies")
 why_words = "; ".join(f"{name}: {n}" for name, n in counts.items() if n)
 glue("sap_why", why_words, display=False)
 

@@ -32,12 +32,8 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import each_model, load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.stats import mean_intervals
-from lost_in_attention.sweep import (
+from lost_in_attention.evaluation import (
     ablations,
     against_vanilla,
     answer_under,
@@ -48,8 +44,13 @@ from lost_in_attention.sweep import (
     seen_by_either,
     with_stored,
 )
-from lost_in_attention.sweep.drawing import dots
-from lost_in_attention.zoo import chosen_models, side_of, unanimous
+from lost_in_attention.models import each_model, load
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.dots import dots
+from lost_in_attention.publishing.votes import side_of, unanimous
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
 tier = "book"
@@ -101,9 +102,7 @@ for name, vlm in each_model(names, device=device, dtype=dtype):
     samples = list(first.values())[:looked_at]
     entropies.append(prior_entropies(vlm, samples, seed=seed).assign(model=name))
 flat = pd.concat(entropies).assign(missing=lambda table: 1 - table["entropy"])
-flat = mean_intervals(
-    flat, ["missing"], ["model", "prior", "variant"], "image_source", seed=seed
-)
+flat = mean_intervals(flat, ["missing"], ["model", "prior", "variant"], "image_source", seed=seed)
 flat = flat.drop(columns="quantity").rename(
     columns={"mean": "missing", "low": "missing_low", "high": "missing_high"}
 )
@@ -186,9 +185,7 @@ for variant in ("paper", "released"):
 # %%
 vlm = load(names[0], device=device, dtype=dtype)
 variants = ablations(family_of(vlm), depth=len(vlm.layers))
-drawn = draw_as_stored(
-    names[0], live_benchmark, source, grid="ablations", count=asked, seed=seed
-)
+drawn = draw_as_stored(names[0], live_benchmark, source, grid="ablations", count=asked, seed=seed)
 run.evidence.asked(live_benchmark, drawn)
 live = answer_under(vlm, drawn, benchmark=live_benchmark, variants=variants)
 found = with_stored(live, names, "ablations")
@@ -221,9 +218,7 @@ cells = against_vanilla(answers, by=CELL, seed=seed)
 seen = seen_by_either(answers)
 seen = seen[seen["variant"] != "blank"]
 net = against_vanilla(seen, by=CELL, seed=seed) if len(seen) else cells[:0]
-cells = pd.concat(
-    [cells.assign(asked="all questions"), net.assign(asked="need the image")]
-)
+cells = pd.concat([cells.assign(asked="all questions"), net.assign(asked="need the image")])
 
 
 def in_points(row):
@@ -309,9 +304,7 @@ def draw_bands():
 
 # %%
 means = 100 * bands.groupby(["preset", "place"])["change"].mean()
-spans = [
-    f"{preset} {where} {change:+.1f}" for (preset, where), change in means.items()
-]
+spans = [f"{preset} {where} {change:+.1f}" for (preset, where), change in means.items()]
 run.figure(
     draw_bands(),
     "bands",
@@ -326,9 +319,7 @@ ASKED = {
     "all questions": ("o", plots.OKABE_ITO[0]),
     "need the image": ("^", plots.OKABE_ITO[1]),
 }
-ranges = cells[cells["preset"] == "layers"].dropna(
-    subset=["change_low", "change_high"]
-)
+ranges = cells[cells["preset"] == "layers"].dropna(subset=["change_low", "change_high"])
 
 
 def draw_ranges():
@@ -371,8 +362,7 @@ table8["accuracy"] *= 100
 tables45 = pd.read_csv(folder / "tables4_5_heads.csv").query("dataset == 'AVG'")
 by_band = pd.concat([tables45, table8])
 by_band["place"] = [
-    f"{low:g}-{high:g}"
-    for low, high in zip(by_band["head_min"], by_band["head_max"], strict=True)
+    f"{low:g}-{high:g}" for low, high in zip(by_band["head_min"], by_band["head_max"], strict=True)
 ]
 by_band = by_band.pivot(index="model", columns="place", values="accuracy")[BANDS]
 run.table(
@@ -436,10 +426,7 @@ run.table(
 )
 kinds = by_type[by_type["variant"] != "vanilla"]
 noticing = kinds[kinds["p_holm"] < 0.05].groupby("variant").size()
-words = [
-    f"{where} {noticing.get(where, 0)}"
-    for where in kinds["variant"].drop_duplicates()
-]
+words = [f"{where} {noticing.get(where, 0)}" for where in kinds["variant"].drop_duplicates()]
 glue("where_noticing", ", ".join(words), display=False)
 glue("where_types", len(wide), display=False)
 
@@ -458,9 +445,7 @@ def against_place(preset, reference):
     for name, own in rows.groupby("model", sort=False):
         base = reference[name] if isinstance(reference, dict) else reference
         own = own.assign(variant=own["place"])
-        found.append(
-            against_vanilla(own, by=["model", "variant"], reference=base, seed=seed)
-        )
+        found.append(against_vanilla(own, by=["model", "variant"], reference=base, seed=seed))
     return pd.concat(found).set_index(["model", "variant"])
 
 
@@ -476,9 +461,7 @@ def below(table, places):
 
 
 # %%
-tails = below(
-    against_place("heads", "0.3-0.6"), {name: ["0-0.3", "0.6-0.9"] for name in shown}
-)
+tails = below(against_place("heads", "0.3-0.6"), {name: ["0-0.3", "0.6-0.9"] for name in shown})
 table = against_place("heads", "0-0.3")
 low = [
     unanimous(

@@ -38,15 +38,16 @@ import torch
 from myst_nb import glue
 from torch.nn.functional import scaled_dot_product_attention
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.decoding import GREEDY, replies_to
+from lost_in_attention.evaluation import against_vanilla, family_of, presets, read_results
+from lost_in_attention.evaluation.decoding import GREEDY, replies_to
 from lost_in_attention.models import each_model
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.votes import side_of
+from lost_in_attention.runs.timing import LEAST_PAIRS, paired_ratio
 from lost_in_attention.sap import encoded, shared_attention_prior
-from lost_in_attention.sap.rows import TextKeys, merged_rows, visual_part
-from lost_in_attention.sweep import against_vanilla, family_of, presets, read_results
-from lost_in_attention.timing import LEAST_PAIRS, paired_ratio
-from lost_in_attention.zoo import chosen_models, side_of
+from lost_in_attention.sap.attention_rows import TextKeys, merged_rows, visual_part
 
 # %% tags=["parameters"]
 tier = "book"
@@ -133,9 +134,7 @@ def eager(query, key, value, prior, visual):
     groups = HEADS // KV_HEADS
     key, value = (states.repeat_interleave(groups, 1) for states in (key, value))
     scores = query @ key.transpose(2, 3) * SCALING
-    scores = torch.where(
-        visual[:, None, None], prior[:, None, None].to(dtype), scores
-    )
+    scores = torch.where(visual[:, None, None], prior[:, None, None].to(dtype), scores)
     later = torch.ones(scores.shape[2:], dtype=torch.bool, device=device).triu(1)
     return scores.masked_fill_(later, torch.finfo(dtype).min).softmax(-1) @ value
 
@@ -261,9 +260,7 @@ glue("cost_tokens", lengths[-1], display=False)
 def answer_times(name, vlm):
     """The time of every variant on one batch of a model, relative to vanilla."""
     samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
-    inputs = encoded(
-        vlm, vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
-    )
+    inputs = encoded(vlm, vlm.prepare([s.images for s in samples], [s.prompt for s in samples]))
 
     def answer(plan=None):
         with shared_attention_prior(vlm, plan) if plan else nullcontext(vlm) as changed:
@@ -283,9 +280,7 @@ def answer_times(name, vlm):
 # %%
 each = each_model(timed_models, device=device, dtype=dtype)
 costs = pd.DataFrame([row for name, vlm in each for row in answer_times(name, vlm)])
-costs["shown"] = [
-    f"{r.time:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in costs.itertuples()
-]
+costs["shown"] = [f"{r.time:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in costs.itertuples()]
 wide = costs.pivot(index=["preset", "variant"], columns="model", values="shown")
 run.table(
     wide.rename_axis(columns=None).reset_index(),
@@ -317,7 +312,6 @@ PLACES = {
     "everywhere": ("^", plots.OKABE_ITO[1]),
 }
 drawn = both["model"].drop_duplicates().tolist()
-
 
 
 # %%

@@ -35,9 +35,14 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model, load, release
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.showing import say, show_figure, show_table
+from lost_in_attention.publishing.trace_explorer import show_graph
+from lost_in_attention.publishing.trace_figures import case_of, draw_graphs, explorable
+from lost_in_attention.residual.tables import intervals
 from lost_in_attention.trace import Annotations, asked_object, check_threshold, key_regions, trace
 from lost_in_attention.trace.cases import (
     answers_until,
@@ -45,10 +50,6 @@ from lost_in_attention.trace.cases import (
     first_cases,
     present_questions,
 )
-from lost_in_attention.trace.drawing import case_of, draw_graphs, explorable
-from lost_in_attention.trace.explorer import show_graph
-from lost_in_attention.trace.showing import say, show_figure, show_table
-from lost_in_attention.zoo import chosen_models, intervals
 
 # %% tags=["parameters"]
 tier = "book"
@@ -78,11 +79,7 @@ run = report.start(
 device = "cuda" if torch.cuda.is_available() else "cpu"
 dtype = torch.bfloat16 if tier == "paper" else torch.float32
 counted, at_most = (6, 200) if tier == "smoke" else (questions, 1500)
-objects = (
-    Annotations.embedded()
-    if annotations == "embedded"
-    else Annotations.read(annotations)
-)
+objects = Annotations.embedded() if annotations == "embedded" else Annotations.read(annotations)
 present = present_questions(load_benchmark("pope", source), seed=seed)
 check_annotated(present, objects)
 
@@ -134,9 +131,7 @@ glue("seed", seed, display=False)
 glue("drawn_model", names[0], display=False)
 glue("n_asked", len(answers), display=False)
 found_words = (
-    f"no {missing} answer whose object is seen was found"
-    if missing
-    else "both were found"
+    f"no {missing} answer whose object is seen was found" if missing else "both were found"
 )
 glue("cases_found", found_words, display=False)
 
@@ -158,9 +153,7 @@ def inside(table, kind):
     edges, _ = of_case(table, kind)
     region = cases[kind].region
     both = region[edges["source"]] & region[edges["target"]]
-    return sorted(
-        edges[both & (edges["source"] != edges["target"])]["layer"].unique()
-    )
+    return sorted(edges[both & (edges["source"] != edges["target"])]["layer"].unique())
 
 
 def listed(layers):
@@ -308,9 +301,7 @@ else:
 # %%
 def asked_twice(one):
     """In words: what changes in the graph where something else is asked."""
-    other = replace(
-        one, id="other", prompt="Describe what you see in one short sentence."
-    )
+    other = replace(one, id="other", prompt="Describe what you see in one short sentence.")
     keys = ["layer", "source", "target"]
     weights = [
         trace(vlm, [sample], threshold=LOWEST).edges.set_index(keys)["weight"]
@@ -319,9 +310,7 @@ def asked_twice(one):
     joined = pd.concat(weights, axis=1, keys=["drawn", "other"])
     # An edge that only one has lies at the threshold, so that rounding may decide.
     both = joined.dropna()
-    difference = (
-        float((both["drawn"] - both["other"]).abs().max()) if len(both) else 0
-    )
+    difference = float((both["drawn"] - both["other"]).abs().max()) if len(both) else 0
     return (
         f"{len(both)} edges are in both graphs and their weights differ by at most "
         f"{difference:.1g}; {len(joined) - len(both)} are in one only."
@@ -354,18 +343,14 @@ sources = {sample.id: sample.image_source for sample in sampled}
 release(vlm)
 for name, vlm in each_model(names, device=device, dtype=dtype):
     found = trace(vlm, list(sampled), threshold=threshold)
-    kinds = np.where(
-        found.edges["source"] == found.edges["target"], "self", "between"
-    )
+    kinds = np.where(found.edges["source"] == found.edges["target"], "self", "between")
     every = [sources, range(found.layers), ["between", "self"]]
     counts = found.edges.groupby(["sample", "layer", kinds]).size()
     counts = counts.reindex(
         pd.MultiIndex.from_product(every, names=["sample", "layer", "kind"]),
         fill_value=0,
     )
-    per_token = counts / counts.index.get_level_values("sample").map(
-        found.visual_tokens
-    )
+    per_token = counts / counts.index.get_level_values("sample").map(found.visual_tokens)
     rows.append(per_token.rename("edges_per_token").reset_index().assign(model=name))
 counts = pd.concat(rows)
 counts["image_source"] = counts["sample"].map(sources)
@@ -381,18 +366,14 @@ def draw_counts(ax, name):
         curve = curves.query("model == @name and kind == @kind")
         style = "-o" if kind == "between" else "--s"
         ax.plot(curve["layer"], curve["mean"], style, color=color)
-        ax.fill_between(
-            curve["layer"], curve["low"], curve["high"], color=color, alpha=0.2, lw=0
-        )
+        ax.fill_between(curve["layer"], curve["low"], curve["high"], color=color, alpha=0.2, lw=0)
     ax.set(title=name, ylabel="edges a token", ylim=(0, None))
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 
 # %%
 spans = curves.groupby(["model", "kind"])["mean"].agg(["min", "max"])
-words = [
-    f"{n}, {k}: {low:.2g} to {high:.2g}" for (n, k), (low, high) in spans.iterrows()
-]
+words = [f"{n}, {k}: {low:.2g} to {high:.2g}" for (n, k), (low, high) in spans.iterrows()]
 fig, axes = plots.panels(len(names), row_height=2.3)
 for ax, name in zip(axes, names, strict=True):
     draw_counts(ax, name)
@@ -419,9 +400,7 @@ summary = {
     "self-edges (share of all)": whole["self"] / whole.sum(axis=1),
     "graphs without an edge between patches": (apart == 0).groupby("model").mean(),
 }
-run.table(
-    pd.DataFrame(summary).reset_index(), "Self-edges and empty graphs, over layers"
-)
+run.table(pd.DataFrame(summary).reset_index(), "Self-edges and empty graphs, over layers")
 
 # %% [markdown]
 # ## The verdicts
@@ -444,9 +423,7 @@ NAMED = {
     "C066": ("traffic light", "layers 23, 24"),
     "C067": ("suitcase", "layers 20, 22, 23"),
 }
-ours = "; ".join(
-    f"{k} answer: layers {listed(inside(at_tau, k))} of {depth}" for k in cases
-)
+ours = "; ".join(f"{k} answer: layers {listed(inside(at_tau, k))} of {depth}" for k in cases)
 for claim, (thing, layers) in NAMED.items():
     run.claim(
         claim,

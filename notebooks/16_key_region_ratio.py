@@ -37,18 +37,20 @@ import torch
 from matplotlib.ticker import LogLocator
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention import trace as tracing
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
-from lost_in_attention.trace import comparison, showing
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import plots, report, showing
+from lost_in_attention.publishing.votes import in_words, side_of, tally, unanimous
+from lost_in_attention.residual.tables import intervals
+from lost_in_attention.trace import comparison
 from lost_in_attention.trace.cases import (
     answers_until,
     check_annotated,
     first_cases,
     present_questions,
 )
-from lost_in_attention.zoo import chosen_models, in_words, intervals, side_of, tally, unanimous
 
 # %% tags=["parameters"]
 tier = "book"
@@ -146,18 +148,14 @@ ABOUT = ["correct", "image_source", "kind", "key_share"]
 
 def trace_cases(vlm):
     """Traces and key regions of one model's cases, their columns, and a note on the model."""
-    answers = answers_until(
-        vlm, present, wanted=wanted, at_most=asked_at_most or len(present)
-    )
+    answers = answers_until(vlm, present, wanted=wanted, at_most=asked_at_most or len(present))
     chosen = first_cases(answers, wanted)
     samples = [present[i] for i in chosen.index]
     found = tracing.key_regions(vlm, samples, objects)
     kept = [sample for sample in samples if sample.id in found.regions]
     about = chosen.set_index("sample")[["correct", "image_source"]].assign(
         kind=[tracing.asked_object(sample.question) for sample in samples],
-        key_share=pd.Series(
-            {i: region.mean() for i, region in found.regions.items()}
-        ),
+        key_share=pd.Series({i: region.mean() for i, region in found.regions.items()}),
     )
     counts = about["correct"].map({True: "right", False: "wrong"}).value_counts()
     note = {"asked": len(answers), "accuracy": answers["correct"].mean(), **counts}
@@ -181,18 +179,14 @@ def without_sinks(traced, regions):
         started = np.bincount(edges.get(name, []), minlength=len(region))
         sinks = np.argsort(-started, kind="stable")[: -(-len(region) // 20)]
         masks[name] = ~np.isin(np.arange(len(region)), sinks)
-    return {
-        name: mask for name, mask in masks.items() if (mask & regions[name]).any()
-    }
+    return {name: mask for name, mask in masks.items() if (mask & regions[name]).any()}
 
 
 # %%
 def ratios_of(traced, regions, about):
     """rho of every layer and kind, at every threshold and once without sinks."""
     parts = [
-        tracing.degree_ratios(traced.at(tau), regions).assign(
-            tau=tau, tokens="all tokens"
-        )
+        tracing.degree_ratios(traced.at(tau), regions).assign(tau=tau, tokens="all tokens")
         for tau in THRESHOLDS
     ]
     masks = without_sinks(traced.at(threshold), regions)
@@ -221,9 +215,7 @@ found = [measure_model(*each) for each in each_model(names, device=device, dtype
 tables, notes = zip(*found, strict=True)
 measured = pd.DataFrame(columns=[*LABELS, *ABOUT, *COUNTED], dtype=float)
 if any(tables):
-    measured = pd.concat(
-        [table for found in tables for table in found], ignore_index=True
-    )
+    measured = pd.concat([table for found in tables for table in found], ignore_index=True)
 counted = pd.DataFrame(notes).reindex(
     columns=["model", "asked", "accuracy", "right", "wrong", "object cut off"]
 )
@@ -258,9 +250,7 @@ GROUPS = {True: ("right", plots.OKABE_ITO[2], "-o"),
 def draw_layers(ax, name):
     for correct, (label, color, style) in GROUPS.items():
         rows = curves[(curves["model"] == name) & (curves["correct"] == correct)]
-        seen, chance = (
-            rows[rows["quantity"] == quantity] for quantity in ("ratio", "expected")
-        )
+        seen, chance = (rows[rows["quantity"] == quantity] for quantity in ("ratio", "expected"))
         ax.plot(seen["layer"], 100 * seen["mean"], style, color=color, label=label)
         band = 100 * seen["low"], 100 * seen["high"]
         ax.fill_between(seen["layer"], *band, color=color, alpha=0.2, lw=0)
@@ -318,8 +308,7 @@ per_case["percent"] = 100 * per_case["ratio"]
 
 def chosen_cases(name, kind_edges="all", tokens="all tokens", tau=threshold):
     return per_case.query(
-        "model == @name and kind_edges == @kind_edges "
-        "and tokens == @tokens and tau == @tau"
+        "model == @name and kind_edges == @kind_edges and tokens == @tokens and tau == @tau"
     )
 
 
@@ -353,10 +342,7 @@ gaps = pd.DataFrame(
 
 # %%
 COLORS = [*plots.OKABE_ITO[2:6], "black", "0.55"]
-LOOKS = {
-    name: {"color": COLORS[i % 6], "marker": "osD^vP"[i % 6]}
-    for i, name in enumerate(names)
-}
+LOOKS = {name: {"color": COLORS[i % 6], "marker": "osD^vP"[i % 6]} for i, name in enumerate(names)}
 
 
 def draw_forest(ax, table, rows, border):
@@ -383,8 +369,7 @@ def worded(row):
 
 def spoken(table, columns):
     return "; ".join(
-        f"{', '.join(str(row[c]) for c in columns)}: {worded(row)}"
-        for _, row in table.iterrows()
+        f"{', '.join(str(row[c]) for c in columns)}: {worded(row)}" for _, row in table.iterrows()
     )
 
 
@@ -405,8 +390,7 @@ showing.show_figure(
     "gaps",
     data=gaps,
     value="mean",
-    alt="Right minus wrong answers with intervals. "
-    + spoken(gaps, ["variant", "unit", "model"]),
+    alt="Right minus wrong answers with intervals. " + spoken(gaps, ["variant", "unit", "model"]),
     caption="Above: the ratio. Below: the ratio divided by what uniform edges give for a "
     "region of its size. Lines are 95% intervals.",
 )
@@ -440,9 +424,7 @@ fig, axes = plots.panels(2, row_height=2.4)
 for name in names:
     rows, color = by_tau[by_tau["model"] == name], LOOKS[name]["color"]
     axes[0].plot(rows["tau"], rows["mean"], label=name, **LOOKS[name])
-    axes[0].fill_between(
-        rows["tau"], rows["low"], rows["high"], alpha=0.15, lw=0, color=color
-    )
+    axes[0].fill_between(rows["tau"], rows["low"], rows["high"], alpha=0.15, lw=0, color=color)
     axes[1].plot(rows["tau"], 100 * rows["empty"], **LOOKS[name])
 axes[0].axhline(0, color="0.6", lw=1, zorder=0)
 axes[0].set(ylabel="right minus wrong\n(percentage points)")
@@ -508,9 +490,7 @@ run.table(
     pd.DataFrame(
         {
             "model": name,
-            "size and object": comparison.held_out_auc(
-                chosen_cases(name), ["log_share", "kind"]
-            ),
+            "size and object": comparison.held_out_auc(chosen_cases(name), ["log_share", "kind"]),
             "with the ratio": comparison.held_out_auc(
                 chosen_cases(name), ["log_share", "kind", "ratio"]
             ),
@@ -573,9 +553,7 @@ run.claim(
 
 # %%
 every = pd.concat([chosen_cases(name) for name in names])
-means = (
-    every.groupby("correct")["percent"].mean().reindex([False, True]).astype(float)
-)
+means = every.groupby("correct")["percent"].mean().reindex([False, True]).astype(float)
 for claim, correct in (("C060", False), ("C061", True)):
     known = not math.isnan(means[correct])
     near = abs(means[correct] - paper[claim]) <= 0.1 * paper[claim] if known else None

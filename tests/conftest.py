@@ -22,7 +22,7 @@ SLOW_FILES = (
     "test_changed.py",
     "test_devices.py",
     "test_stored.py",
-    "test_sweep.py",
+    "test_evaluation.py",
     "test_training.py",
     "test_zoo.py",
 )
@@ -31,7 +31,7 @@ SLOW_TESTS = {
         "test_shipped_sets_are_what_the_command_writes",
         "test_shipped_annotations_are_what_the_command_writes",
     ),
-    "test_evaluate.py": (
+    "test_questions.py": (
         "test_two_processes_give_the_table_of_one",
         "test_the_command_under_torchrun",
         "test_the_command_takes_prompt_and_number_format",

@@ -18,8 +18,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from lost_in_attention import evaluate as evaluation
-from lost_in_attention.asking import Asking
 from lost_in_attention.benchmarks import (
     BENCHMARKS,
     Sample,
@@ -36,7 +34,9 @@ from lost_in_attention.benchmarks import (
 )
 from lost_in_attention.benchmarks.addresses import fetched
 from lost_in_attention.benchmarks.departures import DEPARTURES
-from lost_in_attention.decoding import Reply
+from lost_in_attention.evaluation import questions as evaluation
+from lost_in_attention.evaluation.decoding import Reply
+from lost_in_attention.evaluation.lane import Asking
 
 
 def picture(shade: int = 90) -> Image.Image:

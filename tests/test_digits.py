@@ -34,7 +34,7 @@ from lost_in_attention.digits.sets import (
     vmcbench_rows,
 )
 from lost_in_attention.digits.variants import make_row
-from lost_in_attention.paths import data_folder
+from lost_in_attention.runs.paths import data_folder
 
 COLUMNS = PUBLISHED.columns
 SHIPPED = data_folder() / "digits"

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lost_in_attention import mixing
-from lost_in_attention.mixing import (
+from lost_in_attention.metrics import mixing
+from lost_in_attention.metrics.mixing import (
     entropy_bounds,
     mixing_information_gain,
     token_mixing_entropy,

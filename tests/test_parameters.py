@@ -11,8 +11,8 @@ import pytest
 
 from conftest import NOTEBOOKS, ROOT
 from lost_in_attention.benchmarks import BENCHMARKS, base, load_benchmark
-from lost_in_attention.parameters import check_injected
-from lost_in_attention.provenance import collect
+from lost_in_attention.runs.parameters import check_injected
+from lost_in_attention.runs.provenance import collect
 
 OWN = 'tier = "book"\nquestions = 60\nsize = 0.3\nmodel = "small"\n'
 CELLS = ["", "import x", OWN]
@@ -58,7 +58,7 @@ def test_a_cell_of_papermills_that_is_executed_again_is_no_new_notebook():
 )
 def test_papermill_fails_before_anything_is_done(given, message, tmp_path):
     cells = [
-        nbformat.v4.new_code_cell("from lost_in_attention import report"),
+        nbformat.v4.new_code_cell("from lost_in_attention.publishing import report"),
         nbformat.v4.new_code_cell(OWN, metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
             f"report.start('06_a', tier=tier, seed=0, model=model, output={str(tmp_path)!r})\n"

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lost_in_attention import plots
+from lost_in_attention.publishing import plots
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lost_in_attention import claims, plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.scorecard import plain_quantity, write_scorecard
+from lost_in_attention.publishing import claims, plots, report
+from lost_in_attention.publishing.scorecard import plain_quantity, write_scorecard
 
 NOTEBOOK = "06_layerwise_curves"
 CLAIM = {"statement": "s", "paper": "low", "measured": 0.25, "tolerance": "direction"}

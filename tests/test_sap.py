@@ -10,12 +10,12 @@ from transformers import AttentionInterface, BatchFeature
 from families import untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.prior import patch_complexity, uniform_prior
+from lost_in_attention.models.vision import encoder_attention, token_patches
 from lost_in_attention.sap import MODES, SharedAttentionPrior, encoded, paper, released
 from lost_in_attention.sap import shared_attention_prior as under
+from lost_in_attention.sap.priors import patch_complexity, uniform_prior
 from lost_in_attention.sap.ranking import chosen_heads
 from lost_in_attention.training.architecture import ARCHITECTURES
-from lost_in_attention.vision import encoder_attention, token_patches
 
 LAYERS = (2, 5)
 GENERATION = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}

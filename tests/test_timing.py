@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lost_in_attention.timing import LEAST_PAIRS, median_ratio, paired_ratio
+from lost_in_attention.runs.timing import LEAST_PAIRS, median_ratio, paired_ratio
 
 
 class Machine:

@@ -18,9 +18,17 @@ from PIL import Image
 
 from conftest import NOTEBOOKS, ROOT
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.claims import read_claims
 from lost_in_attention.digits.coco import shipped_annotations
 from lost_in_attention.models import load
+from lost_in_attention.publishing.claims import read_claims
+from lost_in_attention.publishing.showing import show_figure, show_table
+from lost_in_attention.publishing.trace_figures import (
+    Case,
+    case_of,
+    draw_graph,
+    draw_graphs,
+    explorable,
+)
 from lost_in_attention.trace import Annotations, trace
 from lost_in_attention.trace import cases as cases_module
 from lost_in_attention.trace.cases import (
@@ -36,8 +44,6 @@ from lost_in_attention.trace.comparison import (
     log_odds,
     matched_gap,
 )
-from lost_in_attention.trace.drawing import Case, case_of, draw_graph, draw_graphs, explorable
-from lost_in_attention.trace.showing import show_figure, show_table
 
 # --- Cases ----------------------------------------------------------------------------------
 

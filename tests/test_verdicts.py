@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lost_in_attention import claims, evidence, report
-from lost_in_attention.baselines import without_rope
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
-from lost_in_attention.depth import REFERENCE_LAYERS
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
-from lost_in_attention.evidence import Asked, Evidence, Model, hub_revision, published_models
 from lost_in_attention.models import load
-from lost_in_attention.training.architecture import ARCHITECTURES
-from lost_in_attention.training.tokenizer import train_tokenizer
-from lost_in_attention.verdicts import (
+from lost_in_attention.publishing import claims, evidence, report
+from lost_in_attention.publishing.evidence import (
+    Asked,
+    Evidence,
+    Model,
+    hub_revision,
+    published_models,
+)
+from lost_in_attention.publishing.verdicts import (
     MINIMUM_MODELS,
     MINIMUM_QUESTIONS,
     VERDICTS,
@@ -30,6 +32,10 @@ from lost_in_attention.verdicts import (
     pooled,
     together,
 )
+from lost_in_attention.residual.baselines import without_rope
+from lost_in_attention.residual.depth import REFERENCE_LAYERS
+from lost_in_attention.training.architecture import ARCHITECTURES
+from lost_in_attention.training.tokenizer import train_tokenizer
 
 PUBLISHED = "Qwen/Qwen2.5-VL-7B-Instruct"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -11,14 +11,14 @@ from transformers import AttentionInterface
 from families import untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.training.architecture import ARCHITECTURES
-from lost_in_attention.vision import (
+from lost_in_attention.models.vision import (
     encoder_attention,
     pack,
     patch_boxes,
     recorded_attention,
     token_patches,
 )
+from lost_in_attention.training.architecture import ARCHITECTURES
 
 TILED = ("llava-next", "llava-onevision")
 SIZES = [(96, 96), (150, 96), (60, 200), (301, 77)]

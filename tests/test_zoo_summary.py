@@ -6,21 +6,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lost_in_attention.models import load
-from lost_in_attention.zoo import (
-    chosen_models,
+from lost_in_attention.models.shipped import chosen_models, recipe_of, saved_steps, saved_weights
+from lost_in_attention.publishing.votes import (
     in_words,
-    intervals,
     labour_divided,
-    module_gaps,
-    over_layers,
-    recipe_of,
-    saved_steps,
-    saved_weights,
     side_of,
     tally,
     unanimous,
     within,
 )
+from lost_in_attention.residual.tables import intervals, module_gaps, over_layers
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from lost_in_attention.benchmarks.addresses import fetched
 from lost_in_attention.benchmarks.rows import Rows, files_of
 from lost_in_attention.benchmarks.values import check_values, is_name, is_option, is_text
 from lost_in_attention.images import rgb
-from lost_in_attention.paths import data_folder
+from lost_in_attention.runs.paths import data_folder
 
 # Pillow raises SyntaxError for a damaged PNG.
 _UNREADABLE = (

@@ -12,8 +12,8 @@ from lost_in_attention.digits.coco import instances
 from lost_in_attention.digits.mmmu import IMAGES
 from lost_in_attention.digits.scenes import Scene, make_scenes
 from lost_in_attention.digits.sets import PER_POPE_SCENE, SETS, Row
-from lost_in_attention.files import replaced_when_complete
-from lost_in_attention.paths import check_writable
+from lost_in_attention.runs.files import replaced_when_complete
+from lost_in_attention.runs.paths import check_writable
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

@@ -18,8 +18,8 @@ from lost_in_attention.models.memory import check_weights_fit
 from lost_in_attention.models.processors import load_processor
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.models.weights import check_complete, check_finite
-from lost_in_attention.paths import data_folder
-from lost_in_attention.provenance import without_folders
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import without_folders
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

@@ -17,14 +17,14 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.prior import (
+from lost_in_attention.models.vision import image_tiles, recorded_attention, token_patches
+from lost_in_attention.sap.plan import SharedAttentionPrior
+from lost_in_attention.sap.priors import (
     complexity_prior,
     encoder_prior,
     patch_complexity,
     uniform_prior,
 )
-from lost_in_attention.sap.plan import SharedAttentionPrior
-from lost_in_attention.vision import image_tiles, recorded_attention, token_patches
 
 # Where transformers looks for images that are encoded already.
 OUTPUTS, IMAGE = "mm_encoder_outputs", "image"

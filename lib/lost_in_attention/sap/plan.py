@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Literal
 
-from lost_in_attention.prior import VARIANTS, Variant
+from lost_in_attention.sap.priors import VARIANTS, Variant
 
 Mode = Literal["encoder", "complexity", "noise", "uniform"]
 MODES = ("encoder", "complexity", "noise", "uniform")
@@ -31,7 +31,7 @@ class SharedAttentionPrior:
     `blend`: the share b in score = (1 - b) own + b prior.
     `value_scale`: "none", or "matched" to half the mean score (the release for LLaVA); the latter
         looks at the whole prompt, so it goes with the last query only.
-    `variant`: of the prior, "paper" or "released" (see `prior`).
+    `variant`: of the prior, "paper" or "released" (see `priors`).
     `seed`: of the noise.
 
     Raises ValueError on a value that is not one of these.

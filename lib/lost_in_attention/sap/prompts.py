@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lost_in_attention.prior import noise_prior
+from lost_in_attention.sap.attention_rows import TextKeys
 from lost_in_attention.sap.images import SeenImage
 from lost_in_attention.sap.plan import SharedAttentionPrior
-from lost_in_attention.sap.rows import TextKeys
+from lost_in_attention.sap.priors import noise_prior
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.sap.images import IMAGE, OUTPUTS, BatchImages, encoded
-from lost_in_attention.sap.plan import SharedAttentionPrior
-from lost_in_attention.sap.prompts import Pass, Prompts
-from lost_in_attention.sap.ranking import chosen_heads, mean_scores
-from lost_in_attention.sap.rows import (
+from lost_in_attention.sap.attention_rows import (
     Collapsed,
     Heads,
     merged_rows,
@@ -24,6 +20,10 @@ from lost_in_attention.sap.rows import (
     take_heads,
     visual_part,
 )
+from lost_in_attention.sap.images import IMAGE, OUTPUTS, BatchImages, encoded
+from lost_in_attention.sap.plan import SharedAttentionPrior
+from lost_in_attention.sap.prompts import Pass, Prompts
+from lost_in_attention.sap.ranking import chosen_heads, mean_scores
 
 
 @dataclass

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lost_in_attention.geometry import effective_rank
+from lost_in_attention.metrics.rid import effective_rank
 from lost_in_attention.teaching import passed, require, require_close
 
 Matrix = Float64[Tensor, "tokens features"]

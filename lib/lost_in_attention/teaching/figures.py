@@ -7,8 +7,8 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from lost_in_attention.interactive import Slider, seen_from
-from lost_in_attention.plots import OKABE_ITO
+from lost_in_attention.publishing.interactive import Slider, seen_from
+from lost_in_attention.publishing.plots import OKABE_ITO
 
 GREEN, PINK, YELLOW = OKABE_ITO[2:5]
 

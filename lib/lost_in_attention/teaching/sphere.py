@@ -8,9 +8,9 @@ import plotly.graph_objects as go
 import torch
 from jaxtyping import Float
 
-from lost_in_attention.interactive import Slider, seen_from
-from lost_in_attention.mixing import token_mixing_entropy
-from lost_in_attention.plots import OKABE_ITO
+from lost_in_attention.metrics.mixing import token_mixing_entropy
+from lost_in_attention.publishing.interactive import Slider, seen_from
+from lost_in_attention.publishing.plots import OKABE_ITO
 
 TOKENS = 40
 GREEN, PINK, YELLOW = OKABE_ITO[2:5]

@@ -11,8 +11,8 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from lost_in_attention.files import replaced_when_complete
-from lost_in_attention.paths import check_writable
+from lost_in_attention.runs.files import replaced_when_complete
+from lost_in_attention.runs.paths import check_writable
 
 SOLUTION, CHECK = "solution", "exercise-check"
 # The directive with the solution in words, to the fence that closes it.

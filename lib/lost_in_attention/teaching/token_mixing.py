@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from lost_in_attention.mixing import token_mixing_entropy
+from lost_in_attention.metrics.mixing import token_mixing_entropy
 from lost_in_attention.teaching import passed, require, require_close
 
 Matrix = Float64[Tensor, "tokens features"]

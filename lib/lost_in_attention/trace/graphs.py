@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lost_in_attention.benchmarks import Sample
-from lost_in_attention.measure import batches, check_request, prepared
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.residual.measure import batches, check_request, prepared
 from lost_in_attention.trace.attention import LayerAttention, Visitor, reading_attention
 from lost_in_attention.trace.rollout import rollout_step
 

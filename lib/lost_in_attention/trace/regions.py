@@ -9,8 +9,8 @@ from jaxtyping import Bool
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models.vision import Box, patch_boxes
 from lost_in_attention.trace.annotations import Annotations, asked_object
-from lost_in_attention.vision import Box, patch_boxes
 
 # Pixels: less is an edge that two boxes share, as far as rounding lets them.
 _TOUCH = 1e-6
