@@ -10,7 +10,8 @@ from transformers import AttentionInterface, BatchFeature
 from families import untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.vision import encoder_attention, token_patches
+from lost_in_attention.models.token_patches import token_patches
+from lost_in_attention.models.tower_attention import encoder_attention
 from lost_in_attention.sap import MODES, SharedAttentionPrior, encoded, paper, released
 from lost_in_attention.sap import shared_attention_prior as under
 from lost_in_attention.sap.priors import patch_complexity, uniform_prior

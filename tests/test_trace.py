@@ -21,7 +21,7 @@ from transformers.masking_utils import sdpa_mask
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.digits.coco import annotated_boxes
-from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models import VisionLanguageModel, attention_functions
 from lost_in_attention.trace import (
     Annotations,
     LayerAttention,
@@ -37,7 +37,6 @@ from lost_in_attention.trace import (
     trace,
     uniform_ratio,
 )
-from lost_in_attention.trace import attention as attention_module
 from lost_in_attention.training import recipe
 from lost_in_attention.training.architecture import ARCHITECTURES
 
@@ -161,7 +160,7 @@ def test_the_model_is_restored_after_a_failure(vlm, inputs, error):
     with pytest.raises(error), reading_attention(vlm, vlm.visual_mask(inputs), fail):
         logits(vlm, inputs)
     assert vlm.decoder.config._attn_implementation == "sdpa"
-    assert not attention_module._READERS
+    assert not attention_functions._ASKED
     assert torch.equal(before, logits(vlm, inputs))
 
 

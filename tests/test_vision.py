@@ -11,13 +11,9 @@ from transformers import AttentionInterface
 from families import untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.vision import (
-    encoder_attention,
-    pack,
-    patch_boxes,
-    recorded_attention,
-    token_patches,
-)
+from lost_in_attention.models.patch_boxes import patch_boxes
+from lost_in_attention.models.token_patches import token_patches
+from lost_in_attention.models.tower_attention import encoder_attention, recorded_attention
 from lost_in_attention.training.architecture import ARCHITECTURES
 
 TILED = ("llava-next", "llava-onevision")
@@ -112,7 +108,7 @@ def test_recording_changes_nothing(vlm, images):
         with recorded_attention(vlm) as recorded:
             during = vlm.model(**inputs).logits
     assert torch.equal(before, during)
-    assert len(recorded.in_decoder_order(vlm, inputs)) == len(images)
+    assert len(recorded.in_decoder_order(inputs)) == len(images)
 
 
 def test_max_pooling_is_never_less_than_mean_pooling(vlm, images):
@@ -120,7 +116,7 @@ def test_max_pooling_is_never_less_than_mean_pooling(vlm, images):
     with torch.inference_mode(), recorded_attention(vlm) as recorded:
         vlm.model.model(**inputs)
     values = [
-        torch.cat(recorded.in_decoder_order(vlm, inputs, pooling=pooling)).nan_to_num()
+        torch.cat(recorded.in_decoder_order(inputs, pooling=pooling)).nan_to_num()
         for pooling in ("mean", "max")
     ]
     if vlm.name == "qwen2.5-vl":
@@ -141,7 +137,7 @@ def test_unknown_pooling_and_other_implementations_are_refused(vlm):
         recorded_attention(vlm) as recorded,
         pytest.raises(ValueError, match="pooling: expected one of"),
     ):
-        recorded.in_decoder_order(vlm, {}, pooling="sum")
+        recorded.in_decoder_order({}, pooling="sum")
     vlm.model.set_attn_implementation({"vision_config": "eager"})
     try:
         with pytest.raises(ValueError, match="expected the vision tower to run on 'sdpa'"):
@@ -236,7 +232,7 @@ def test_packing_keeps_the_first_tile_and_ends_rows(vlm):
         pytest.skip("one tile an image")
     image = Image.new("RGB", (192, 96))
     tiles = torch.arange(3 * 64.0).view(3, 64, 1)
-    [packed] = pack(vlm, prepared(vlm, [image]), [tiles])
+    [packed] = vlm.family.pack(prepared(vlm, [image]), [tiles])
     assert packed[:64, 0].tolist() == list(range(64))
     first_row = packed[64 : 64 + 17, 0]
     assert first_row[:8].tolist() == list(range(64, 72))
