@@ -1,5 +1,6 @@
 """Tracing: the model is not changed, graphs and regions are what their definitions say."""
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -18,6 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from families import FAMILIES, build
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.digits.coco import annotated_boxes
@@ -38,7 +40,6 @@ from lost_in_attention.trace import (
     uniform_ratio,
 )
 from lost_in_attention.training import recipe
-from lost_in_attention.training.architecture import ARCHITECTURES
 
 # --- Attention ------------------------------------------------------------------------------
 
@@ -48,9 +49,9 @@ def tokenizer():
     return recipe.train_tokenizer(recipe._corpus())
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=FAMILIES)
 def vlm(request, tokenizer):
-    model, processor = ARCHITECTURES[request.param].build(tokenizer, seed=0)
+    model, processor = build(request.param, copy.deepcopy(tokenizer))
     return VisionLanguageModel(model.eval(), processor, request.param)
 
 

@@ -10,8 +10,9 @@ from lost_in_attention.models.families.llava import Llava
 from lost_in_attention.models.families.llava_next import LlavaNext
 from lost_in_attention.models.families.llava_onevision import LlavaOnevision
 from lost_in_attention.models.families.qwen2_5_vl import Qwen2_5_VL
+from lost_in_attention.models.families.smolvlm import SmolVLM
 
-_ALL = (Qwen2_5_VL, Llava, LlavaNext, LlavaOnevision)
+_ALL = (Qwen2_5_VL, Llava, LlavaNext, LlavaOnevision, SmolVLM)
 # By the model type of a configuration.
 FAMILIES: dict[str, type[Family]] = {kind: family for family in _ALL for kind in family.model_types}
 KEYS = tuple(family.key for family in _ALL)
