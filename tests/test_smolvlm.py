@@ -58,12 +58,15 @@ def unsplit(small) -> VisionLanguageModel:
 
 @pytest.fixture(scope="module")
 def blind_tower(vlm) -> VisionLanguageModel:
-    """A tower whose patches see nothing of each other."""
-    model = copy.deepcopy(vlm.model)
-    for layer in model.model.vision_model.encoder.layers:
+    return blind(VisionLanguageModel(copy.deepcopy(vlm.model), vlm.processor, "smolvlm"))
+
+
+def blind(vlm) -> VisionLanguageModel:
+    """The tower's patches see nothing of each other."""
+    for layer in vlm.family.tower.encoder.layers:
         torch.nn.init.zeros_(layer.self_attn.out_proj.weight)
         torch.nn.init.zeros_(layer.self_attn.out_proj.bias)
-    return VisionLanguageModel(model, vlm.processor, "smolvlm")
+    return vlm
 
 
 def noise(size, seed=0):
@@ -130,6 +133,25 @@ def test_what_the_connector_gives_changes_where_the_boxes_meet_the_change(blind_
         )  # fmt: skip
         assert agrees(changed[len(boxes[0]) :], meets).all()
     assert 0 < meets.sum() < len(meets) / 2
+
+
+@torch.inference_mode()
+def test_a_pixel_changes_the_token_whose_box_holds_it(small):
+    """Tiles of 40 pixels at their own resolution: patches of 6 leave 4 pixels unseen."""
+    config, processor = smolvlm(small.processor.tokenizer, side=40, patch_size=6)
+    vlm = VisionLanguageModel(SmolVLMForConditionalGeneration(config).eval(), processor, "strip")
+    blind(vlm)
+    image = noise((80, 80))
+    [boxes] = patch_boxes(vlm, vlm.prepare([image], ["look"]), [image])
+    [before] = vlm.encode_images([image])
+    for x, y in ((0, 0), (11, 12), (35, 35), (36, 35), (40, 0), (75, 41), (79, 79)):
+        marked = np.asarray(image).copy()
+        marked[y, x] = 255 - marked[y, x]
+        [after] = vlm.encode_images([Image.fromarray(marked)])
+        # The last tile is smaller and blurred.
+        changed = ((after - before).abs().amax(1) > 1e-6).tolist()[:-9]
+        held = [a <= x < a + wide and b <= y < b + high for a, b, wide, high in boxes[:-9]]
+        assert changed == held and sum(held) == (x % 40 < 36 and y % 40 < 36)
 
 
 def test_the_whole_image_comes_last(vlm):
