@@ -232,6 +232,15 @@ def test_a_folder_is_loaded_and_answers_as_the_model(vlm, kind, tmp_path):
     assert torch.equal(vlm.model(**inputs).logits, loaded.model(**other).logits)
 
 
+@torch.inference_mode()
+def test_a_folder_of_unsplit_images_and_tied_weights(unsplit, tmp_path):
+    unsplit.model.save_pretrained(tmp_path)
+    unsplit.processor.save_pretrained(tmp_path)
+    loaded = load(tmp_path)
+    inputs, other = (each.prepare([noise((320, 200))], ["look"]) for each in (unsplit, loaded))
+    assert torch.equal(unsplit.model(**inputs).logits, loaded.model(**other).logits)
+
+
 class StockProcessor(SmolVLMProcessor):
     """The stock one without its video processor, which needs torchvision."""
 
