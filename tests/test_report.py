@@ -278,7 +278,10 @@ def test_scorecard_takes_no_smoke_result_as_evidence(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text[:-10], "results: expected a claim in 06_layerwise_curves.C073.json, got:"),
+        (
+            lambda text: text[:-10],
+            "results: expected a claim in 06_layerwise_curves.C073.json, got:",
+        ),
         (lambda text: text.replace('"C073"', '"C999"'), "C073.json: claim id 'C999'"),
         (lambda text: text.replace('"measured"', '"found"'), r"C073.json: keys missing: \['meas"),
         (lambda text: "[]", "C073.json: expected an object, got list"),
