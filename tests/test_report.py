@@ -280,7 +280,7 @@ def test_scorecard_takes_no_smoke_result_as_evidence(tmp_path):
     [
         (
             lambda text: text[:-10],
-            "results: expected a claim in 06_layerwise_curves.C073.json, got:",
+            "results: expected a claim in 06_layerwise_curves.C073.json",
         ),
         (lambda text: text.replace('"C073"', '"C999"'), "C073.json: claim id 'C999'"),
         (lambda text: text.replace('"measured"', '"found"'), r"C073.json: keys missing: \['meas"),
