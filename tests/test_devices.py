@@ -10,7 +10,7 @@ from lost_in_attention.evaluation import answer_under, family_of, presets, prior
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.metrics.rid import ExplainedEnergy
 from lost_in_attention.models import load
-from lost_in_attention.models.vision import patch_boxes
+from lost_in_attention.models.patch_boxes import patch_boxes
 from lost_in_attention.residual.baselines import noise_qkv, noise_update
 from lost_in_attention.residual.controls import Noise, Resized, Rotated
 from lost_in_attention.residual.measure import measure

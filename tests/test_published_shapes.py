@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.vision import patch_boxes, token_patches
+from lost_in_attention.models.patch_boxes import patch_boxes
+from lost_in_attention.models.token_patches import token_patches
 from published_shapes import TEMPLATES, published
 
 SIZES = [(640, 480), (480, 640), (1000, 300), (333, 500), (200, 200)]

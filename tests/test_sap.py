@@ -1,4 +1,4 @@
-"""The intervention on all four families: it does what the formula says, and nothing else."""
+"""The intervention on all families: it does what the formula says, and nothing else."""
 
 import copy
 from dataclasses import replace
@@ -7,15 +7,15 @@ import pytest
 import torch
 from transformers import AttentionInterface, BatchFeature
 
-from families import untrained
+from families import FAMILIES, untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.vision import encoder_attention, token_patches
+from lost_in_attention.models.token_patches import token_patches
+from lost_in_attention.models.tower_attention import encoder_attention
 from lost_in_attention.sap import MODES, SharedAttentionPrior, encoded, paper, released
 from lost_in_attention.sap import shared_attention_prior as under
 from lost_in_attention.sap.priors import patch_complexity, uniform_prior
 from lost_in_attention.sap.ranking import chosen_heads
-from lost_in_attention.training.architecture import ARCHITECTURES
 
 LAYERS = (2, 5)
 GENERATION = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
@@ -37,7 +37,7 @@ ALL_WAYS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=FAMILIES)
 def vlm(request) -> VisionLanguageModel:
     return untrained(request.param)
 
@@ -174,12 +174,7 @@ def test_the_release_counts_generated_tokens_as_text(ranking):
 
 def test_the_encoders_prior_is_its_last_layer(vlm, images):
     """Also where the decoder sees the layer before (LLaVA-1.5, LLaVA-NeXT)."""
-    inner = vlm.model.model
-    attention = (
-        inner.visual.blocks[-1].attn
-        if hasattr(inner, "visual")
-        else inner.vision_tower.encoder.layers[-1].self_attn
-    )
+    attention = vlm.family.last_attention
     before = encoder_attention(vlm, images[:1])[0]
     with torch.no_grad():
         projection = attention.qkv if hasattr(attention, "qkv") else attention.k_proj
@@ -423,7 +418,7 @@ def test_presets():
     assert released("llava-next") == released("llava")
 
 
-@pytest.mark.parametrize("family", ARCHITECTURES)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("depth", [2, 8, 28, 32, 64])
 def test_presets_fit_any_depth(family, depth):
     first, last = paper(family, depth=depth).layers
@@ -473,11 +468,10 @@ def test_presets_know_their_families():
 @pytest.fixture
 def passes(vlm):
     """A list that grows with each pass of the decoder's layers or of the vision tower."""
-    inner, seen = vlm.model.model, []
-    tower = inner.visual if hasattr(inner, "visual") else inner.vision_tower
+    seen = []
     hooks = [
         module.register_forward_pre_hook(lambda *_: seen.append(1))
-        for module in (tower, vlm.layers[0])
+        for module in (vlm.family.tower, vlm.layers[0])
     ]
     yield seen
     for hook in hooks:

@@ -1,5 +1,6 @@
 """Tracing: the model is not changed, graphs and regions are what their definitions say."""
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -18,10 +19,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from families import FAMILIES, build
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.digits.coco import annotated_boxes
-from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models import VisionLanguageModel, attention_functions
 from lost_in_attention.trace import (
     Annotations,
     LayerAttention,
@@ -37,9 +39,7 @@ from lost_in_attention.trace import (
     trace,
     uniform_ratio,
 )
-from lost_in_attention.trace import attention as attention_module
 from lost_in_attention.training import recipe
-from lost_in_attention.training.architecture import ARCHITECTURES
 
 # --- Attention ------------------------------------------------------------------------------
 
@@ -49,9 +49,9 @@ def tokenizer():
     return recipe.train_tokenizer(recipe._corpus())
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=FAMILIES)
 def vlm(request, tokenizer):
-    model, processor = ARCHITECTURES[request.param].build(tokenizer, seed=0)
+    model, processor = build(request.param, copy.deepcopy(tokenizer))
     return VisionLanguageModel(model.eval(), processor, request.param)
 
 
@@ -161,7 +161,7 @@ def test_the_model_is_restored_after_a_failure(vlm, inputs, error):
     with pytest.raises(error), reading_attention(vlm, vlm.visual_mask(inputs), fail):
         logits(vlm, inputs)
     assert vlm.decoder.config._attn_implementation == "sdpa"
-    assert not attention_module._READERS
+    assert not attention_functions._ASKED
     assert torch.equal(before, logits(vlm, inputs))
 
 

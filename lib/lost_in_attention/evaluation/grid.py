@@ -10,33 +10,14 @@ from dataclasses import dataclass, replace
 
 from transformers import AutoConfig
 
-from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models import VisionLanguageModel, families
 from lost_in_attention.models.load import resolve
 from lost_in_attention.sap import MODES, SharedAttentionPrior, paper, released
 from lost_in_attention.sap.plan import at_share
 
 PRESETS = {"paper": paper, "released": released}
-# The model type in a configuration, and the family whose settings the paper prints.
-FAMILIES = {
-    "qwen2_5_vl": "qwen2.5-vl",
-    "llava": "llava",
-    "llava_next": "llava-next",
-    "llava_onevision": "llava-onevision",
-}
 # Tables 4, 5 and 8.
 BANDS = ((0.0, 0.3), (0.3, 0.6), (0.6, 0.9), (0.2, 0.8), (0.0, 1.0))
-# Tables 6 and 7 with the depth of the models they are about.  The other two families take the
-# ranges of the model that has as many layers.
-_LLAVA = (
-    (2, 7), (6, 11), (12, 17), (18, 23), (24, 29), (2, 13), (14, 25), (18, 29), (22, 31),
-)  # fmt: skip
-_ONEVISION = ((0, 6), (7, 13), (14, 20), (21, 27), (0, 13), (14, 27))
-RANGES = {
-    "llava": (32, _LLAVA),
-    "llava-next": (32, _LLAVA),
-    "llava-onevision": (28, _ONEVISION),
-    "qwen2.5-vl": (28, _ONEVISION),
-}
 
 
 @dataclass(frozen=True)
@@ -71,14 +52,11 @@ BLANK = Variant("blank", blank=True)
 
 
 def family_of(vlm: VisionLanguageModel) -> str:
-    """The family whose settings the model takes.
+    """The family whose settings the model takes, by its name.
 
-    Raises ValueError if the model is of none of the four.
+    Raises ValueError if the model is of none that is known.
     """
-    kind = vlm.model.config.model_type
-    if kind not in FAMILIES:
-        raise ValueError(f"vlm: expected a model of type {sorted(FAMILIES)}, got {kind!r}")
-    return FAMILIES[kind]
+    return vlm.family.key
 
 
 def presets(
@@ -135,12 +113,9 @@ def heads_replaced(model: str) -> tuple[int, int]:
     Raises what `models.load.resolve` does, and ValueError if the model is of none of the families.
     """
     config = AutoConfig.from_pretrained(resolve(model))
-    if config.model_type not in FAMILIES:
-        raise ValueError(
-            f"model: expected one of type {sorted(FAMILIES)}, got {config.model_type!r}"
-        )
+    family = families.family_of(config, "model")
     decoder = config.get_text_config()
-    plan = paper(FAMILIES[config.model_type], depth=decoder.num_hidden_layers)
+    plan = paper(family.key, depth=decoder.num_hidden_layers)
     first, last = plan.layers
     heads = decoder.num_attention_heads
     return (last - first + 1) * len(plan.ranks(heads)), decoder.num_hidden_layers * heads
@@ -151,7 +126,5 @@ def layer_ranges(family: str, *, depth: int) -> list[tuple[int, int]]:
 
     Raises ValueError on an unknown family.
     """
-    if family not in RANGES:
-        raise ValueError(f"family: expected one of {sorted(RANGES)}, got {family!r}")
-    published, ranges = RANGES[family]
-    return list(dict.fromkeys(at_share(each, published, depth) for each in ranges))
+    own = families.family_named(family).published
+    return list(dict.fromkeys(at_share(each, own.depth, depth) for each in own.ranges))

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from lost_in_attention.benchmarks import Sample
-from lost_in_attention.images import rgb
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.vision import recorded_attention, token_patches
+from lost_in_attention.models.token_patches import token_patches
+from lost_in_attention.models.tower_attention import recorded_attention
 from lost_in_attention.sap.priors import (
     VARIANTS,
     complexity_prior,
@@ -49,14 +49,13 @@ def prior_entropies(
 def _priors(
     vlm: VisionLanguageModel, image: Image.Image, random: np.random.Generator
 ) -> dict[str, dict[str, torch.Tensor]]:
-    pixels = vlm.processor.image_processor([rgb(image)], return_tensors="pt")
-    pixels = pixels.to(vlm.device, dtype=vlm.model.dtype)
+    pixels = vlm.pixels([image])
     with recorded_attention(vlm) as recorded:
         vlm.model.model.get_image_features(**pixels, return_dict=True)
     [complexity] = token_patches(vlm, pixels, patch_complexity)
     found = {}
     for variant in VARIANTS:
-        [received] = recorded.in_decoder_order(vlm, pixels, pooling=_POOLING[variant])
+        [received] = recorded.in_decoder_order(pixels, pooling=_POOLING[variant])
         found[variant] = {
             "encoder": encoder_prior(received, variant=variant),
             "complexity": complexity_prior(complexity, variant=variant),

@@ -12,6 +12,7 @@ from transformers import BatchFeature, PreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
 from lost_in_attention.images import rgb
+from lost_in_attention.models.families import Family, family_of
 
 _MARKER = re.compile(r"<image (\d+)>")
 _IN_FRONT = re.compile(r"\s*(?:<image \d+>\s*)+")
@@ -43,6 +44,14 @@ class VisionLanguageModel:
     @property
     def layers(self) -> nn.ModuleList:
         return self.decoder.layers
+
+    @property
+    def family(self) -> Family:
+        """Who is asked for what is special to the model's family.
+
+        Raises ValueError if it is of none that is known.
+        """
+        return family_of(self.model.config, "vlm")(self.model, self.processor)
 
     @property
     def context(self) -> int:
@@ -104,10 +113,13 @@ class VisionLanguageModel:
 
     def encode_images(self, images: Sequence[Image.Image]) -> list[Float[Tensor, "tokens hidden"]]:
         """What the vision tower hands to the decoder for each image."""
-        pixels = self.processor.image_processor(list(map(rgb, images)), return_tensors="pt").to(
-            self.device, dtype=self.model.dtype
-        )
+        pixels = self.pixels(images)
         return list(self.model.model.get_image_features(**pixels, return_dict=True).pooler_output)
+
+    def pixels(self, images: Sequence[Image.Image]) -> BatchFeature:
+        """What the vision tower takes of images that are each in a prompt of its own."""
+        pixels = self.family.pixels(list(map(rgb, images)))
+        return pixels.to(self.device, dtype=self.model.dtype)
 
     def _images_first(self) -> bool:
         """Whether the chat template moves images before the text, as LLaVA's do."""

@@ -17,7 +17,7 @@ from PIL import Image
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.images import rgb
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.vision import Box, patch_boxes
+from lost_in_attention.models.patch_boxes import Box, patch_boxes
 from lost_in_attention.publishing import plots
 from lost_in_attention.publishing.trace_explorer import DIMMED, LayeredGraph
 from lost_in_attention.trace.regions import Region

@@ -17,7 +17,8 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.vision import image_tiles, recorded_attention, token_patches
+from lost_in_attention.models.token_patches import token_patches
+from lost_in_attention.models.tower_attention import recorded_attention
 from lost_in_attention.sap.plan import SharedAttentionPrior
 from lost_in_attention.sap.priors import (
     complexity_prior,
@@ -57,7 +58,7 @@ class BatchImages:
 
     @cached_property
     def _prints(self) -> list[int]:
-        tiles = image_tiles(self.vlm, self.inputs)
+        tiles = self.vlm.family.token_pixels(self.inputs)
         return [zlib.crc32(each.cpu().numpy().tobytes()) for each in tiles]
 
     @cached_property
@@ -79,7 +80,7 @@ class BatchImages:
         if plan.mode == "complexity":
             return [complexity_prior(image, variant=plan.variant) for image in self._complexity]
         pooling = "max" if plan.variant == "released" else "mean"
-        received = self._recorder.in_decoder_order(self.vlm, self.inputs, pooling=pooling)
+        received = self._recorder.in_decoder_order(self.inputs, pooling=pooling)
         return [encoder_prior(image, variant=plan.variant) for image in received]
 
 

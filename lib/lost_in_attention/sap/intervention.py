@@ -7,18 +7,15 @@ rest.  Vision tower, other layers and other heads compute what they always did.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
-
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models.attention_functions import DECODER, register, running_on
 from lost_in_attention.models.changed import changing
-from lost_in_attention.models.vision import check_recordable
+from lost_in_attention.models.tower_attention import check_recordable
 from lost_in_attention.sap.plan import SharedAttentionPrior
 from lost_in_attention.sap.session import Session
 
 _NAME = "shared_attention_prior"
-_SESSION = "_shared_attention_prior"
+register(_NAME)
 
 
 @contextmanager
@@ -42,11 +39,8 @@ def shared_attention_prior(
     first, last = plan.layers
     with ExitStack() as undo:
         changed = undo.enter_context(changing(vlm, plan.label))
-        undo.callback(vlm.model.set_attn_implementation, {"text_config": "sdpa"})
-        vlm.model.set_attn_implementation({"text_config": _NAME})
-        for layer in vlm.layers[first : last + 1]:
-            undo.callback(layer.self_attn.__dict__.pop, _SESSION, None)
-            setattr(layer.self_attn, _SESSION, session)
+        asked = {layer.self_attn: session.attend for layer in vlm.layers[first : last + 1]}
+        undo.enter_context(running_on(vlm.model, DECODER, _NAME, asked))
         for module, hook in ((inner, session.see_tokens), (vlm.decoder, session.begin)):
             undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         yield changed
@@ -68,18 +62,3 @@ def _check_fits(vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
         )
     if plan.mode == "encoder":
         check_recordable(vlm)
-
-
-def _attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kwargs):
-    session = getattr(module, _SESSION, None)
-    if session is not None:
-        output = session.attend(module, query, key, value, attention_mask, scaling)
-        if output is not None:
-            return output.transpose(1, 2).contiguous(), None
-    return sdpa_attention_forward(
-        module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
-    )
-
-
-AttentionInterface.register(_NAME, _attend)
-AttentionMaskInterface.register(_NAME, sdpa_mask)

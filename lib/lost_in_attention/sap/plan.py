@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Literal
 
+from lost_in_attention.models.families import Published, family_named
 from lost_in_attention.sap.priors import VARIANTS, Variant
 
 Mode = Literal["encoder", "complexity", "noise", "uniform"]
@@ -119,16 +120,6 @@ def _check_pair(name: str, pair: object, kind: type | UnionType, expected: str) 
         raise ValueError(f"{name}: expected {expected}, got {pair!r}")
 
 
-# Depth, affected layers (Table 2) and head band (the default rows of Tables 4-8).  Table 2 has no
-# LLaVA-NeXT; it takes LLaVA-1.5's setting, whose decoder has the same depth.
-_PUBLISHED = {
-    "qwen2.5-vl": (28, (1, 27), (0.3, 0.6)),
-    "llava": (32, (18, 23), (0.2, 0.8)),
-    "llava-next": (32, (18, 23), (0.2, 0.8)),
-    "llava-onevision": (28, (21, 27), (0.3, 0.6)),
-}
-
-
 def paper(family: str, mode: Mode = "encoder", *, depth: int | None = None) -> SharedAttentionPrior:
     """The paper's setting: all queries, values as they are (Section 4.3, Appendices C.3 and D).
 
@@ -137,8 +128,8 @@ def paper(family: str, mode: Mode = "encoder", *, depth: int | None = None) -> S
 
     Raises ValueError on an unknown family or mode, or a depth below 1.
     """
-    layers, heads = _place(family, depth)
-    return SharedAttentionPrior(mode, layers, heads)
+    published = family_named(family).published
+    return SharedAttentionPrior(mode, _layers(published, depth), published.heads)
 
 
 def released(
@@ -153,27 +144,24 @@ def released(
 
     Raises ValueError on an unknown family or mode, or a depth below 1.
     """
-    layers, heads = _place(family, depth)
+    published = family_named(family).published
     return SharedAttentionPrior(
         mode,
-        layers,
-        heads,
-        ranking="two_sided_scores" if family == "llava-onevision" else "scores",
+        _layers(published, depth),
+        published.heads,
+        ranking=published.ranking,
         queries="last",
-        value_scale="none" if family == "qwen2.5-vl" else "matched",
+        value_scale=published.value_scale,
         variant="released",
     )
 
 
-def _place(family: str, depth: int | None) -> tuple[tuple[int, int], tuple[float, float]]:
-    if family not in _PUBLISHED:
-        raise ValueError(f"family: expected one of {sorted(_PUBLISHED)}, got {family!r}")
-    published, (first, last), heads = _PUBLISHED[family]
+def _layers(published: Published, depth: int | None) -> tuple[int, int]:
     if depth is None:
-        return (first, last), heads
+        return published.layers
     if depth < 1:
         raise ValueError(f"depth: expected at least 1 layer, got {depth}")
-    return at_share((first, last), published, depth), heads
+    return at_share(published.layers, published.depth, depth)
 
 
 def at_share(layers: tuple[int, int], published: int, depth: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pycocotools.coco import COCO
 
 from lost_in_attention.digits.coco import shipped_annotations
-from lost_in_attention.models.vision import Box
+from lost_in_attention.models.patch_boxes import Box
 
 # Some published questions write "imange".
 _QUESTION = re.compile(r"Is there an? (.+) in the im(?:a|an)ge\?")

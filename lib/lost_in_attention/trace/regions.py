@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.vision import Box, patch_boxes
+from lost_in_attention.models.patch_boxes import Box, patch_boxes
 from lost_in_attention.trace.annotations import Annotations, asked_object
 
 # Pixels: less is an edge that two boxes share, as far as rounding lets them.

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lost_in_attention.digits import Scene
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.training.architecture import GRID, MERGE
+from lost_in_attention.training.architecture import GRID
 from lost_in_attention.training.conversations import (
     Lesson,
     list_conversation,
@@ -136,20 +136,10 @@ def decode(
 ) -> Float[Tensor, "batch tokens hidden"]:
     """The decoder's last hidden states, with images given as the vision tower's output."""
     images = {"image": BaseModelOutputWithPooling(pooler_output=tuple(features))}
+    positions = vlm.family.position_inputs(ids, (GRID, GRID))
     return vlm.model.model(
-        input_ids=ids, mm_encoder_outputs=images, use_cache=False, **_positions(vlm, ids)
+        input_ids=ids, mm_encoder_outputs=images, use_cache=False, **positions
     ).last_hidden_state
-
-
-def _positions(vlm: VisionLanguageModel, ids: Int[Tensor, "batch tokens"]) -> dict[str, Tensor]:
-    """What Qwen2.5-VL needs to give visual tokens rows and columns; nothing for the others."""
-    if vlm.model.config.model_type != "qwen2_5_vl":
-        return {}
-    grid = torch.tensor([[1, MERGE * GRID, MERGE * GRID]], device=ids.device)
-    return {
-        "mm_token_type_ids": (ids == vlm.model.config.image_token_id).int(),
-        "image_grid_thw": grid.expand(len(ids), 3),
-    }
 
 
 def _messages(turns: Sequence[Turn], image: str) -> list[dict[str, str]]:
