@@ -13,7 +13,7 @@ from lost_in_attention.training.architecture import ARCHITECTURES
 PLANS = [
     None,
     *(SharedAttentionPrior(mode, (1, 6)) for mode in MODES),
-    SharedAttentionPrior("encoder", (1, 6), queries="last", variant="released"),
+    SharedAttentionPrior("encoder", (1, 6), queries="last", version="released"),
     None,
 ]
 
