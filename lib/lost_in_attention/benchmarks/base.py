@@ -68,7 +68,7 @@ class Samples(Sequence[Sample]):
     `build` turns a row, as the benchmark's authors publish it, and its number into a sample.
     """
 
-    table: Rows | datasets.Dataset
+    table: Rows | datasets.Dataset | Sequence[dict]
     build: Callable[[dict, int], Sample]
     chosen: Sequence[int]
     blank: bool = False

@@ -16,6 +16,7 @@ from lost_in_attention.benchmarks.base import (
     Samples,
     picture,
 )
+from lost_in_attention.benchmarks.benchmark import Benchmark
 from lost_in_attention.benchmarks.official import first_sentence
 from lost_in_attention.benchmarks.values import expect
 
@@ -84,3 +85,14 @@ def _sample(row: dict, index: int) -> Sample:
 
 def _ratio(part: float, whole: float) -> float:
     return part / float(whole) if whole else float("nan")
+
+
+BENCHMARK = Benchmark(
+    name=PUBLISHED.key,
+    load=load,
+    prompt=prompt,
+    judges={"strict": judge, "official": official},
+    score=score,
+    hub=PUBLISHED.hub,
+    embedded=True,
+)

@@ -20,7 +20,7 @@ CHUNK = 512
 _TINY = torch.finfo(torch.float32).tiny
 
 Query = Float[Tensor, "batch heads rows features"]
-Heads = Int[Tensor, "batch heads"]
+HeadIndex = Int[Tensor, "batch heads"]
 
 
 def replaced_rows(
@@ -174,7 +174,7 @@ def merged_rows(
     text: TextKeys,
     visual: VisualPart,
     *,
-    kv_heads: Heads,
+    kv_heads: HeadIndex,
     first: int,
     scaling: float,
 ) -> Query:
@@ -197,7 +197,7 @@ def _joined(
     scores: Float[Tensor, "batch heads rows text"],
     value: Float[Tensor, "batch heads text features"],
     visual: VisualPart,
-    kv_heads: Heads,
+    kv_heads: HeadIndex,
 ) -> Query:
     """Text and visual part on one scale; rows that see no key at all are zero."""
     visual_peak = visual.peak[:, None].where(visual.denominator > 0, -torch.inf)[:, None, :, None]
@@ -214,7 +214,7 @@ def _joined(
 
 
 def take_heads(
-    states: Float[Tensor, "batch all_heads rows features"], heads: Heads
+    states: Float[Tensor, "batch all_heads rows features"], heads: HeadIndex
 ) -> Float[Tensor, "batch heads rows features"]:
     """Each sample's own choice of heads, in its order."""
     index = heads[:, :, None, None].expand(-1, -1, *states.shape[2:])

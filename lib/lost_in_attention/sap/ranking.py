@@ -1,8 +1,12 @@
 """Which heads a plan replaces, and how large the release makes its prior (Appendix C.3)."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Ranking = Literal["weights", "scores", "two_sided_scores"]
 
 
 def chosen_heads(
@@ -12,7 +16,7 @@ def chosen_heads(
     visual: Bool[Tensor, "batch keys"],
     real: Bool[Tensor, "batch keys"],
     prompt: int,
-    ranking: str,
+    ranking: Ranking,
     ranks: range,
     scaling: float,
 ) -> Int[Tensor, "batch chosen"]:

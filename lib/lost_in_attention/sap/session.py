@@ -14,7 +14,6 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap.attention_rows import (
     Collapsed,
-    Heads,
     merged_rows,
     replaced_rows,
     take_heads,
@@ -25,6 +24,9 @@ from lost_in_attention.sap.plan import SharedAttentionPrior
 from lost_in_attention.sap.prompts import Pass, Prompts
 from lost_in_attention.sap.ranking import chosen_heads, mean_scores
 
+# Which heads each sample has chosen, in their order.
+ChosenHeads = Int[Tensor, "batch chosen"]
+
 
 @dataclass
 class _Layer:
@@ -34,7 +36,7 @@ class _Layer:
     keys, where these were all that the pass had.
     """
 
-    heads: Heads
+    heads: ChosenHeads
     collapsed: Collapsed | None = None
 
 
@@ -78,7 +80,7 @@ class Session:
             others = self.given is not None and self.given is not self.images
             if others or self.prompts is None or not self.prompts.continued_by(ids):
                 self.images = self.given
-                seen = self.images.under(self.plan) if self.images else []
+                seen = self.images.seen if self.images else []
                 self.prompts = Prompts(self.plan, ids, ids == self.image_token, seen)
             self.layers = {}
         elif self.prompts is None or first < self.prompts.length:
@@ -121,7 +123,7 @@ class Session:
 
     def _parts(
         self, layer: int, query: Tensor, key: Tensor, scaling: float
-    ) -> list[tuple[slice, Heads]]:
+    ) -> list[tuple[slice, ChosenHeads]]:
         """The replaced rows, parted where other heads are chosen: the prompts', then one by one."""
         now, end = self.now, query.shape[2]
         behind = max(now.prompt - now.first, 0) if self.reranks else end
@@ -131,12 +133,12 @@ class Session:
             for row in range(behind, end)
         ]
 
-    def _ranked_by_prompt(self, query: Tensor, key: Tensor, scaling: float) -> Heads:
+    def _ranked_by_prompt(self, query: Tensor, key: Tensor, scaling: float) -> ChosenHeads:
         if self.now.first:
             raise ValueError("inputs: expected the prompts' first pass within the block")
         return self._ranked(query, key, self.now.prompt - 1, scaling)
 
-    def _ranked(self, query: Tensor, key: Tensor, row: int, scaling: float) -> Heads:
+    def _ranked(self, query: Tensor, key: Tensor, row: int, scaling: float) -> ChosenHeads:
         """The heads that the query of `row` chooses, among the keys that it sees."""
         now, end = self.now, self.now.first + row + 1
         return chosen_heads(
@@ -146,7 +148,7 @@ class Session:
         )  # fmt: skip
 
     def _replaced(
-        self, layer: int, query, key, value, scaling: float, rows: slice, heads: Heads
+        self, layer: int, query, key, value, scaling: float, rows: slice, heads: ChosenHeads
     ) -> Float[Tensor, "batch chosen rows features"]:
         """The replaced attention of some rows in some heads."""
         replace_rows = self._merged if self.plan.is_exact_mean else self._written_out
@@ -199,7 +201,7 @@ class Session:
 
 
 def _in_heads(
-    states: Float[Tensor, "batch heads rows features"], heads: Heads
+    states: Float[Tensor, "batch heads rows features"], heads: ChosenHeads
 ) -> Float[Tensor, "batch chosen rows features"]:
     """The chosen heads; without a copy where they are all."""
     return states if heads.shape[1] == states.shape[1] else take_heads(states, heads)
