@@ -54,16 +54,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "00_models_and_data",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    benchmark=benchmark,
-    questions=questions,
-)
+run = report.start("00_models_and_data", globals())
+
+# %%
 folders = sorted((data_folder() / "models").glob("*/training.json"))
 cards = {path.parent.name: json.loads(path.read_text()) for path in folders}
 published = published_models()

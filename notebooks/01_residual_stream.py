@@ -49,15 +49,7 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "01_residual_stream",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    row=row,
-)
+run = report.start("01_residual_stream", globals())
 vlm = load(model)
 sample = load_benchmark("pope", source)[row]
 

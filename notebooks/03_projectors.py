@@ -60,19 +60,11 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "03_projectors",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    row=row,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-vlm = load(model, device=device, dtype=dtype)
+run = report.start("03_projectors", globals())
+vlm = load(model, device=run.device, dtype=run.dtype)
 sample = load_benchmark("pope", source)[row]
+
+# %%
 states = []
 inputs = vlm.prepare([sample.image], [sample.prompt])
 record(vlm, inputs, lambda s: states.append(s.hidden[0].double().cpu()))

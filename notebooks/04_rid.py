@@ -55,20 +55,11 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "04_rid",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-vlm = load(model, device=device, dtype=dtype)
-asked = 4 if tier == "smoke" else questions
-samples = load_benchmark("pope", source).draw(asked, seed=seed)
+run = report.start("04_rid", globals())
+vlm = load(model, device=run.device, dtype=run.dtype)
+samples = load_benchmark("pope", source).draw(run.count(questions, smoke=4), seed=seed)
+
+# %%
 measured = measure(vlm, samples)
 random = torch.Generator().manual_seed(seed)
 

@@ -36,12 +36,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
-from lost_in_attention.models.shipped import chosen_models, recipe_of
+from lost_in_attention.models.shipped import recipe_of
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.votes import in_words, labour_divided, tally
 from lost_in_attention.residual.measure import measure
@@ -63,20 +62,8 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "06_layerwise_curves",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked = 8 if tier == "smoke" else questions
+run = report.start("06_layerwise_curves", globals())
+names, asked = run.models, run.count(questions, smoke=8)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -130,7 +117,7 @@ QUANTITIES = [
     "feature_novelty",
 ]
 tables = []
-for name, vlm in each_model(names, device=device, dtype=dtype):
+for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
     run.saw(vlm)
     tables.append(measure(vlm, samples).assign(model=name))
 measured = without_forced_zeros(pd.concat(tables, ignore_index=True))

@@ -33,12 +33,10 @@
 # %%
 import numpy as np
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
-from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.votes import in_words, labour_divided, side_of, tally
 from lost_in_attention.residual.baselines import noise_qkv, noise_update
@@ -64,21 +62,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "07_modulewise",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-    noise_seeds=noise_seeds,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked, draws = (6, 1) if tier == "smoke" else (questions, noise_seeds)
+run = report.start("07_modulewise", globals())
+names, asked = run.models, run.count(questions, smoke=6)
+draws = run.count(noise_seeds, smoke=1)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -142,7 +128,7 @@ def measure_averaging(vlm):
 
 # %%
 found, averaging = [], []
-for name, vlm in each_model(names, device=device, dtype=dtype):
+for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
     run.saw(vlm)
     found.append(measure_updates(vlm).assign(model=name))
     averaging.append(measure_averaging(vlm).assign(model=name))

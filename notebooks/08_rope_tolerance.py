@@ -30,13 +30,11 @@
 # %%
 import numpy as np
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import each_model
-from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.votes import in_words, within
 from lost_in_attention.residual.baselines import without_rope
@@ -54,20 +52,8 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "08_rope_tolerance",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked = 6 if tier == "smoke" else questions
+run = report.start("08_rope_tolerance", globals())
+names, asked = run.models, run.count(questions, smoke=6)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -99,7 +85,7 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 
 # %%
 tolerances, updates, replies = [], [], []
-for name, vlm in each_model(names, device=device, dtype=dtype):
+for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
     run.saw(vlm)
     tolerances.append(rope_tolerance(vlm, samples).assign(model=name))
     updates.append(measure(vlm, samples).assign(model=name))

@@ -33,12 +33,10 @@
 
 # %%
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
-from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.votes import in_words, side_of, tally
 from lost_in_attention.residual.controls import Resized, Rotated
@@ -56,21 +54,8 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "09_size_or_novelty",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-    size=size,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked = 6 if tier == "smoke" else questions
+run = report.start("09_size_or_novelty", globals())
+names, asked = run.models, run.count(questions, smoke=6)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -104,7 +89,7 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 glue("size_shown", size, display=False)
 controls = {"resized": Resized(size), "rotated": Rotated(size, seed=seed)}
 tables = []
-for name, vlm in each_model(names, device=device, dtype=dtype):
+for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
     run.saw(vlm)
     tables.append(measure(vlm, samples, controls=controls).assign(model=name))
 measured = pd.concat(tables)

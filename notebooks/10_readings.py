@@ -34,14 +34,12 @@
 import math
 
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.metrics.mixing import token_mixing_entropy
 from lost_in_attention.metrics.rid import ExplainedEnergy, spectrum, update_geometry
 from lost_in_attention.models import each_model
-from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.votes import side_of, tally, unanimous
 from lost_in_attention.residual.baselines import noise_qkv, noise_update
@@ -59,21 +57,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "10_readings",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-    noise_questions=noise_questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked, under_noise = (3, 2) if tier == "smoke" else (questions, noise_questions)
+run = report.start("10_readings", globals())
+names, asked = run.models, run.count(questions, smoke=3)
+under_noise = run.count(noise_questions, smoke=2)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -234,7 +220,7 @@ def every_reading(vlm, samples):
 
 
 tables = []
-for name, vlm in each_model(names, device=device, dtype=dtype):
+for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
     run.saw(vlm)
     tables.append(every_reading(vlm, samples).assign(model=name))
     for module, baseline in NOISE.items():

@@ -34,7 +34,6 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
@@ -57,24 +56,15 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "11_training_dynamics",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    questions=questions,
-    asked=asked,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
+run = report.start("11_training_dynamics", globals())
 saved = saved_steps(model)
+drawn = list(load_benchmark("pope", source).draw(run.count(asked, smoke=8), seed=seed))
+
+# %%
 if tier == "smoke":
-    questions, asked = 4, 8
     saved = {step: saved[step] for step in (min(saved), max(saved))}
-measured_samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
-asked_samples = [replace(s, prompt=s.question) for s in measured_samples]
-measured_samples = measured_samples[:questions]
+asked_samples = [replace(s, prompt=s.question) for s in drawn]
+measured_samples = drawn[: run.count(questions, smoke=4)]
 
 # %% [markdown]
 # ## One training run
@@ -100,7 +90,7 @@ measured_samples = measured_samples[:questions]
 
 # %%
 QUANTITIES = ["rid", "size", "novelty", "mixig"]
-vlm = load(model, device=device)
+vlm = load(model, device=run.device)
 tables, replies = [], []
 for step, weights in saved.items():
     with saved_weights(vlm, weights) as early:

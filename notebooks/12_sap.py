@@ -31,7 +31,6 @@
 
 # %%
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import BENCHMARKS
@@ -50,7 +49,6 @@ from lost_in_attention.evaluation import (
     with_stored,
 )
 from lost_in_attention.models import load
-from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.dots import dots
 from lost_in_attention.runs.paths import data_folder
@@ -66,22 +64,8 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "12_sap",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    live_benchmarks=live_benchmarks,
-    questions=questions,
-    margin=margin,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked = 12 if tier == "smoke" else questions
+run = report.start("12_sap", globals())
+names, asked = run.models, run.count(questions, smoke=12)
 
 # %% [markdown]
 # ## What is compared
@@ -143,7 +127,7 @@ glue("sap_margin", f"{margin:g}", display=False)
 
 
 # %%
-vlm = load(names[0], device=device, dtype=dtype)
+vlm = load(names[0], device=run.device, dtype=run.dtype)
 run.saw(vlm)
 variants = presets(family_of(vlm), depth=len(vlm.layers))
 live = []

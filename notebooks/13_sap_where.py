@@ -29,7 +29,6 @@
 
 # %%
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
@@ -45,7 +44,6 @@ from lost_in_attention.evaluation import (
     with_stored,
 )
 from lost_in_attention.models import each_model, load
-from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.dots import dots
 from lost_in_attention.publishing.votes import side_of, unanimous
@@ -63,22 +61,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "13_sap_where",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    live_benchmark=live_benchmark,
-    questions=questions,
-    images=images,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked, looked_at = (8, 4) if tier == "smoke" else (questions, images)
+run = report.start("13_sap_where", globals())
+names, asked = run.models, run.count(questions, smoke=8)
+looked_at = run.count(images, smoke=4)
 
 # %% [markdown]
 # ## How flat is a prior?
@@ -94,7 +79,7 @@ asked, looked_at = (8, 4) if tier == "smoke" else (questions, images)
 
 # %%
 entropies = []
-for name, vlm in each_model(names, device=device, dtype=dtype):
+for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
     run.saw(vlm)
     # POPE asks several questions about an image, so more are drawn than images are wanted.
     pool = load_benchmark("pope", source).draw(4 * looked_at, seed=seed)
@@ -183,7 +168,7 @@ for variant in ("paper", "released"):
 # with 1,000; the rules stayed as they were.
 
 # %%
-vlm = load(names[0], device=device, dtype=dtype)
+vlm = load(names[0], device=run.device, dtype=run.dtype)
 variants = ablations(family_of(vlm), depth=len(vlm.layers))
 drawn = draw_as_stored(names[0], live_benchmark, source, grid="ablations", count=asked, seed=seed)
 run.evidence.asked(live_benchmark, drawn)

@@ -42,7 +42,6 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.evaluation import against_vanilla, family_of, presets, read_results
 from lost_in_attention.evaluation.decoding import GREEDY, replies_to
 from lost_in_attention.models import each_model
-from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.votes import side_of
 from lost_in_attention.runs.timing import LEAST_PAIRS, paired_ratio
@@ -59,24 +58,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "14_sap_cost",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-    pairs=pairs,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-smoke = tier == "smoke"
-asked, repeated = (2, LEAST_PAIRS) if smoke else (questions, pairs)
-lengths = (64, 128) if smoke else (512, 1024, 2048)
-timed_models = names[:1] if smoke else names
+run = report.start("14_sap_cost", globals())
+names, asked = run.models, run.count(questions, smoke=2)
+repeated = run.count(pairs, smoke=LEAST_PAIRS)
 
 # %% [markdown]
 # ## A running mean
@@ -113,6 +97,7 @@ timed_models = names[:1] if smoke else names
 
 # %%
 HEADS, KV_HEADS, FEATURES = 28, 4, 128
+lengths = (64, 128) if tier == "smoke" else (512, 1024, 2048)
 SCALING = FEATURES**-0.5
 glue("cost_pairs", repeated, display=False)
 
@@ -121,12 +106,12 @@ def random_layer(tokens):
     """Queries, keys, values, a prior, and which keys are visual: all but the two ends."""
     random = torch.Generator().manual_seed(seed)
     states = [
-        torch.randn(1, count, tokens, FEATURES, generator=random).to(device, dtype)
+        torch.randn(1, count, tokens, FEATURES, generator=random).to(run.device, run.dtype)
         for count in (HEADS, KV_HEADS, KV_HEADS)
     ]
-    visual = torch.zeros(1, tokens, dtype=torch.bool, device=device)
+    visual = torch.zeros(1, tokens, dtype=torch.bool, device=run.device)
     visual[:, tokens // 20 : -(tokens // 20)] = True
-    return *states, torch.rand(1, tokens, generator=random).to(device), visual
+    return *states, torch.rand(1, tokens, generator=random).to(run.device), visual
 
 
 # %%
@@ -134,9 +119,9 @@ def eager(query, key, value, prior, visual):
     groups = HEADS // KV_HEADS
     key, value = (states.repeat_interleave(groups, 1) for states in (key, value))
     scores = query @ key.transpose(2, 3) * SCALING
-    scores = torch.where(visual[:, None, None], prior[:, None, None].to(dtype), scores)
-    later = torch.ones(scores.shape[2:], dtype=torch.bool, device=device).triu(1)
-    return scores.masked_fill_(later, torch.finfo(dtype).min).softmax(-1) @ value
+    scores = torch.where(visual[:, None, None], prior[:, None, None].to(run.dtype), scores)
+    later = torch.ones(scores.shape[2:], dtype=torch.bool, device=run.device).triu(1)
+    return scores.masked_fill_(later, torch.finfo(run.dtype).min).softmax(-1) @ value
 
 
 def plain(query, key, value, prior, visual):
@@ -148,7 +133,7 @@ def plain(query, key, value, prior, visual):
 # %%
 def merged(query, key, value, prior, visual):
     text = TextKeys.of(~visual)
-    groups = torch.arange(HEADS, device=device)[None] // (HEADS // KV_HEADS)
+    groups = torch.arange(HEADS, device=run.device)[None] // (HEADS // KV_HEADS)
     return merged_rows(
         query, text.take(key), text.take(value), text,
         visual_part(value, prior, visual, by_row=True),
@@ -278,7 +263,7 @@ def answer_times(name, vlm):
 
 
 # %%
-each = each_model(timed_models, device=device, dtype=dtype)
+each = each_model(names[: run.count(len(names), smoke=1)], device=run.device, dtype=run.dtype)
 costs = pd.DataFrame([row for name, vlm in each for row in answer_times(name, vlm)])
 costs["shown"] = [f"{r.time:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in costs.itertuples()]
 wide = costs.pivot(index=["preset", "variant"], columns="model", values="shown")

@@ -32,12 +32,10 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model, load, release
-from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.showing import say, show_figure, show_table
 from lost_in_attention.publishing.trace_explorer import show_graph
@@ -62,23 +60,12 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
+run = report.start("15_tracing", globals())
+names, counted = run.models, run.count(questions, smoke=6)
 check_threshold(threshold)
-run = report.start(
-    "15_tracing",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    annotations=annotations,
-    threshold=threshold,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-counted, at_most = (6, 200) if tier == "smoke" else (questions, 1500)
+
+# %%
+at_most = run.count(1500, smoke=200)
 objects = Annotations.embedded() if annotations == "embedded" else Annotations.read(annotations)
 present = present_questions(load_benchmark("pope", source), seed=seed)
 check_annotated(present, objects)
@@ -111,7 +98,7 @@ check_annotated(present, objects)
 # model is the first of the list, {glue:text}`drawn_model`.
 
 # %%
-vlm = load(names[0], device=device, dtype=dtype)
+vlm = load(names[0], device=run.device, dtype=run.dtype)
 answers = answers_until(vlm, present, wanted=1, at_most=at_most)
 chosen = first_cases(answers, 1)
 samples = {("right" if row.correct else "wrong"): present[i]
@@ -341,7 +328,7 @@ sampled = present[:counted]
 sources = {sample.id: sample.image_source for sample in sampled}
 # The other models need the room.
 release(vlm)
-for name, vlm in each_model(names, device=device, dtype=dtype):
+for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
     found = trace(vlm, list(sampled), threshold=threshold)
     kinds = np.where(found.edges["source"] == found.edges["target"], "self", "between")
     every = [sources, range(found.layers), ["between", "self"]]

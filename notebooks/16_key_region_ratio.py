@@ -33,14 +33,12 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.ticker import LogLocator
 from myst_nb import glue
 
 from lost_in_attention import trace as tracing
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
-from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots, report, showing
 from lost_in_attention.publishing.votes import in_words, side_of, tally, unanimous
 from lost_in_attention.residual.tables import intervals
@@ -65,26 +63,13 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
+run = report.start("16_key_region_ratio", globals())
+names, wanted = run.models, run.count(cases_wanted, smoke=6)
 tracing.check_threshold(threshold)
-run = report.start(
-    "16_key_region_ratio",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    annotations=annotations,
-    cases_wanted=cases_wanted,
-    questions=questions,
-    threshold=threshold,
-    resamples=resamples,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-wanted, draws = (6, 20) if tier == "smoke" else (cases_wanted, resamples)
-asked_at_most = {"smoke": 100, "book": questions}.get(tier)
+
+# %%
+draws = run.count(resamples, smoke=20)
+asked_at_most = None if tier == "paper" else run.count(questions, smoke=100)
 objects = (
     tracing.Annotations.embedded()
     if annotations == "embedded"
@@ -211,7 +196,7 @@ def measure_model(name, vlm):
     return tables, {"model": name} | note
 
 
-found = [measure_model(*each) for each in each_model(names, device=device, dtype=dtype)]
+found = [measure_model(*each) for each in each_model(names, device=run.device, dtype=run.dtype)]
 tables, notes = zip(*found, strict=True)
 measured = pd.DataFrame(columns=[*LABELS, *ABOUT, *COUNTED], dtype=float)
 if any(tables):

@@ -1,6 +1,8 @@
 """What a notebook shows and keeps: figures with their data, tables, and claims.
 
-    run = report.start("06_layerwise_curves", tier=tier, seed=seed, model=model, output=output)
+    run = report.start("06_layerwise_curves", globals())
+    vlm = load(run.models[0], device=run.device, dtype=run.dtype)
+    samples = load_benchmark("pope").draw(run.count(questions, smoke=8), seed=seed)
     run.figure(fig, "rid", data=table, alt=alt_layer_curves(table, "rid"), caption="...")
     run.saw(vlm)
     run.asked("pope", samples)
@@ -23,20 +25,21 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import display
 from matplotlib.figure import Figure
 
 from lost_in_attention.benchmarks import Sample, Samples
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import plots
 from lost_in_attention.publishing.claims import Claim, words
 from lost_in_attention.publishing.evidence import Evidence
 from lost_in_attention.publishing.verdicts import Ground, decide
 from lost_in_attention.runs import provenance
 from lost_in_attention.runs.files import replaced_when_complete
-from lost_in_attention.runs.parameters import check_injected, executed_cells
+from lost_in_attention.runs.parameters import check_injected, executed_cells, own_parameters
 from lost_in_attention.runs.paths import check_writable
-from lost_in_attention.runs.provenance import Scalar
 
 # Larger drawings are shown as PNG: a page of many points as SVG is slow to open.
 SVG_LIMIT = 150_000
@@ -46,16 +49,34 @@ _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 @dataclass(frozen=True)
 class Run:
-    """One execution of a notebook: its output folder, its provenance and its claims so far."""
+    """One execution of a notebook: its output folder, its provenance and its claims so far.
+
+    `models` are the names of the models that it is about.
+    """
 
     output: Path
     provenance: dict[str, Any]
+    models: list[str]
     claims: list[Claim] = field(default_factory=list)
     evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def notebook(self) -> str:
         return self.provenance["notebook"]
+
+    @property
+    def device(self) -> str:
+        """Where its models run: on the GPU if there is one."""
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its models' weights: that of the paper at tier paper, exact enough elsewhere."""
+        return torch.bfloat16 if self.provenance["tier"] == "paper" else torch.float32
+
+    def count(self, wanted: int, *, smoke: int) -> int:
+        """How many of something to take: at tier smoke `smoke`, elsewhere what was asked for."""
+        return smoke if self.provenance["tier"] == "smoke" else wanted
 
     def saw(self, vlm: VisionLanguageModel) -> None:
         """Record a model that was loaded, for the verdicts; raises what `Evidence.saw` does."""
@@ -186,29 +207,37 @@ class Run:
         _show(f'<div style="overflow-x:auto" tabindex="0">{body}</div>', table.to_string())
 
 
-def start(
-    notebook: str, *, tier: str, seed: int, model: str, output: str | Path, **parameters: Scalar
-) -> Run:
-    """Begin a run of notebooks/<notebook>.ipynb whose files go under the folder `output`.
+def start(notebook: str, names: Mapping[str, Any]) -> Run:
+    """Begin a run of notebooks/<notebook>.ipynb, given its `globals()`.
 
-    `parameters` are the notebook's further papermill parameters.  Claims that an earlier run
-    of the same notebook left there are removed, so that none outlives the cell that made it.
+    Its parameters are read from them: `tier`, `seed`, `output` (the folder under which its files
+    go), `model` or `models`, and those of its own.  Claims that an earlier run of the same notebook
+    left there are removed, so that none outlives the cell that made it.
 
     Raises:
-        ValueError: an unknown tier, a parameter that is no scalar, a negative seed, a malformed
-            notebook name, an output that cannot be written, or a parameter from papermill that
-            the notebook does not have or that is of another type.
+        ValueError: an unknown tier, a parameter that is missing or no scalar, a negative seed, a
+            malformed notebook name or list of models, an output that cannot be written, or a
+            parameter from papermill that the notebook does not have or that is of another type.
+        FileNotFoundError: an unknown name among `models`.
     """
-    check_injected(executed_cells())
+    cells = executed_cells()
+    check_injected(cells)
     _check_name("notebook", notebook)
+    own = own_parameters(names, cells)
+    subject = "models" if "models" in own else "model"
+    if missing := {"tier", "seed", subject, "output"} - own.keys():
+        raise ValueError(f"parameters: expected {sorted(missing)} too, got {list(own)}")
+    tier, seed, output = (own.pop(name) for name in ("tier", "seed", "output"))
     if seed < 0:
         raise ValueError(f"seed: expected 0 or more, got {seed}")
+    models = chosen_models(own["models"]) if subject == "models" else [own.pop(subject)]
     check_writable("output", Path(output))
-    origin = provenance.collect(notebook, tier=tier, seed=seed, model=model, parameters=parameters)
+    model = ", ".join(models)
+    origin = provenance.collect(notebook, tier=tier, seed=seed, model=model, parameters=own)
     for stale in (Path(output) / "claims").glob(f"{notebook}.*.json"):
         stale.unlink()
     plots.use_house_style()
-    return Run(Path(output), origin)
+    return Run(Path(output), origin, models)
 
 
 def alt_layer_curves(table: pd.DataFrame, value: str) -> str:
