@@ -90,7 +90,7 @@ angle = torch.linspace(0, 2 * math.pi, 100, dtype=torch.float64)
 circle = torch.stack([angle.cos(), angle.sin()])
 ellipse = shear @ circle
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(plots.WIDTH, 3.4), layout="constrained")
 ax.plot(*circle, color="gray", lw=1)
 ax.plot(*ellipse, color=plots.OKABE_ITO[2])
@@ -166,7 +166,7 @@ for values in ([1, 1, 1, 1], [1, 1, 0, 0], [1, 0.5, 0.25, 0.125], [1, 0, 0, 0]):
 # Move the sliders. The bars are the $p_i$. The dashed box is the flat spectrum with the same
 # entropy: it is $\mathrm{eRank}$ wide.
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(3, row_height=1.7)
 flat = []
 for ax, decay in zip(axes, (0.1, 0.4, 1.2), strict=True):
@@ -305,6 +305,8 @@ run.table(pd.DataFrame([row]), f"One state: layer {state[0]}, after {state[1]}")
 gray = torch.tensor(np.asarray(samples[0].image.convert("L")), dtype=torch.float64)
 u, sigma, vt = torch.linalg.svd(gray, full_matrices=False)
 ranks = [k for k in (2, 8, 24) if k < len(sigma)]
+
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(plots.WIDTH, 5.4), layout="constrained")
 shown = [(f"all {len(sigma)}", gray)]
 shown += [(f"k = {k}", (u[:, :k] * sigma[:k]) @ vt[:k]) for k in ranks]
@@ -337,7 +339,7 @@ curves = pd.concat(
     for name, c in ((name, error_curve(x)) for name, x in both.items())
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 told = []
 for (name, x), color in zip(both.items(), plots.OKABE_ITO[2:4], strict=True):
@@ -431,7 +433,7 @@ counted = pd.DataFrame(rows)
 shown = ["effective_rank", "participation_ratio"]
 layers = mean_intervals(counted, shown, ["layer", "module"], unit="image_source", seed=seed)
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(2, row_height=2.8)
 for quantity, ax in zip(shown, axes, strict=True):
     plots.layer_curves(layers, quantity, ax)

@@ -142,7 +142,7 @@ print(f"P P = P: {torch.allclose(p @ p, p)}; trace of P: {float(p.trace()):.0f}"
 # Move the sliders: an old plane, a new plane that shares a line with it, and a vector $y$ in the
 # new one. The dotted segment is the innovation of $y$.
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3.6)
 for tilt, color in ((0, plots.OKABE_ITO[2]), (45, plots.OKABE_ITO[4])):
     ax.fill(*seen_from(plane(tilt), 110).T, color=color, alpha=0.5)
@@ -222,6 +222,8 @@ updates = {
     "ffn": (states[2 * middle + 1], states[2 * middle + 2]),
 }
 angles = pd.DataFrame({n: np.degrees(subspace_angles(a.T, b.T)) for n, (a, b) in updates.items()})
+
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 for name, look in plots.MODULES.items():
     ax.plot(angles.index + 1, angles[name], **look)
@@ -277,7 +279,7 @@ for share in np.logspace(0, -5, 21):
     rows.append([share, *errors])
 residuals = pd.DataFrame(rows, columns=["share", "norm of y - Py", "root of difference"])
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 styles = zip(residuals.columns[1:], plots.OKABE_ITO[2:4], ("-", "--"), strict=True)
 for name, color, dashes in styles:
@@ -320,7 +322,7 @@ kept = pd.DataFrame(
 kept.insert(0, "state", list(named))
 run.table(kept, "Directions kept by three rules")
 
-# %%
+# %% tags=["hide-input"]
 drawn = {n: spectrum(x).singular_values for n, x in named.items()}
 drawn = pd.DataFrame({n: (values / values[0]).numpy() for n, values in drawn.items()})
 fig, (ax,) = plots.panels(1, row_height=3.2)
@@ -397,7 +399,7 @@ for strength in np.logspace(-9, -1, 33):
     rows.append([strength, spectrum(moved).rank, float(gap), change])
 jump = pd.DataFrame(rows, columns=["noise", "rank", "projector", "spectrum_change"])
 
-# %%
+# %% tags=["hide-input"]
 fig, (top, bottom) = plots.panels(2)
 top.semilogx(jump["noise"], jump["rank"], color=plots.OKABE_ITO[2])
 top.set(ylabel="rank kept (directions)")
@@ -454,7 +456,7 @@ curves = pd.DataFrame(
     index=pd.Index(counts, name="kept"),
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 told = []
 for name, look in plots.MODULES.items():

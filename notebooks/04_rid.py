@@ -170,7 +170,7 @@ flat, outside = torch.eye(8, 12), torch.zeros(8, 12)
 outside[0, 11] = 1
 extreme = rid(outside, flat)
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3.6)
 full = pairs["rank_before"] == 8
 for chosen, color, mark, name in (
@@ -227,6 +227,8 @@ for strength in (0.0, *np.linspace(0.01, 1, 40)):
     faded = torch.diag(torch.tensor([1.0, 1.0, strength], dtype=torch.float64))
     rows.append([strength, rid(identity, faded).total, rid(faded, identity).total])
 fade = pd.DataFrame(rows, columns=["strength", "forward", "backward"])
+
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 for way, look, color in (
     ("forward", "-", plots.OKABE_ITO[2]),
@@ -307,7 +309,7 @@ for rank, k in ((3, 2), (4, 2), (4, 3), (6, 2), (6, 3), (6, 4), (6, 5)):
     found[rank, k] = t
     print(f"ranks {rank} and {k}, t = {t:.6f}: RID {ways[0]:.6f}, back {ways[1]:.6f}")
 
-# %%
+# %% tags=["hide-input"]
 strengths, ranks = np.linspace(0, 1, 101), (3, 4, 6)
 curves = pd.DataFrame(
     {r: [effective_rank(flattened(t, r)) for t in strengths] for r in ranks},
@@ -429,7 +431,7 @@ for tokens in (4, 12, 24, 36, 48, 60, 72, 84, 90, 96, 102, 120, 144, 192, 288):
     rows.append([tokens / features, geometry.rid.support_innovation, expected])
 lengths = pd.DataFrame(rows, columns=["length", "measured", "expected"])
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 ax.plot(lengths["length"], lengths["expected"], color="gray", label="expected")
 ax.plot(lengths["length"], lengths["measured"], "ko", ms=5, label="measured")
@@ -506,7 +508,7 @@ told = "; ".join(f"{m}: size {r[0]:.3f}, novelty {r[1]:.3f}" for m, *r in means.
 # the two modules splits without remainder. First the two factors. Dotted lines join points of equal
 # support innovation; the dashed line is the novelty of noise by {prf:ref}`thm-chance-novelty`.
 
-# %%
+# %% tags=["hide-input"]
 by_layer = measured.groupby(["module", "layer"])
 points = by_layer[["size", "novelty"]].mean().reset_index()
 fig, (ax,) = plots.panels(1, row_height=4.2)
@@ -540,7 +542,7 @@ ratios = (logs["ffn"] - logs["attention"]).reset_index()
 gaps = mean_intervals(ratios, parts, ["layer"], unit="image_source", seed=seed)
 factors = np.exp(gaps.groupby("quantity")["mean"].mean())[parts]
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3.4)
 for index, (name, mark) in enumerate(zip(parts, "os^", strict=True)):
     part = gaps[gaps["quantity"] == name]
@@ -585,7 +587,7 @@ glue("heavier", np.log(factors[parts[1:]]).abs().idxmax(), display=False)
 # {glue:text}`below_attention` and {glue:text}`below_ffn` the {glue:text}`chance` of noise. This is
 # one small model with one training seed.
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C068",
     statement="RID = 0 makes rank and spaces equal (Theorem F.4), equal rank not presupposed",

@@ -155,7 +155,7 @@ glue("n_crowded", len(crowded), display=False)
 # ## RID and MixIG
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_curve(ax, rows, member):
     """One model's two curves; models of one recipe share a panel and differ in their marks."""
     for module, curve in rows.groupby("module"):
@@ -165,7 +165,7 @@ def draw_curve(ax, rows, member):
         ax.fill_between(depth, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0)
 
 
-# %%
+# %% tags=["hide-input"]
 def peaks_alt(rows):
     """Where every curve is highest."""
     tops = rows.loc[rows.groupby(["quantity", "model", "module"])["mean"].idxmax().to_numpy()]
@@ -176,7 +176,7 @@ def peaks_alt(rows):
     )
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_rows(grid, shown):
     """A row of panels a recipe, a column a quantity."""
     for axes, (recipe, group) in zip(grid, recipes.items(), strict=True):
@@ -190,7 +190,7 @@ def draw_rows(grid, shown):
         bottom.set_xlabel("depth (% of layers)")
 
 
-# %%
+# %% tags=["hide-input"]
 def draw(name, shown, caption):
     rows, width = len(recipes), 3.2 * len(shown)
     shared = {"squeeze": False, "sharex": True, "sharey": "col"}
@@ -221,7 +221,7 @@ draw(
 #
 # ## Where RID comes from
 
-# %%
+# %% tags=["hide-input"]
 draw(
     "rid_parts",
     ["spectrum_change", "support_innovation"],
@@ -253,7 +253,7 @@ draw(
 # the old row space, whatever its size. A module that "expands the subspace" should stand out in the
 # second.
 
-# %%
+# %% tags=["hide-input"]
 draw(
     "size_novelty",
     ["size", "feature_novelty"],
@@ -270,7 +270,7 @@ draw(
 # many tokens as features.
 
 
-# %%
+# %% tags=["hide-input"]
 def cells(table, rows, columns):
     """A table of means with their intervals."""
     words = table.assign(cell=table.apply(in_words, axis=1))
@@ -313,7 +313,7 @@ if repeated:
     )
 glue("seeds_said", SEEDS_SAID, display=False)
 
-# %%
+# %% tags=["hide-input"]
 found = gaps.dropna(subset="mean").assign(
     width=gaps["high"] - gaps["low"], recipe=gaps["model"].map(recipe_of)
 )
@@ -358,7 +358,7 @@ def peak(rows, quantity):
     }
 
 
-# %%
+# %% tags=["hide-input"]
 peaks = pd.DataFrame(
     {"model": name, "module": module, "quantity": quantity} | peak(rows, quantity)
     for quantity in ("rid", "mixig")
@@ -389,7 +389,7 @@ answered = {
 }
 
 
-# %%
+# %% tags=["hide-input"]
 roomy = [name for name in names if name not in crowded]
 rows = [
     {
@@ -451,7 +451,7 @@ in_range = {layers_in_range(count, 0.3, 0.5) for count in attention["layers"]}
 layers_there = " or ".join(map(str, sorted(in_range)))
 said = {claim: tally(each.values()) for claim, each in answers.items()}
 
-# %%
+# %% tags=["hide-input"]
 halves = answered["over depth"]
 later = answered["layers 1 and later"]
 run.claim(
@@ -467,7 +467,7 @@ run.claim(
     f"{tally(halves.loc[roomy, 'rid'])}",
 )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C016",
     statement="Layer 0 reconfigures strongly",

@@ -94,6 +94,8 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 
 # %%
 BASELINES = {"noise_delta": noise_update, "noise_qkv": noise_qkv}
+
+# %% tags=["hide-input"]
 LOOKS = {
     "attention": ("attention", plots.ATTENTION),
     "ffn": ("FFN", plots.FFN),
@@ -155,7 +157,7 @@ per_sample = over_depth(per_layer, [*PARTS, *BOTH], groups)
 points = intervals(per_sample, BOTH, groups, seed=seed)
 glue("n_questions", len(samples), display=False)
 
-# %%
+# %% tags=["hide-input"]
 MARKS = dict(zip(names, 3 * "osD^vP*X<>hpd8H", strict=False))
 
 
@@ -175,7 +177,7 @@ def draw_plane(ax, shown):
         ax.plot([], [], MARKS[name], color="0.4", label=name)
 
 
-# %%
+# %% tags=["hide-input"]
 means = points.groupby(["module", "quantity"])["mean"].agg(["min", "max"])
 ranges = [f"{LOOKS[m][0]} {q} {low:.2g} to {high:.2g}" for (m, q), (low, high) in means.iterrows()]
 fig, [ax] = plots.panels(1, row_height=5.4)
@@ -201,7 +203,7 @@ run.figure(
 # layers are put together nor the base of its logarithm. We show both, and compare neither with the
 # paper's size: a sum grows with the number of layers, and these models are small.
 
-# %%
+# %% tags=["hide-input"]
 table1 = pd.read_csv(data_folder() / "paper" / "table1_modules.csv").set_index("module")
 table1 = table1.rename(index={"feed_forward": "ffn"})
 layer_sums = over_layers(measured, BOTH, [*groups, "draw"], how="sum")
@@ -233,7 +235,7 @@ glue("table1_total", f"{layers * learned_sum:.1f}", display=False)
 # moments drift from layer to layer, and the state that it is added to is not the one that attention
 # meets.
 
-# %%
+# %% tags=["hide-input"]
 means = per_sample.groupby("module")[[*PARTS, *BOTH]].mean()
 means = means.loc[list(LOOKS)].rename(index={m: look[0] for m, look in LOOKS.items()})
 run.table(means.reset_index(), "Parts of RID, mean over models")
@@ -313,7 +315,7 @@ run.table(
 # measured. Below, the shift is $|\bar y - \bar v|$ in units of the spread of the values, and the
 # variance ratio is the spread of outputs over that of values.
 
-# %%
+# %% tags=["hide-input"]
 SHARES = {
     "mean_shift": "shift of mean (spreads)",
     "variance_ratio": "variance ratio",
@@ -323,7 +325,7 @@ shares = intervals(averaging, list(SHARES), ["model", "weights", "layer"], seed=
 ends = shares.groupby(["quantity", "weights"])["mean"].agg(["min", "max"])
 spans = [f"{SHARES[q]}, {w}: {a:.2g} to {b:.2g}" for (q, w), (a, b) in ends.iterrows()]
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(2, row_height=2.6)
 for ax, (quantity, label) in zip(axes, SHARES.items(), strict=True):
     rows = shares[shares["quantity"] == quantity]
@@ -425,7 +427,7 @@ run.table(
 )  # fmt: skip
 
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C071",
     statement="Both noise baselines have RID well above the modules' and negative MixIG",
@@ -449,7 +451,7 @@ run.claim(
 )
 
 
-# %%
+# %% tags=["hide-input"]
 from lost_in_attention.publishing.votes import within
 
 
@@ -472,7 +474,7 @@ def cell_claim(module, quantity):
     )
 
 
-# %%
+# %% tags=["hide-input"]
 for module in table1.index:
     for quantity in BOTH:
         cell_claim(module, quantity)

@@ -107,7 +107,7 @@ by_layer = ["model", "module", "layer"]
 curves = pd.concat([tolerance.assign(module="tolerance"), updates])
 curves = intervals(curves, ["rid", "spectrum_change"], by_layer, seed=seed)
 
-# %%
+# %% tags=["hide-input"]
 LOOKS = {
     "tolerance": {
         "label": "tolerance",
@@ -135,7 +135,7 @@ def draw_layers(ax, rows):
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 
-# %%
+# %% tags=["hide-input"]
 shown = curves[curves["quantity"] == "rid"]
 ends = shown[shown["module"] == "tolerance"].groupby("model")["mean"].agg(["max", "idxmax"])
 peaks = [
@@ -164,7 +164,7 @@ run.figure(
 # The tolerance is one number in the paper. Depending on the layer, it is one of these. What is not
 # zero at layer 0 is rounding, or what the {term}`rank rule` cuts of the state.
 
-# %%
+# %% tags=["hide-input"]
 later = tolerance[tolerance["layer"] > 0]
 last = tolerance["layer"].max()
 readings = {
@@ -224,7 +224,7 @@ run.table(
 # A tolerance should be the RID of a change that leaves the information where it was. So we ask the
 # models without rotary embedding the same questions.
 
-# %%
+# %% tags=["hide-input"]
 replies["correct"] = replies["correct"].astype(float)
 accuracy = intervals(replies, ["correct"], ["model", "rotary"], seed=seed)
 accuracy["cell"] = accuracy.apply(in_words, axis=1)
@@ -246,7 +246,7 @@ glue("accuracy_falls", ", ".join(falls), display=False)
 #
 # ## The verdicts
 
-# %%
+# %% tags=["hide-input"]
 attention = doublings[doublings["quantity"] == "attention ratio"].set_index("model")
 # In doublings: a ratio between a half and two lies within one of zero.
 answers = {name: within(row["low"], row["high"], 0, 1) for name, row in attention.iterrows()}
@@ -261,7 +261,7 @@ run.claim(
     note="tolerance as mean over layers after layer 0",
 )
 
-# %%
+# %% tags=["hide-input"]
 epsilon = intervals(
     over_layers(later, ["rid"], ["model"]).assign(models="all"),
     ["rid"],

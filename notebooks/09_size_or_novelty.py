@@ -116,7 +116,7 @@ glue("n_questions", len(samples), display=False)
 by_layer = ["model", "update", "module", "layer"]
 curves = intervals(measured, ["size", "novelty"], by_layer, seed=seed)
 
-# %%
+# %% tags=["hide-input"]
 UPDATES = {
     "own": ("as they are", "k", "o"),
     "resized": ("resized", plots.OKABE_ITO[2], "s"),
@@ -138,7 +138,7 @@ def draw_module(ax, rows):
     ax.set_ylim(0, None)
 
 
-# %%
+# %% tags=["hide-input"]
 def layers_alt(rows):
     means = rows.groupby(["model", "update", "module"])["mean"].mean()
     parts = [
@@ -160,10 +160,10 @@ def draw_layers(quantity, updates, caption):
     run.figure(fig, quantity, data=rows, alt=layers_alt(rows), caption=caption)
 
 
-# %%
+# %% tags=["hide-input"]
 draw_layers("size", ["own"], "How large the updates are, as a share of the state after them.")
 
-# %%
+# %% tags=["hide-input"]
 draw_layers(
     "novelty",
     ["own", "rotated"],
@@ -181,6 +181,8 @@ draw_layers(
 # %%
 per_sample = over_depth(measured, QUANTITIES, ["model", "update", "module"])
 gaps = module_gaps(per_sample, QUANTITIES, ["model", "update"], seed=seed)
+
+# %% tags=["hide-input"]
 SHOWN = ["rid", "support_innovation", "spectrum_change"]
 
 
@@ -195,7 +197,7 @@ def draw_gaps(ax, rows):
     ax.set_yticks(range(len(names), 0, -1), names)
 
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(len(SHOWN), row_height=0.9 + 0.35 * len(names))
 for ax, quantity in zip(axes, SHOWN, strict=True):
     draw_gaps(ax, gaps[gaps["quantity"] == quantity])
@@ -218,7 +220,7 @@ run.figure(
 )
 
 
-# %%
+# %% tags=["hide-input"]
 def gap_table(gaps, caption):
     shown = gaps[gaps["update"] != "rotated"]
     cells = shown.assign(

@@ -284,7 +284,7 @@ shares = gaps.join(scale, on=[*groups, "quantity"])
 for column in ("mean", "low", "high"):
     shares[column] /= shares["scale"]
 
-# %%
+# %% tags=["hide-input"]
 COLORS = [*plots.OKABE_ITO[2:6], "black", "0.55"]
 
 
@@ -307,7 +307,7 @@ def draw_forest(ax, rows):
     ax.set_ylim(0.5 - len(readings), 0.5)
 
 
-# %%
+# %% tags=["hide-input"]
 NAMES = {"rid": "RID", "mixig": "MixIG"}
 
 
@@ -329,10 +329,10 @@ def forest(quantity):
     )
 
 
-# %%
+# %% tags=["hide-input"]
 forest("rid")
 
-# %%
+# %% tags=["hide-input"]
 forest("mixig")
 
 # %% [markdown]
@@ -397,7 +397,7 @@ CONCLUSIONS = ["C073, RID", "C073, MixIG", "C071, RID", "C071, MixIG", "C016", "
 # %% [markdown]
 # First a table for each conclusion. A reading that cannot change the answer is left out.
 
-# %%
+# %% tags=["hide-input"]
 QUESTIONS = {
     "C073, RID": "FFN's RID above attention's?",
     "C073, MixIG": "Attention's MixIG above the FFN's?",
@@ -420,7 +420,7 @@ for conclusion in CONCLUSIONS:
 # And all of them together, models counted:
 
 
-# %%
+# %% tags=["hide-input"]
 def over_models(rows):
     return [None if word == "open" else word == "yes" for word in rows]
 
@@ -431,7 +431,7 @@ wide.loc[PLAIN, ["C016", "C017"]] = "asked of the curve"
 wide.loc[OF_UPDATE, ["C016", "C017", "C071, MixIG"]] = "no gain"
 run.table(wide.reset_index(), "Of all models, how many say yes, no, or leave it open")
 
-# %%
+# %% tags=["hide-input"]
 together = counts.map(unanimous)
 TURNS = "models that say yes and no"
 word_of = {True: "yes in every model", False: "no in some", None: "open"}
@@ -450,7 +450,7 @@ def summary(conclusion):
     }
 
 
-# %%
+# %% tags=["hide-input"]
 summaries = pd.DataFrame(map(summary, CONCLUSIONS))
 run.table(summaries, "Readings counted, and models that answer differently by reading")
 depends = summaries[summaries[TURNS] > 0]["conclusion"]
@@ -491,7 +491,7 @@ STATED = {
     "C017": ("Layers around this share of the depth do so too", "40%"),
 }
 
-# %%
+# %% tags=["hide-input"]
 for claim_id, (statement, paper) in STATED.items():
     halves = [c for c in CONCLUSIONS if c.startswith(claim_id)]
     rows = summaries.set_index("conclusion").loc[halves, ["readings", word_of[True]]]

@@ -132,7 +132,7 @@ loss["global_step"] = loss["step"] + loss["phase"].map(starts)
 loss = loss[loss["phase"] != "alignment"]
 loss = loss.assign(smooth=loss.groupby("phase")["loss"].transform(lambda x: x.rolling(5, 1).mean()))
 
-# %%
+# %% tags=["hide-input"]
 NEAR = 10
 
 
@@ -153,14 +153,14 @@ def step_axis(axes):
     axes[-1].set_xlabel("decoder step (log scale; dotted: joint phase)")
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_band(ax, rows, look):
     x = [across(step) for step in rows["step"]]
     ax.plot(x, rows["mean"], **look)
     ax.fill_between(x, rows["low"], rows["high"], color=look["color"], alpha=0.2, lw=0)
 
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(plots.WIDTH, 4.4), layout="constrained", sharex=True)
 axes[0].plot(loss["global_step"].map(across), loss["smooth"], color="0.3", lw=1.3)
 axes[0].set_ylabel("training loss (nats)")
@@ -187,6 +187,8 @@ run.figure(
 # %%
 per_sample = over_layers(measured, QUANTITIES, ["step", "module"])
 levels = intervals(per_sample, QUANTITIES, ["step", "module"], seed=seed)
+
+# %% tags=["hide-input"]
 LABELS = {q: plots.axis_label(q) for q in QUANTITIES} | {
     "novelty": "novelty (0 to 2)",
     "size": "size (ratio)",
@@ -207,7 +209,7 @@ def draw_modules():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 ends = levels.set_index(["quantity", "module", "step"])["mean"]
 words = [
     f"{LABELS[q]}, {look['label']}: {ends[q, m].iloc[0]:.2g} to {ends[q, m].iloc[-1]:.2g}"
@@ -229,7 +231,7 @@ run.figure(
 #
 # ## Layer by layer
 
-# %%
+# %% tags=["hide-input"]
 by_layer = intervals(measured, ["rid", "mixig"], ["step", "module", "layer"], seed=seed)
 colors = plt.get_cmap("viridis_r")(np.linspace(0.08, 1, len(saved)))
 
@@ -241,7 +243,7 @@ def draw_layers(ax, rows):
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_by_layer():
     fig, grid = plt.subplots(
         2, 2, figsize=(6.4, 5.2), layout="constrained", sharex=True, sharey="row"
@@ -259,7 +261,7 @@ def draw_by_layer():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 tops = by_layer.loc[by_layer.groupby(["quantity", "module", "step"])["mean"].idxmax()]
 moved = tops.groupby(["quantity", "module"])["layer"].agg(["first", "last"])
 words = [
@@ -320,7 +322,7 @@ def order(step, other):
     return "with" if step == other else "before" if step < other else "after"
 
 
-# %%
+# %% tags=["hide-input"]
 SIDES = {True: "FFN higher", False: "attention higher", None: "open"}
 found = {quantity: parted(quantity) for quantity in QUANTITIES}
 cells = gaps.assign(cell=gaps.apply(in_words, axis=1)).set_index(["quantity", "step"])["cell"]

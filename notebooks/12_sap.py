@@ -176,6 +176,7 @@ cells = against_vanilla(answers, seed=seed)
 at = cells.set_index(["model", "benchmark", "preset", "variant"])
 
 
+# %% tags=["hide-input"]
 def in_points(row):
     return f"{100 * row['change']:+.1f}{'*' if row['p_holm'] < 0.05 else ''}"
 
@@ -189,7 +190,7 @@ def by_benchmark(rows, values):
     return table.rename_axis(columns=None)
 
 
-# %%
+# %% tags=["hide-input"]
 cells["where"] = cells["preset"] + ", " + cells["variant"]
 cells["shown"] = cells.apply(in_points, axis=1)
 ORDER = ["none", "paper", "released", "everywhere"]
@@ -204,7 +205,7 @@ for name in shown:
     table = table.loc[["vanilla (%)", *table.index[:-1]]].fillna("not asked")
     run.table(table.reset_index(), f"{name}: changes against vanilla in points")
 
-# %%
+# %% tags=["hide-input"]
 PAPER_NAMES = {"POPE": "pope", "RWQA": "realworldqa"}
 table2 = pd.read_csv(data_folder() / "paper" / "table2_sap.csv")
 table2["benchmark"] = [PAPER_NAMES.get(n, n.lower()) for n in table2["benchmark"]]
@@ -221,7 +222,7 @@ run.table(
     "The paper's Table 2, as changes against its vanilla in points",
 )
 
-# %%
+# %% tags=["hide-input"]
 LOOKS = {
     "encoder": ("o", plots.OKABE_ITO[0]),
     "complexity": ("s", plots.OKABE_ITO[2]),
@@ -230,7 +231,7 @@ LOOKS = {
     "blend0": ("x", plots.OKABE_ITO[7]),
 }
 
-# %%
+# %% tags=["hide-input"]
 drawn_rows = cells[(cells["preset"] == "paper")]
 fig, axes = plots.panels(len(shown), row_height=2 + 2 / len(shown))
 for ax, name in zip(axes, shown, strict=True):
@@ -272,7 +273,7 @@ run.figure(
 # This cannot credit guesses: answers that are right without the image are left out, so a variant
 # that is as good as blind scores nothing here, whatever it scores on all questions.
 
-# %%
+# %% tags=["hide-input"]
 blank = answers[answers["variant"] == "blank"]
 pairs = ["model", "benchmark", "sample"]
 glue("sap_unseen", int((~blank["correct"].astype(bool)).sum()), display=False)
@@ -287,6 +288,9 @@ KEPT = {
 
 # %%
 both_ways = kept_and_returned(answers)
+seen = seen_by_either(answers)
+
+# %% tags=["hide-input"]
 both_ways["where"] = both_ways["preset"] + ", " + both_ways["variant"]
 both_ways = both_ways[both_ways["where"].isin(KEPT)].dropna()
 both_ways["shown"] = [
@@ -304,8 +308,7 @@ for name in shown:
         f"{name}: share of vanilla's answers kept / of the variant's that vanilla has (%)",
     )
 
-# %%
-seen = seen_by_either(answers)
+# %% tags=["hide-input"]
 seen = seen[(seen["preset"] + ", " + seen["variant"]).isin([*KEPT, "none, vanilla"])]
 net = against_vanilla(seen, seed=seed) if len(seen) else cells[:0]
 net["where"] = net["preset"] + ", " + net["variant"]
@@ -327,7 +330,7 @@ def draw_net():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 means = 100 * net.groupby("where")["change"].mean()
 if len(net):
     run.figure(
@@ -421,7 +424,7 @@ if above:
     words = "So there are places where the content of the prior is used."
 glue("sap_content_words", words, display=False)
 
-# %%
+# %% tags=["hide-input"]
 same = cells[cells["variant"] != "vanilla"].groupby(["preset", "variant"]).agg(
     same=("same", "mean"), least=("same", "min"), seed_range=("seed_range", "max")
 )  # fmt: skip
@@ -472,7 +475,7 @@ def count(column):
     return f"{int(judged[column].sum())} of {len(judged)} cells"
 
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C070",
     statement="SAP is comparable or superior on most datasets",
@@ -484,7 +487,7 @@ run.claim(
     note=f"controls of the encoder prior: {why_words}",
 )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C074",
     statement="SAP does not degrade any model on any benchmark",
@@ -505,7 +508,7 @@ run.claim(
 )
 
 
-# %%
+# %% tags=["hide-input"]
 PUBLISHED = {
     "Qwen-2.5-VL-3B": "Qwen/Qwen2.5-VL-3B-Instruct",
     "Qwen-2.5-VL-7B": "Qwen/Qwen2.5-VL-7B-Instruct",

@@ -92,7 +92,7 @@ flat = flat.drop(columns="quantity").rename(
     columns={"mean": "missing", "low": "missing_low", "high": "missing_high"}
 )
 
-# %%
+# %% tags=["hide-input"]
 LOOKS = {
     "encoder": ("o", plots.OKABE_ITO[0]),
     "complexity": ("s", plots.OKABE_ITO[2]),
@@ -113,7 +113,7 @@ def draw_flatness():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 means = 100 * flat.groupby(["variant", "prior"])["missing"].mean()
 spans = [f"{v} {p} {share:.2g}" for (v, p), share in means.items() if p in LOOKS]
 run.figure(
@@ -212,7 +212,7 @@ def in_points(row):
     return "{:+.1f} [{:+.1f}, {:+.1f}]{}".format(*change, star)
 
 
-# %%
+# %% tags=["hide-input"]
 told = cells.assign(shown=cells.apply(in_points, axis=1))
 for (ranking, which), rows in told.groupby(["preset", "asked"], sort=False):
     if not ranking.startswith("heads"):
@@ -230,6 +230,8 @@ run.table(
 
 # %%
 both_ways = kept_and_returned(answers, by=CELL)
+
+# %% tags=["hide-input"]
 both_ways["shown"] = [
     f"{100 * row.kept:.1f} / {100 * row.returned:.1f}" for row in both_ways.itertuples()
 ]
@@ -262,7 +264,7 @@ run.table(
 # {glue:text}`where_origin` Of the answers computed now: {glue:text}`where_equal`. The first model
 # has {glue:text}`where_heads` heads in each layer, so that a narrow band is few heads, or one.
 
-# %%
+# %% tags=["hide-input"]
 BANDS = ["0-0.3", "0.3-0.6", "0.6-0.9", "0.2-0.8", "0-1"]
 RANKED = {
     "heads": ("o", plots.OKABE_ITO[0]),
@@ -287,7 +289,7 @@ def draw_bands():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 means = 100 * bands.groupby(["preset", "place"])["change"].mean()
 spans = [f"{preset} {where} {change:+.1f}" for (preset, where), change in means.items()]
 run.figure(
@@ -299,7 +301,7 @@ run.figure(
     "counterpart of Tables 4, 5 and 8.",
 )
 
-# %%
+# %% tags=["hide-input"]
 ASKED = {
     "all questions": ("o", plots.OKABE_ITO[0]),
     "need the image": ("^", plots.OKABE_ITO[1]),
@@ -322,7 +324,7 @@ def draw_ranges():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 worst = 100 * ranges.groupby(["model", "asked"])["change"].min()
 spans = [f"{name}, {which}: {change:+.1f}" for (name, which), change in worst.items()]
 run.figure(
@@ -340,7 +342,7 @@ run.figure(
 # {glue:text}`where_paper_middle` of {glue:text}`where_paper_models` models, and the lowest band
 # below the two others in {glue:text}`where_paper_low`. Table 6 and Table 7 have two models.
 
-# %%
+# %% tags=["hide-input"]
 folder = data_folder() / "paper"
 table8 = pd.read_csv(folder / "table8_variants.csv")
 table8["accuracy"] *= 100
@@ -361,7 +363,7 @@ glue("where_paper_models", len(by_band), display=False)
 glue("where_paper_middle", int(above_both.sum()), display=False)
 glue("where_paper_low", int(below_both.sum()), display=False)
 
-# %%
+# %% tags=["hide-input"]
 layers_csv = pd.read_csv(folder / "tables6_7_layers.csv").query("dataset == 'AVG'")
 run.table(
     layers_csv[["model", "layer_first", "layer_last", "accuracy"]],
@@ -396,7 +398,7 @@ def named(row):
     return None
 
 
-# %%
+# %% tags=["hide-input"]
 typed = answers.assign(variant=[named(row) for row in answers.itertuples()])
 typed = typed.dropna(subset="variant")
 by_type = against_vanilla(typed, by=["benchmark", "group", "variant"], seed=seed)
@@ -469,7 +471,7 @@ def tally(answered):
     return f"{count(True)} yes, {count(False)} no, {count(None)} open"
 
 
-# %%
+# %% tags=["hide-input"]
 CLAIMS = {
     "C076": ("Middle heads beat both tails", tails, "above both tails, intervals clear"),
     "C077": ("The heads that look most at text are the most sensitive", low,
@@ -488,7 +490,7 @@ for claim_id, (statement, answered, tolerance) in CLAIMS.items():
         questions=fewest,
     )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C079",
     statement="Middle heads are frequently the best band in Qwen variants",
@@ -500,7 +502,7 @@ run.claim(
     note="point estimates, no intervals: left open",
 )
 
-# %%
+# %% tags=["hide-input"]
 llava = layers_csv[layers_csv["model"] == "LLaVA-1.5-7B"]
 printed = llava.set_index(["layer_first", "layer_last"])["accuracy"]
 vanilla = pd.read_csv(folder / "table2_sap.csv").query(

@@ -170,7 +170,7 @@ def timed_layer(tokens):
     ]
 
 
-# %%
+# %% tags=["hide-input"]
 layer_times = pd.DataFrame([row for tokens in lengths for row in timed_layer(tokens)])
 run.table(
     layer_times,
@@ -182,7 +182,7 @@ LINES = {
 }
 
 
-# %%
+# %% tags=["hide-input"]
 to_plain = layer_times[layer_times["against"] == "plain"]
 fig, [ax] = plots.panels(1, row_height=3.4)
 for name, (line, color) in LINES.items():
@@ -278,7 +278,7 @@ run.table(
 # Changes in accuracy are those of {doc}`12_sap`, from stored answers: the mean over all questions
 # of a model. {glue:text}`cost_stored` The upper left of a panel is no loss in less time.
 
-# %%
+# %% tags=["hide-input"]
 stored, origins = read_results(names)
 shown = [name for name in names if name in origins]
 words = f"Stored answers are there for: {', '.join(shown)}." if shown else ""
@@ -299,7 +299,7 @@ PLACES = {
 drawn = both["model"].drop_duplicates().tolist()
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_tradeoff():
     fig, axes = plots.panels(len(drawn), row_height=2 + 1.4 / len(drawn))
     for ax, name in zip(axes, drawn, strict=True):
@@ -318,7 +318,7 @@ def draw_tradeoff():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 times = both.groupby("preset")["time"].agg(["min", "max"])
 spans = [f"{p} {r['min']:.2f} to {r['max']:.2f}" for p, r in times.iterrows()]
 if drawn:

@@ -123,7 +123,7 @@ found_words = (
 glue("cases_found", found_words, display=False)
 
 
-# %%
+# %% tags=["hide-input"]
 def of_case(table, kind):
     """The edges of one case, with their counts by layer in words."""
     edges = table[table["sample"] == samples[kind].id]
@@ -147,7 +147,7 @@ def listed(layers):
     return ", ".join(str(layer) for layer in layers) or "none"
 
 
-# %%
+# %% tags=["hide-input"]
 def show_case(kind):
     edges, titles = of_case(at_tau, kind)
     by_layer = [edges[edges["layer"] == layer] for layer in range(depth)]
@@ -176,7 +176,7 @@ for kind in cases:
 # families, are in the data but not drawn. The next table says in which layers an edge joins two
 # patches of the key region, which is what the captions of the paper's cases name.
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     {
         "answer": kind,
@@ -197,7 +197,7 @@ show_table(run, pd.DataFrame(rows), f"The two cases at threshold {threshold:g}")
 # The layer is the first slider, the threshold the second. The third leaves the edges of one patch;
 # pointing at a patch, or touching it, does the same. Put it back to "all" to see the whole graph.
 
-# %%
+# %% tags=["hide-input"]
 THRESHOLDS = sorted({LOWEST, 0.05, 0.2, 0.3, threshold})
 kind = next(iter(cases), None)
 
@@ -223,7 +223,7 @@ def explore(kind):
     return busiest, chosen
 
 
-# %%
+# %% tags=["hide-input"]
 if cases:
     busiest, layer_edges = explore(kind)
 else:
@@ -255,7 +255,7 @@ def three_graphs(one):
     }
 
 
-# %%
+# %% tags=["hide-input"]
 if cases:
     graphs = three_graphs(samples[kind])
     ends = [
@@ -343,7 +343,7 @@ counts = pd.concat(rows)
 counts["image_source"] = counts["sample"].map(sources)
 glue("n_counted", counted, display=False)
 
-# %%
+# %% tags=["hide-input"]
 curves = intervals(counts, ["edges_per_token"], ["model", "kind", "layer"], seed=seed)
 COLORS = {"between": plots.OKABE_ITO[2], "self": plots.OKABE_ITO[3]}
 
@@ -358,7 +358,7 @@ def draw_counts(ax, name):
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 
-# %%
+# %% tags=["hide-input"]
 spans = curves.groupby(["model", "kind"])["mean"].agg(["min", "max"])
 words = [f"{n}, {k}: {low:.2g} to {high:.2g}" for (n, k), (low, high) in spans.iterrows()]
 fig, axes = plots.panels(len(names), row_height=2.3)
@@ -380,7 +380,7 @@ run.figure(
     caption="Edges between patches and self-edges, with 95% intervals over images.",
 )
 
-# %%
+# %% tags=["hide-input"]
 whole = counts.groupby(["model", "kind"])["edges_per_token"].sum().unstack()
 apart = counts[counts["kind"] == "between"].set_index("model")["edges_per_token"]
 summary = {
@@ -401,7 +401,7 @@ run.table(pd.DataFrame(summary).reset_index(), "Self-edges and empty graphs, ove
 # models it is does not stand in the text either. So no run can repeat them, on whatever weights,
 # and all six stay undecided. Layers of our cases are given beside them.
 
-# %%
+# %% tags=["hide-input"]
 NAMED = {
     "C062": ("cows", "layer 23 only"),
     "C063": ("surfboard", "layers 23, 26"),

@@ -221,7 +221,7 @@ glue("few", ", ".join(few) or "no model", display=False)
 # $1 - \frac{(n-k)(n-k+1)}{n(n+1)}$, roughly $2k/n$ for small regions. Where the dotted lines
 # differ, the groups differ in the *size* of the object; attention has no part in that.
 
-# %%
+# %% tags=["hide-input"]
 plain = measured.query("tokens == 'all tokens'")
 layered = plain.query("kind_edges == 'all' and tau == @threshold")
 groups = ["model", "correct", "layer"]
@@ -245,7 +245,7 @@ def draw_layers(ax, name):
     ax.xaxis.get_major_locator().set_params(integer=True)
 
 
-# %%
+# %% tags=["hide-input"]
 ends = curves.groupby(["model", "correct", "quantity"])["mean"].agg(["min", "max"])
 words = [
     f"{n}, {GROUPS[c][0]}, {'uniform' if q == 'expected' else 'measured'}: "
@@ -325,7 +325,7 @@ gaps = pd.DataFrame(
     for name in names
 )
 
-# %%
+# %% tags=["hide-input"]
 COLORS = [*plots.OKABE_ITO[2:6], "black", "0.55"]
 LOOKS = {name: {"color": COLORS[i % 6], "marker": "osD^vP"[i % 6]} for i, name in enumerate(names)}
 
@@ -342,7 +342,7 @@ def draw_forest(ax, table, rows, border):
     ax.set_ylim(len(rows) - 0.5, -0.5)
 
 
-# %%
+# %% tags=["hide-input"]
 def legend_of_models(fig, ax):
     handles = ax.get_legend_handles_labels()
     fig.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
@@ -358,7 +358,7 @@ def spoken(table, columns):
     )
 
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(2, row_height=2.9)
 units = {
     "percent": "right minus wrong (percentage points)",
@@ -380,7 +380,7 @@ showing.show_figure(
     "region of its size. Lines are 95% intervals.",
 )
 
-# %%
+# %% tags=["hide-input"]
 run.table(
     gaps.assign(difference=gaps.apply(worded, axis=1))
     .pivot(index=["unit", "variant"], columns="model", values="difference")
@@ -404,7 +404,7 @@ by_tau = pd.DataFrame(
     for cases in [chosen_cases(name, tau=tau)]
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(2, row_height=2.4)
 for name in names:
     rows, color = by_tau[by_tau["model"] == name], LOOKS[name]["color"]
@@ -448,7 +448,7 @@ odds = pd.DataFrame(
 )  # fmt: skip
 odds[["mean", "low", "high"]] = np.exp(odds[["mean", "low", "high"]])
 
-# %%
+# %% tags=["hide-input"]
 fig, [ax] = plots.panels(1, row_height=3.2)
 draw_forest(ax, odds, list(BESIDE), 1)
 ax.set(
@@ -470,7 +470,7 @@ showing.show_figure(
     "intervals over images.",
 )
 
-# %%
+# %% tags=["hide-input"]
 run.table(
     pd.DataFrame(
         {
@@ -513,7 +513,7 @@ size_free = [
         strict=True,
     )
 ]
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C019",
     statement="The key-region degree ratio of wrong answers is below that of right ones",
@@ -524,7 +524,7 @@ run.claim(
     questions=fewest,
 )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C020",
     statement="Right answers have more interaction at the object, so attention is what differs",
@@ -536,7 +536,7 @@ run.claim(
     note="the second half of the claim is our reading of misallocation",
 )
 
-# %%
+# %% tags=["hide-input"]
 every = pd.concat([chosen_cases(name) for name in names])
 means = every.groupby("correct")["percent"].mean().reindex([False, True]).astype(float)
 for claim, correct in (("C060", False), ("C061", True)):
