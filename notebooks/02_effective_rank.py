@@ -43,10 +43,10 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.metrics.rid import effective_rank, spectrum
 from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.frames_spectrum import decaying_values, spectrum_by_decay
 from lost_in_attention.publishing.interactive import show_interactive
 from lost_in_attention.residual.stream import record
 from lost_in_attention.statistics import mean_intervals
-from lost_in_attention.teaching.figures import decaying_values, spectrum_by_decay
 
 # %% tags=["parameters"]
 tier = "book"

@@ -47,9 +47,9 @@ from lost_in_attention.metrics.rid import (
 )
 from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.frames_planes import plane, tilted_planes, tilted_vector
 from lost_in_attention.publishing.interactive import seen_from, show_interactive
 from lost_in_attention.residual.stream import record
-from lost_in_attention.teaching.figures import plane, tilted_planes, tilted_vector
 
 # %% tags=["parameters"]
 tier = "book"

@@ -44,11 +44,11 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.metrics.mixing import entropy_bounds, token_mixing_entropy
 from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.frames_sphere import PLACES, entropy, tokens_on_sphere
 from lost_in_attention.publishing.interactive import show_interactive
 from lost_in_attention.residual.stream import record
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.statistics import mean_intervals
-from lost_in_attention.teaching.sphere import PLACES, entropy, tokens_on_sphere
 
 # %% tags=["parameters"]
 tier = "book"

@@ -66,7 +66,7 @@ check_threshold(threshold)
 
 # %%
 at_most = run.count(1500, smoke=200)
-objects = Annotations.embedded() if annotations == "embedded" else Annotations.read(annotations)
+objects = Annotations.read(annotations)
 present = present_questions(load_benchmark("pope", source), seed=seed)
 check_annotated(present, objects)
 

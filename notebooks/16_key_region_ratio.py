@@ -70,11 +70,7 @@ tracing.check_threshold(threshold)
 # %%
 draws = run.count(resamples, smoke=20)
 asked_at_most = None if tier == "paper" else run.count(questions, smoke=100)
-objects = (
-    tracing.Annotations.embedded()
-    if annotations == "embedded"
-    else tracing.Annotations.read(annotations)
-)
+objects = tracing.Annotations.read(annotations)
 
 # %% [markdown]
 # ## What is compared

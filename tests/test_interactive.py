@@ -16,9 +16,10 @@ from PIL import Image
 
 from conftest import ROOT
 from lost_in_attention.publishing import interactive
+from lost_in_attention.publishing.frames_planes import tilted_planes, tilted_vector
+from lost_in_attention.publishing.frames_spectrum import spectrum_by_decay
 from lost_in_attention.publishing.interactive import Slider, seen_from, show_interactive
 from lost_in_attention.publishing.trace_explorer import LayeredGraph, show_graph
-from lost_in_attention.teaching.figures import spectrum_by_decay, tilted_planes, tilted_vector
 
 
 @pytest.fixture
