@@ -45,6 +45,7 @@ from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.frames_spectrum import decaying_values, spectrum_by_decay
 from lost_in_attention.publishing.interactive import show_interactive
+from lost_in_attention.publishing.paper import claimed
 from lost_in_attention.residual.stream import record
 from lost_in_attention.statistics import mean_intervals
 
@@ -464,7 +465,7 @@ for name, column in (("erank", "effective_rank"), ("pr", "participation_ratio"))
 run.claim(
     "C007",
     statement="Effective rank is at least this, and at most min(S, H)",
-    paper=1.0,
+    paper=claimed("C007"),
     measured="shown for every matrix",
     tolerance="a proof",
     verdict="proved",

@@ -43,6 +43,7 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.metrics.rid import effective_rank, rid, update_geometry
 from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.paper import claimed
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.statistics import mean_intervals
 
@@ -591,7 +592,7 @@ glue("heavier", np.log(factors[parts[1:]]).abs().idxmax(), display=False)
 run.claim(
     "C068",
     statement="RID = 0 makes rank and spaces equal (Theorem F.4), equal rank not presupposed",
-    paper="RID 0",
+    paper=f"RID {claimed('C068'):g}",
     measured="RID 0 between ranks 3 and 2",
     tolerance="a proof",
     verdict="contradicted by proof",
@@ -599,14 +600,15 @@ run.claim(
     "(Assumption 3.1), at rank 1 and 2, or with RID 0 both ways.",
 )
 glue("verdict_c068", run.claims[-1].verdict, display=False)
-for claim, words, paper, found in (
-    ("C003", "RID is at least this", 0, "attained by X' = X"),
-    ("C004", "RID is at most this", 2, "below 2 - 1/Q for every pair"),
-    ("C005", "Spectrum change is at most this", 1, "at most (Q - 1)/Q, attained"),
-    ("C006", "Support innovation is at most this", 1, "attained if Q > 1"),
+for claim, words, found in (
+    ("C003", "RID is at least this", "attained by X' = X"),
+    ("C004", "RID is at most this", "below 2 - 1/Q for every pair"),
+    ("C005", "Spectrum change is at most this", "at most (Q - 1)/Q, attained"),
+    ("C006", "Support innovation is at most this", "attained if Q > 1"),
 ):
     run.claim(
-        claim, statement=words, paper=paper, measured=found, tolerance="a proof", verdict="proved"
+        claim, statement=words, paper=claimed(claim), measured=found,
+        tolerance="a proof", verdict="proved",
     )  # fmt: skip
 run.claims_table()
 

@@ -46,8 +46,8 @@ from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.frames_sphere import PLACES, entropy, tokens_on_sphere
 from lost_in_attention.publishing.interactive import show_interactive
+from lost_in_attention.publishing.paper import table1
 from lost_in_attention.residual.stream import record
-from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
@@ -526,8 +526,7 @@ run.figure(
 gains = states.sort_values(["sample", "state"])
 totals = gains.groupby("sample")["tme"].apply(lambda t: sum(b - a for a, b in pairwise(t)))
 assert np.allclose(totals, running.iloc[:, -1].reindex(totals.index))
-table1 = pd.read_csv(data_folder() / "paper" / "table1_modules.csv", index_col="module")
-per_layer = float(table1.loc[["attention", "feed_forward"], "mixig"].sum())
+per_layer = float(table1().loc[["attention", "ffn"], "mixig"].sum())
 rho = np.linspace(0, 0.999, 4000)
 h = -sum(s * np.log(s) for s in ((1 + rho) / 2, (1 - rho) / 2))
 needed = (2 + 2 * rho) * np.exp(per_layer - h) - 1 - 2 * rho
@@ -553,7 +552,7 @@ glue("pr_found", f"{means['participation_ratio'][0]:.1f}", display=False)
 rooms = {"nats": math.log(2), "bits": 1.0, "released variant": 1.0}
 rows = []
 for reading, room in rooms.items():
-    noise = table1.loc["noise_delta", "mixig"]
+    noise = table1().loc["noise_delta", "mixig"]
     rows.append(
         {
             "scale": reading,

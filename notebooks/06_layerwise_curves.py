@@ -42,6 +42,7 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
 from lost_in_attention.models.shipped import recipe_of
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.paper import claimed, table1_words
 from lost_in_attention.publishing.votes import in_words, labour_divided, tally
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.residual.tables import (
@@ -457,7 +458,7 @@ later = answered["layers 1 and later"]
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse",
-    paper="RID 0.06 against 0.21, MixIG 0.61 against 0.02",
+    paper=table1_words("attention", "ffn", "against"),
     measured=f"over depth, RID: {tally(halves['rid'])}; MixIG: {tally(halves['mixig'])}; "
     f"both: {said['C073']}. Layers 1 and later, RID: {tally(later['rid'])}; "
     f"MixIG: {tally(later['mixig'])}; both: {tally(later['both'])}",
@@ -471,7 +472,7 @@ run.claim(
 run.claim(
     "C016",
     statement="Layer 0 reconfigures strongly",
-    paper="layer 0 named",
+    paper=f"layer {claimed('C016'):g} named",
     measured=f"rank of layer 0 by |MixIG| of attention: {ranks}; {said['C016']}",
     tolerance="among the largest quarter of layers in 97.5% of resamples",
     answers=answers["C016"],
@@ -479,7 +480,7 @@ run.claim(
 run.claim(
     "C017",
     statement="Layers around this share of the depth reconfigure strongly",
-    paper="40%",
+    paper=f"{claimed('C017'):g}%",
     measured=f"depth of the largest |MixIG| after layer 0: {depths}; {said['C017']}",
     tolerance="between 30% and 50% in 97.5% of resamples, at least three layers there",
     answers=answers["C017"],

@@ -38,6 +38,7 @@ from myst_nb import glue
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.paper import table1, table1_words
 from lost_in_attention.publishing.votes import in_words, labour_divided, side_of, tally
 from lost_in_attention.residual.baselines import noise_qkv, noise_update
 from lost_in_attention.residual.controls import Noise
@@ -50,7 +51,6 @@ from lost_in_attention.residual.tables import (
     without_forced_zeros,
 )
 from lost_in_attention.residual.value_average import output_against_values
-from lost_in_attention.runs.paths import data_folder
 
 # %% tags=["parameters"]
 tier = "book"
@@ -204,8 +204,6 @@ run.figure(
 # paper's size: a sum grows with the number of layers, and these models are small.
 
 # %% tags=["hide-input"]
-table1 = pd.read_csv(data_folder() / "paper" / "table1_modules.csv").set_index("module")
-table1 = table1.rename(index={"feed_forward": "ffn"})
 layer_sums = over_layers(measured, BOTH, [*groups, "draw"], how="sum")
 sums = intervals(layer_sums, BOTH, groups, seed=seed)
 columns = {}
@@ -221,7 +219,7 @@ shown["module"] = [LOOKS[module][0] for module in shown["module"]]
 run.table(shown, "Means over depth and sums over layers, with 95% intervals")
 
 # %% tags=["remove-cell"]
-learned_sum = table1.loc[["attention", "ffn"], "mixig"].sum()
+learned_sum = table1().loc[["attention", "ffn"], "mixig"].sum()
 layers = 28
 glue("table1_sum", f"{learned_sum:.2f}", display=False)
 glue("table1_layers", layers, display=False)
@@ -431,7 +429,7 @@ run.table(
 run.claim(
     "C071",
     statement="Both noise baselines have RID well above the modules' and negative MixIG",
-    paper="RID 0.61 and 0.44, MixIG -0.80 and -0.50",
+    paper=table1_words("noise_delta", "noise_qkv", "and"),
     measured=f"of {len(names)} models: {tally(noise_answers.values())}",
     tolerance="RID above both modules, MixIG below 0, intervals clear",
     answers=noise_answers,
@@ -440,7 +438,7 @@ run.claim(
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse, in every model",
-    paper="RID 0.06 against 0.21, MixIG 0.61 against 0.02",
+    paper=table1_words("attention", "ffn", "against"),
     measured=f"over depth, RID: {tally(halves['rid'])}; MixIG: {tally(halves['mixig'])}; "
     f"both: {tally(halves['both'])}. Layers 1 and later, RID: {tally(later['rid'])}; "
     f"MixIG: {tally(later['mixig'])}; both: {tally(later['both'])}",
@@ -456,7 +454,7 @@ from lost_in_attention.publishing.votes import within
 
 
 def cell_claim(module, quantity):
-    paper = float(table1.loc[module, quantity])
+    paper = float(table1().loc[module, quantity])
     rows = [
         intervals(table, [quantity], ["module"], seed=seed)
         .set_index("module").loc[module]
@@ -475,7 +473,7 @@ def cell_claim(module, quantity):
 
 
 # %% tags=["hide-input"]
-for module in table1.index:
+for module in table1().index:
     for quantity in BOTH:
         cell_claim(module, quantity)
 run.claims_table()

@@ -41,6 +41,7 @@ from lost_in_attention.metrics.mixing import token_mixing_entropy
 from lost_in_attention.metrics.rid import ExplainedEnergy, spectrum, update_geometry
 from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.paper import claimed, table1_words
 from lost_in_attention.publishing.votes import side_of, tally, unanimous
 from lost_in_attention.residual.baselines import noise_qkv, noise_update
 from lost_in_attention.residual.measure import batches, measure, prepared
@@ -481,14 +482,14 @@ def over_readings(claim_id):
 STATED = {
     "C073": (
         "Attention has low RID and high MixIG, the FFN the reverse",
-        "RID 0.06 against 0.21, MixIG 0.61 against 0.02",
+        table1_words("attention", "ffn", "against"),
     ),
     "C071": (
         "Both noise baselines: RID above the modules', MixIG negative",
-        "RID 0.61 and 0.44, MixIG -0.80 and -0.50",
+        table1_words("noise_delta", "noise_qkv", "and"),
     ),
-    "C016": ("Layer 0 reconfigures strongly", "layer 0 named"),
-    "C017": ("Layers around this share of the depth do so too", "40%"),
+    "C016": ("Layer 0 reconfigures strongly", f"layer {claimed('C016'):g} named"),
+    "C017": ("Layers around this share of the depth do so too", f"{claimed('C017'):g}%"),
 }
 
 # %% tags=["hide-input"]

@@ -51,7 +51,7 @@ from lost_in_attention.evaluation import (
 from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.dots import dots
-from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.publishing.paper import published
 
 # %% tags=["parameters"]
 tier = "book"
@@ -207,7 +207,7 @@ for name in shown:
 
 # %% tags=["hide-input"]
 PAPER_NAMES = {"POPE": "pope", "RWQA": "realworldqa"}
-table2 = pd.read_csv(data_folder() / "paper" / "table2_sap.csv")
+table2 = published("table2_sap")
 table2["benchmark"] = [PAPER_NAMES.get(n, n.lower()) for n in table2["benchmark"]]
 wide = table2.pivot(index=["model", "benchmark"], columns="variant", values="accuracy")
 paper_changes = wide.drop(columns="vanilla").sub(wide["vanilla"], axis=0)
@@ -509,22 +509,17 @@ run.claim(
 
 
 # %% tags=["hide-input"]
-PUBLISHED = {
-    "Qwen-2.5-VL-3B": "Qwen/Qwen2.5-VL-3B-Instruct",
-    "Qwen-2.5-VL-7B": "Qwen/Qwen2.5-VL-7B-Instruct",
-    "LLaVA-1.5-7B": "llava-hf/llava-1.5-7b-hf",
-    "LLaVA-OneVision-7B": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
-}
+hubs = published("published_models").set_index("variant")["hub"]
 ours = 100 * judged.set_index(["model", "benchmark", "variant"])["change"]
-for published, hub in PUBLISHED.items():
-    printed = paper_changes.loc[published].stack()
+for variant in table2["model"].unique():
+    hub, printed = hubs[variant], paper_changes.loc[variant].stack()
     mine = ours[hub] if hub in shown else printed[:0]
     mine = mine.reindex(printed.index)
     far = (mine - printed).abs().max()
     agrees = reproduces(mine, printed, tolerance=1)
     run.claim(
-        f"T2.{published.replace('.', '_')}",
-        statement=f"changes of {published}, {len(printed)} cells",
+        f"T2.{variant.replace('.', '_')}",
+        statement=f"changes of {variant}, {len(printed)} cells",
         paper=f"{printed.min():+.2f} to {printed.max():+.2f} points",
         measured="not measured: needs these weights" if mine.isna().all()
         else f"{mine.count()} of these cells, largest distance {far:.2f} points",

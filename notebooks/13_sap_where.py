@@ -46,8 +46,8 @@ from lost_in_attention.evaluation import (
 from lost_in_attention.models import each_model, load
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.dots import dots
+from lost_in_attention.publishing.paper import claimed, published
 from lost_in_attention.publishing.votes import side_of, unanimous
-from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
@@ -343,10 +343,9 @@ run.figure(
 # below the two others in {glue:text}`where_paper_low`. Table 6 and Table 7 have two models.
 
 # %% tags=["hide-input"]
-folder = data_folder() / "paper"
-table8 = pd.read_csv(folder / "table8_variants.csv")
+table8 = published("table8_variants")
 table8["accuracy"] *= 100
-tables45 = pd.read_csv(folder / "tables4_5_heads.csv").query("dataset == 'AVG'")
+tables45 = published("tables4_5_heads").query("dataset == 'AVG'")
 by_band = pd.concat([tables45, table8])
 by_band["place"] = [
     f"{low:g}-{high:g}" for low, high in zip(by_band["head_min"], by_band["head_max"], strict=True)
@@ -364,7 +363,7 @@ glue("where_paper_middle", int(above_both.sum()), display=False)
 glue("where_paper_low", int(below_both.sum()), display=False)
 
 # %% tags=["hide-input"]
-layers_csv = pd.read_csv(folder / "tables6_7_layers.csv").query("dataset == 'AVG'")
+layers_csv = published("tables6_7_layers").query("dataset == 'AVG'")
 run.table(
     layers_csv[["model", "layer_first", "layer_last", "accuracy"]],
     "The paper's Tables 6 and 7, averages: accuracy (%)",
@@ -505,19 +504,19 @@ run.claim(
 # %% tags=["hide-input"]
 llava = layers_csv[layers_csv["model"] == "LLaVA-1.5-7B"]
 printed = llava.set_index(["layer_first", "layer_last"])["accuracy"]
-vanilla = pd.read_csv(folder / "table2_sap.csv").query(
+vanilla = published("table2_sap").query(
     "model == 'LLaVA-1.5-7B' and variant == 'vanilla' and benchmark == 'VMCBench'"
 )["accuracy"].item()  # fmt: skip
 losses = {
-    "C051": ("Noise in layers 1 to 7 of LLaVA-1.5-7B costs 13%", 13, (2, 7)),
-    "C052": ("Noise in layers 22 to 31 of LLaVA-1.5-7B costs 0.5%", 0.5, (22, 31)),
+    "C051": ("Noise in layers 1 to 7", (2, 7)),
+    "C052": ("Noise in layers 22 to 31", (22, 31)),
 }
-for claim_id, (statement, value, row) in losses.items():
+for claim_id, (noise, row) in losses.items():
     change = printed[row] - vanilla
     run.claim(
         claim_id,
-        statement=statement,
-        paper=value,
+        statement=f"{noise} of LLaVA-1.5-7B costs {claimed(claim_id):g}%",
+        paper=claimed(claim_id),
         measured="not measured: needs these weights",
         tolerance="within 1 point, on these weights",
         verdict="needs published weights",

@@ -37,6 +37,7 @@ from myst_nb import glue
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model, load, release
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.claims import text_claims
 from lost_in_attention.publishing.showing import say, show_figure, show_table
 from lost_in_attention.publishing.trace_explorer import show_graph
 from lost_in_attention.publishing.trace_figures import case_of, draw_graphs, explorable
@@ -402,18 +403,14 @@ run.table(pd.DataFrame(summary).reset_index(), "Self-edges and empty graphs, ove
 # and all six stay undecided. Layers of our cases are given beside them.
 
 # %% tags=["hide-input"]
-NAMED = {
-    "C062": ("cows", "layer 23 only"),
-    "C063": ("surfboard", "layers 23, 26"),
-    "C064": ("person", "layers 16, 17"),
-    "C065": ("laptop", "layers 20 to 24"),
-    "C066": ("traffic light", "layers 23, 24"),
-    "C067": ("suitcase", "layers 20, 22, 23"),
-}
 ours = "; ".join(f"{k} answer: layers {listed(inside(at_tau, k))} of {depth}" for k in cases)
-for claim, (thing, layers) in NAMED.items():
+cases_of_paper = text_claims().query("quantity == 'case_layers_with_key_interaction'")
+for case in cases_of_paper.itertuples():
+    thing = case.note.rpartition(" is ")[2]
+    layers = case.value.replace(";", ", ").replace("-", " to ")
+    layers = f"layers {layers}" if "," in layers or "to" in layers else f"layer {layers} only"
     run.claim(
-        claim,
+        case.id,
         statement=f"Patches of the key region ({thing}) interact in {layers}",
         paper=layers,
         measured=ours or "no case found",

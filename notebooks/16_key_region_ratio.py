@@ -40,6 +40,7 @@ from lost_in_attention import trace as tracing
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report, showing
+from lost_in_attention.publishing.paper import claimed
 from lost_in_attention.publishing.votes import in_words, side_of, tally, unanimous
 from lost_in_attention.residual.tables import intervals
 from lost_in_attention.trace import comparison
@@ -107,7 +108,7 @@ run.evidence.asked("pope", benchmark)
 present = present_questions(benchmark, seed=seed)
 check_annotated(present, objects)
 answers_of_all = pd.Series(list(benchmark.table["answer"])).str.lower()
-paper = {"C060": 4.2, "C061": 13.1}
+paper = {claim: claimed(claim) for claim in ("C060", "C061")}
 glue("paper_wrong", paper["C060"], display=False)
 glue("paper_right", paper["C061"], display=False)
 glue("n_absent", int((answers_of_all == "no").sum()), display=False)
@@ -513,7 +514,7 @@ size_free = [
 run.claim(
     "C019",
     statement="The key-region degree ratio of wrong answers is below that of right ones",
-    paper="4.2% against 13.1%",
+    paper=f"{paper['C060']}% against {paper['C061']}%",
     measured=f"of {len(names)} models: {tally(raw)}",
     tolerance="all models, interval of the difference above 0",
     answers=dict(zip(names, raw, strict=True)),
@@ -524,7 +525,7 @@ run.claim(
 run.claim(
     "C020",
     statement="Right answers have more interaction at the object, so attention is what differs",
-    paper="13.1% against 4.2%, size of the object not considered",
+    paper=f"{paper['C061']}% against {paper['C060']}%, size of the object not considered",
     measured=f"of {len(names)} models: {tally(size_free)}",
     tolerance="all models, over uniform edges and matched in size, both intervals above 0",
     answers=dict(zip(names, size_free, strict=True)),
