@@ -162,8 +162,7 @@ def draw_curve(ax, rows, member):
     for module, curve in rows.groupby("module"):
         look = plots.MODULES[module] | {"marker": "os^Dv"[member % 5]}
         depth = 100 * curve["layer"] / max(curve["layer"].max(), 1)
-        ax.plot(depth, curve["mean"], **look, lw=1.3, ms=3.5)
-        ax.fill_between(depth, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0)
+        plots.band(ax, depth, curve, look | {"lw": 1.3, "ms": 3.5})
 
 
 # %% tags=["hide-input"]

@@ -122,18 +122,9 @@ LOOKS = {
 
 def draw_layers(ax, rows):
     for module, curve in rows.groupby("module"):
-        look = LOOKS[module]
-        ax.plot(curve["layer"], curve["mean"], **look)
-        ax.fill_between(
-            curve["layer"],
-            curve["low"],
-            curve["high"],
-            color=look["color"],
-            alpha=0.2,
-            lw=0,
-        )
+        plots.band(ax, curve["layer"], curve, LOOKS[module])
     ax.set(ylabel=plots.axis_label("rid"), ylim=(0, None))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    plots.whole_numbers(ax)
 
 
 # %% tags=["hide-input"]
@@ -148,8 +139,7 @@ for ax, name in zip(axes, names, strict=True):
     draw_layers(ax, shown[shown["model"] == name])
     ax.set_title(name)
 axes[-1].set_xlabel("layer (index)")
-handles, labels = axes[0].get_legend_handles_labels()
-fig.legend(handles, labels, ncols=3, loc="outside lower center", frameon=False)
+plots.legend_below(fig, axes[0], columns=3)
 run.figure(
     fig,
     "by_layer",

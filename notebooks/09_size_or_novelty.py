@@ -38,6 +38,7 @@ from myst_nb import glue
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.votes import in_words, side_of, tally
 from lost_in_attention.residual.controls import Resized, Rotated
 from lost_in_attention.residual.depth import over_depth
@@ -131,10 +132,8 @@ def draw_module(ax, rows):
         look = dict(plots.MODULES[module])
         if update == "rotated":
             look |= {"color": "0.6", "label": None, "marker": None}
-        x = curve["layer"]
-        ax.plot(x, curve["mean"], **look)
-        ax.fill_between(x, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+        plots.band(ax, curve["layer"], curve, look)
+    plots.whole_numbers(ax)
     ax.set_ylim(0, None)
 
 
@@ -155,8 +154,7 @@ def draw_layers(quantity, updates, caption):
         ax.set_title(f"{name}, tokens ≥ features" if name in crowded else name)
         ax.set_ylabel(LABELS[quantity])
     axes[-1].set_xlabel("layer (index)")
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, ncols=2, loc="outside lower center", frameon=False)
+    plots.legend_below(fig, axes[0], columns=2)
     run.figure(fig, quantity, data=rows, alt=layers_alt(rows), caption=caption)
 
 
@@ -184,26 +182,19 @@ gaps = module_gaps(per_sample, QUANTITIES, ["model", "update"], seed=seed)
 
 # %% tags=["hide-input"]
 SHOWN = ["rid", "support_innovation", "spectrum_change"]
-
-
-def draw_gaps(ax, rows):
-    for offset, (update, (label, color, mark)) in enumerate(UPDATES.items()):
-        found = rows[rows["update"] == update].set_index("model").loc[names]
-        y = [len(names) - number + 0.2 * (1 - offset) for number in range(len(names))]
-        bars = [found["mean"] - found["low"], found["high"] - found["mean"]]
-        ax.errorbar(found["mean"], y, xerr=bars, fmt=mark, color=color, label=label, ms=5)
-    ax.axvline(0, color="0.7", lw=1, zorder=0)
-    ax.locator_params(axis="x", nbins=5)
-    ax.set_yticks(range(len(names), 0, -1), names)
-
+MARKS = {
+    update: {"label": label, "color": color, "marker": mark}
+    for update, (label, color, mark) in UPDATES.items()
+}
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(len(SHOWN), row_height=0.9 + 0.35 * len(names))
 for ax, quantity in zip(axes, SHOWN, strict=True):
-    draw_gaps(ax, gaps[gaps["quantity"] == quantity])
+    found = gaps[gaps["quantity"] == quantity]
+    forest(ax, found, row="model", order=names, series="update", looks=MARKS)
+    ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel(f"FFN - attention, {plots.axis_label(quantity).split(' (')[0]}")
-handles, labels = axes[0].get_legend_handles_labels()
-fig.legend(handles, labels, ncols=3, loc="outside lower center", frameon=False)
+plots.legend_below(fig, axes[0], columns=3)
 drawn = gaps[gaps["quantity"].isin(SHOWN)]
 spans = drawn.groupby(["quantity", "update"])["mean"].agg(["min", "max"])
 words = [

@@ -41,6 +41,7 @@ from lost_in_attention.metrics.mixing import token_mixing_entropy
 from lost_in_attention.metrics.rid import ExplainedEnergy, spectrum, update_geometry
 from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.paper import claimed, table1_words
 from lost_in_attention.publishing.votes import side_of, tally, unanimous
 from lost_in_attention.residual.baselines import noise_qkv, noise_update
@@ -286,36 +287,15 @@ for column in ("mean", "low", "high"):
     shares[column] /= shares["scale"]
 
 # %% tags=["hide-input"]
-COLORS = [*plots.OKABE_ITO[2:6], "black", "0.55"]
-
-
-def draw_forest(ax, rows):
-    """A line a reading, a mark a model."""
-    readings = [reading for reading in ORDER if reading in set(rows["reading"])]
-    for place, name in enumerate(names):
-        found = rows[rows["model"] == name].set_index("reading").reindex(readings)
-        middle = found["mean"]
-        shift = 0.7 * ((place + 1) / (len(names) + 1) - 0.5)
-        ax.errorbar(
-            middle, [-number - shift for number in range(len(readings))],
-            xerr=[middle - found["low"], found["high"] - middle], label=name, ms=4, lw=1,
-            fmt="osD^vP"[place % 6], color=COLORS[place % 6],
-        )  # fmt: skip
-    ax.axvline(0, color="0.4", lw=1, zorder=0)
-    for number in range(1, len(readings)):
-        ax.axhline(0.5 - number, color="0.9", lw=0.8, zorder=0)
-    ax.set_yticks([-n for n in range(len(readings))], readings)
-    ax.set_ylim(0.5 - len(readings), 0.5)
-
-
-# %% tags=["hide-input"]
 NAMES = {"rid": "RID", "mixig": "MixIG"}
 
 
-def forest(quantity):
+def show_forest(quantity):
     rows = shares[shares["quantity"] == quantity]
     fig, [ax] = plots.panels(1, row_height=1.3 + 0.42 * rows["reading"].nunique())
-    draw_forest(ax, rows)
+    readings = [reading for reading in ORDER if reading in set(rows["reading"])]
+    looks = plots.model_looks(names)
+    forest(ax, rows, row="reading", order=readings, series="model", looks=looks)
     ax.set_xlabel(f"{NAMES[quantity]}, FFN - attention\n(as a share of both, -1 to 1)")
     fig.legend(loc="outside lower left", ncols=2, frameon=False)
     spans = rows.groupby("reading")["mean"].agg(["min", "max"]).reindex(ORDER).dropna()
@@ -331,10 +311,10 @@ def forest(quantity):
 
 
 # %% tags=["hide-input"]
-forest("rid")
+show_forest("rid")
 
 # %% tags=["hide-input"]
-forest("mixig")
+show_forest("mixig")
 
 # %% [markdown]
 # ## Which conclusions depend on the reading?

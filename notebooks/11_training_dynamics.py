@@ -34,6 +34,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
@@ -154,17 +155,12 @@ def step_axis(axes):
 
 
 # %% tags=["hide-input"]
-def draw_band(ax, rows, look):
-    x = [across(step) for step in rows["step"]]
-    ax.plot(x, rows["mean"], **look)
-    ax.fill_between(x, rows["low"], rows["high"], color=look["color"], alpha=0.2, lw=0)
-
-
-# %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(plots.WIDTH, 4.4), layout="constrained", sharex=True)
 axes[0].plot(loss["global_step"].map(across), loss["smooth"], color="0.3", lw=1.3)
 axes[0].set_ylabel("training loss (nats)")
-draw_band(axes[1], by_step.reset_index(), {"color": plots.OKABE_ITO[2], "marker": "o"})
+plots.band(
+    axes[1], by_step.index.map(across), by_step, {"color": plots.OKABE_ITO[2], "marker": "o"}
+)
 axes[1].axhline(0.5, color="0.7", lw=1, zorder=0)
 axes[1].set(ylabel="accuracy (share)", ylim=(0, 1.02))
 step_axis(axes)
@@ -200,12 +196,12 @@ def draw_modules():
     for ax, quantity in zip(axes, QUANTITIES, strict=True):
         rows = levels[levels["quantity"] == quantity]
         for module, look in plots.MODULES.items():
-            draw_band(ax, rows[rows["module"] == module], look)
+            curve = rows[rows["module"] == module]
+            plots.band(ax, curve["step"].map(across), curve, look)
         ax.set_ylabel(LABELS[quantity])
     axes[-1].axhline(0, color="0.7", lw=1, zorder=0)
     step_axis(axes)
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, ncols=2, loc="outside lower center", frameon=False)
+    plots.legend_below(fig, axes[0], columns=2)
     return fig
 
 
@@ -233,14 +229,14 @@ run.figure(
 
 # %% tags=["hide-input"]
 by_layer = intervals(measured, ["rid", "mixig"], ["step", "module", "layer"], seed=seed)
-colors = plt.get_cmap("viridis_r")(np.linspace(0.08, 1, len(saved)))
+colors = sns.color_palette("viridis_r", len(saved))
 
 
 def draw_layers(ax, rows):
     for (step, curve), color in zip(rows.groupby("step"), colors, strict=True):
         label = "random" if across(step) < 0 else str(across(step))
         ax.plot(curve["layer"], curve["mean"], color=color, lw=1.4, label=label)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    plots.whole_numbers(ax)
 
 
 # %% tags=["hide-input"]

@@ -50,8 +50,9 @@ from lost_in_attention.evaluation import (
 )
 from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
-from lost_in_attention.publishing.dots import dots
+from lost_in_attention.publishing.dots import dots_by_model
 from lost_in_attention.publishing.paper import published
+from lost_in_attention.publishing.votes import in_points
 
 # %% tags=["parameters"]
 tier = "book"
@@ -177,10 +178,6 @@ at = cells.set_index(["model", "benchmark", "preset", "variant"])
 
 
 # %% tags=["hide-input"]
-def in_points(row):
-    return f"{100 * row['change']:+.1f}{'*' if row['p_holm'] < 0.05 else ''}"
-
-
 def by_benchmark(rows, values):
     """One row a place, one column a benchmark."""
     table = rows.pivot(index="where", columns="benchmark", values=values)
@@ -233,17 +230,12 @@ LOOKS = {
 
 # %% tags=["hide-input"]
 drawn_rows = cells[(cells["preset"] == "paper")]
-fig, axes = plots.panels(len(shown), row_height=2 + 2 / len(shown))
-for ax, name in zip(axes, shown, strict=True):
-    dots(ax, drawn_rows[drawn_rows["model"] == name], "change",
-         series="variant", looks=LOOKS, across="benchmark", order=sets)  # fmt: skip
-    ax.axhline(0, color="0.6", lw=1, zorder=0)
+fig, axes = dots_by_model(
+    drawn_rows, shown, "change", series="variant", looks=LOOKS, across="benchmark", order=sets,
+    ylabel="change against vanilla (points)", row_height=2 + 2 / len(shown), columns=3,
+)  # fmt: skip
+for ax in axes:
     ax.axhline(-margin, color="0.6", lw=1, ls=":", zorder=0)
-    ax.set_title(name, loc="left")
-    ax.label_outer()
-fig.supylabel("change against vanilla (points)", fontsize=11)
-fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, frameon=False,
-           loc="outside lower center")  # fmt: skip
 means = 100 * drawn_rows.groupby("variant")["change"].agg(["min", "max"])
 spans = [f"{v} {r['min']:+.1f} to {r['max']:+.1f}" for v, r in means.iterrows()]
 run.figure(
@@ -316,17 +308,12 @@ net = net[net["where"].isin(KEPT)].dropna(subset=["change_low", "change_high"])
 
 
 def draw_net():
-    fig, axes = plots.panels(len(shown), row_height=2 + 2 / len(shown))
-    for ax, name in zip(axes, shown, strict=True):
-        dots(ax, net[net["model"] == name], "change",
-             series="where", looks=KEPT, across="benchmark", order=sets)  # fmt: skip
-        ax.axhline(0, color="0.6", lw=1, zorder=0)
+    fig, axes = dots_by_model(
+        net, shown, "change", series="where", looks=KEPT, across="benchmark", order=sets,
+        ylabel="net change (points)", row_height=2 + 2 / len(shown), columns=2,
+    )  # fmt: skip
+    for ax in axes:
         ax.set_ylim(-105, 105)
-        ax.set_title(name, loc="left")
-        ax.label_outer()
-    fig.supylabel("net change (points)", fontsize=11)
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
-               loc="outside lower center")  # fmt: skip
     return fig
 
 

@@ -45,9 +45,9 @@ from lost_in_attention.evaluation import (
 )
 from lost_in_attention.models import each_model, load
 from lost_in_attention.publishing import plots, report
-from lost_in_attention.publishing.dots import dots
+from lost_in_attention.publishing.dots import dots, dots_by_model
 from lost_in_attention.publishing.paper import claimed, published
-from lost_in_attention.publishing.votes import side_of, unanimous
+from lost_in_attention.publishing.votes import in_points, opposite, side_of, tally, unanimous
 from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
@@ -108,8 +108,7 @@ def draw_flatness():
         ax.set(title=variant, yscale="log", ylim=(1e-8, 100))
         ax.label_outer()
     fig.supylabel("missing entropy (%)", fontsize=11)
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, frameon=False,
-               loc="outside lower center")  # fmt: skip
+    plots.legend_below(fig, axes[0], columns=3)
     return fig
 
 
@@ -205,15 +204,8 @@ seen = seen[seen["variant"] != "blank"]
 net = against_vanilla(seen, by=CELL, seed=seed) if len(seen) else cells[:0]
 cells = pd.concat([cells.assign(asked="all questions"), net.assign(asked="need the image")])
 
-
-def in_points(row):
-    star = "*" if row["p_holm"] < 0.05 else ""
-    change = 100 * row[["change", "change_low", "change_high"]].astype(float)
-    return "{:+.1f} [{:+.1f}, {:+.1f}]{}".format(*change, star)
-
-
 # %% tags=["hide-input"]
-told = cells.assign(shown=cells.apply(in_points, axis=1))
+told = cells.assign(shown=cells.apply(in_points, axis=1, interval=True))
 for (ranking, which), rows in told.groupby(["preset", "asked"], sort=False):
     if not ranking.startswith("heads"):
         continue
@@ -275,17 +267,11 @@ bands = every[every["preset"].isin(RANKED)]
 
 
 def draw_bands():
-    fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
-    for ax, name in zip(axes, shown, strict=True):
-        dots(ax, bands[bands["model"] == name], "change",
-             series="preset", looks=RANKED, across="place", order=BANDS)  # fmt: skip
-        ax.axhline(0, color="0.6", lw=1, zorder=0)
-        ax.set_title(name, loc="left")
-        ax.label_outer()
-    fig.supylabel("change (points)", fontsize=11)
+    fig, axes = dots_by_model(
+        bands, shown, "change", series="preset", looks=RANKED, across="place", order=BANDS,
+        ylabel="change (points)", row_height=1.9 + 1.4 / len(shown), columns=2,
+    )  # fmt: skip
     axes[-1].set_xlabel("band of heads (share)")
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
-               loc="outside lower center", handletextpad=0.2)  # fmt: skip
     return fig
 
 
@@ -310,17 +296,11 @@ ranges = cells[cells["preset"] == "layers"].dropna(subset=["change_low", "change
 
 
 def draw_ranges():
-    fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
-    for ax, name in zip(axes, shown, strict=True):
-        own = ranges[ranges["model"] == name]
-        dots(ax, own, "change", series="asked", looks=ASKED, across="place",
-             order=own["place"].drop_duplicates().sort_values().tolist())  # fmt: skip
-        ax.axhline(0, color="0.6", lw=1, zorder=0)
-        ax.set_title(name, loc="left")
-    fig.supylabel("change (points)", fontsize=11)
+    fig, axes = dots_by_model(
+        ranges, shown, "change", series="asked", looks=ASKED, across="place",
+        ylabel="change (points)", row_height=1.9 + 1.4 / len(shown), columns=2,
+    )  # fmt: skip
     axes[-1].set_xlabel("replaced layers (first-last)")
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
-               loc="outside lower center", handletextpad=0.2)  # fmt: skip
     return fig
 
 
@@ -401,7 +381,7 @@ def named(row):
 typed = answers.assign(variant=[named(row) for row in answers.itertuples()])
 typed = typed.dropna(subset="variant")
 by_type = against_vanilla(typed, by=["benchmark", "group", "variant"], seed=seed)
-by_type["shown"] = by_type.apply(in_points, axis=1)
+by_type["shown"] = by_type.apply(in_points, axis=1, interval=True)
 wide = by_type.pivot(index=["benchmark", "group"], columns="variant", values="shown")
 vanilla = by_type[by_type["variant"] == "vanilla"].set_index(["benchmark", "group"])
 wide["vanilla"] = (100 * vanilla["accuracy"]).map("{:.1f}%".format)
@@ -437,12 +417,11 @@ def against_place(preset, reference):
 
 def below(table, places):
     """Model by model: is each of its places surely below the reference?"""
-    opposite = {True: False, False: True, None: None}
     answered = []
     for name in shown:
         own = [table.loc[(name, place)] for place in places[name]]
         sides = [side_of(row["change_low"], row["change_high"]) for row in own]
-        answered.append(unanimous(opposite[side] for side in sides))
+        answered.append(unanimous(map(opposite, sides)))
     return answered
 
 
@@ -463,12 +442,6 @@ early = below(
 middle = against_place("heads", "0.3-0.6")["change"].unstack()
 qwen = [name for name in shown if "qwen2.5-vl" in name.lower()]
 best = [bool((middle.loc[name, BANDS] <= 0).all()) for name in qwen]
-
-
-def tally(answered):
-    count = answered.count
-    return f"{count(True)} yes, {count(False)} no, {count(None)} open"
-
 
 # %% tags=["hide-input"]
 CLAIMS = {

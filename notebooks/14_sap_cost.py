@@ -19,12 +19,12 @@
 # - **Verdict** None on the scorecard: the paper measures no time. On the layer below, at the
 # largest size and in this run, overwriting scores takes {glue:text}`cost_eager` times as long as
 # plain attention, and the merged computation {glue:text}`cost_ours` times.
-# - **Takes** about three minutes and 2 GB at tier `book`.
+# - **Takes** about two minutes and 2 GB at tier `book`.
 #
 # You will
 #
 # 1. see why a prior that no query changes turns a head's view of the image into a running mean,
-# 2. time three ways to compute the same layer, in pairs,
+# 2. time three ways to compute the same layer, side by side,
 # 3. set the cost of each variant beside what it does to accuracy.
 #
 # You need {doc}`12_sap`.
@@ -44,7 +44,7 @@ from lost_in_attention.evaluation.decoding import GREEDY, replies_to
 from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.votes import side_of
-from lost_in_attention.runs.timing import LEAST_PAIRS, paired_ratio
+from lost_in_attention.runs.timing import LEAST_ROUNDS, timed_ratios
 from lost_in_attention.sap import encoded, shared_attention_prior
 from lost_in_attention.sap.attention_rows import TextKeys, merged_rows, visual_part
 
@@ -52,15 +52,15 @@ from lost_in_attention.sap.attention_rows import TextKeys, merged_rows, visual_p
 tier = "book"
 models = "families"
 source = "digits"
-questions = 20
-pairs = 9
+questions = 10
+rounds = 9
 seed = 0
 output = "book/generated"
 
 # %%
 run = report.start("14_sap_cost", globals())
 names, asked = run.models, run.count(questions, smoke=2)
-repeated = run.count(pairs, smoke=LEAST_PAIRS)
+repeated = run.count(rounds, smoke=LEAST_ROUNDS)
 
 # %% [markdown]
 # ## A running mean
@@ -89,9 +89,9 @@ repeated = run.count(pairs, smoke=LEAST_PAIRS)
 # the softmax; `plain` is PyTorch's fused attention with nothing replaced; `merged` is this
 # library's.
 #
-# Two methods are compared in {glue:text}`cost_pairs` pairs. In a pair they run one right after the
-# other and take turns in going first, so that other work on the machine falls on both, and only
-# the ratio of the two times is kept. Tables have the median ratio with a 95% interval between two
+# Methods are compared in {glue:text}`cost_pairs` rounds. In a round they run one right after the
+# other and take turns in going first, so that other work on the machine falls on all, and only
+# the ratios of their times are kept. Tables have the median ratio with a 95% interval between two
 # of the ratios, which needs no assumption on how they scatter. Where it holds 1, the question
 # which of the two is faster stays undecided. All ratios depend on the machine.
 
@@ -161,12 +161,13 @@ def timed_layer(tokens):
     layer = random_layer(tokens)
     outputs = {name: method(*layer) for name, method in METHODS.items()}
     difference = (outputs["merged"] - outputs["eager"]).abs().max().item()
-    calls = {name: lambda m=method: m(*layer) for name, method in METHODS.items()}
+    calls = {name: partial(method, *layer) for name, method in METHODS.items()}
+    ratios = timed_ratios(calls, COMPARED, rounds=repeated)
     return [
         {"tokens": tokens, "method": one, "against": other}
-        | as_row(paired_ratio(calls[one], calls[other], pairs=repeated))
+        | as_row(ratio)
         | {"difference": difference}
-        for one, other in COMPARED
+        for (one, other), ratio in zip(COMPARED, ratios, strict=True)
     ]
 
 
@@ -206,7 +207,7 @@ run.figure(
     f"eager {last.loc[('eager', 'plain'), 'time']:.2f}, "
     f"merged {last.loc[('merged', 'plain'), 'time']:.2f}.",
     caption="Time of one layer over the whole prompt, relative to fused attention: median over "
-    "pairs with its 95% interval.",
+    "rounds with its 95% interval.",
 )
 
 # %% tags=["remove-cell"]
@@ -238,7 +239,7 @@ glue("cost_tokens", lengths[-1], display=False)
 # In a model attention is one part, and a preset replaces a few heads of some layers. Below, every
 # variant answers one batch; images are encoded once, so that the time is the decoder's. The small
 # models' prompts are short, and the intervention's own bookkeeping weighs more there than in a
-# large model. Each variant is paired with vanilla, as above.
+# large model. Each variant has its own rounds with vanilla, as above.
 
 
 # %%
@@ -255,10 +256,10 @@ def answer_times(name, vlm):
     for variant in presets(family_of(vlm), depth=len(vlm.layers)):
         if variant.plan is None:
             continue
-        under = partial(answer, variant.plan)
-        ratio = as_row(paired_ratio(under, answer, pairs=repeated))
+        calls = {"variant": partial(answer, variant.plan), "vanilla": answer}
+        [ratio] = timed_ratios(calls, [("variant", "vanilla")], rounds=repeated)
         facts = {"preset": variant.preset, "variant": variant.name}
-        rows.append({"model": name} | facts | ratio)
+        rows.append({"model": name} | facts | as_row(ratio))
     return rows
 
 

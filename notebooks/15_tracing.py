@@ -346,17 +346,18 @@ glue("n_counted", counted, display=False)
 
 # %% tags=["hide-input"]
 curves = intervals(counts, ["edges_per_token"], ["model", "kind", "layer"], seed=seed)
-COLORS = {"between": plots.OKABE_ITO[2], "self": plots.OKABE_ITO[3]}
+LOOKS = {
+    "between": {"color": plots.OKABE_ITO[2], "marker": "o", "label": "between two patches"},
+    "self": {"color": plots.OKABE_ITO[3], "marker": "s", "ls": "--", "label": "self-edges"},
+}
 
 
 def draw_counts(ax, name):
-    for kind, color in COLORS.items():
-        curve = curves.query("model == @name and kind == @kind")
-        style = "-o" if kind == "between" else "--s"
-        ax.plot(curve["layer"], curve["mean"], style, color=color)
-        ax.fill_between(curve["layer"], curve["low"], curve["high"], color=color, alpha=0.2, lw=0)
+    for kind, look in LOOKS.items():
+        curve = curves[(curves["model"] == name) & (curves["kind"] == kind)]
+        plots.band(ax, curve["layer"], curve, look)
     ax.set(title=name, ylabel="edges a token", ylim=(0, None))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    plots.whole_numbers(ax)
 
 
 # %% tags=["hide-input"]
@@ -366,13 +367,7 @@ fig, axes = plots.panels(len(names), row_height=2.3)
 for ax, name in zip(axes, names, strict=True):
     draw_counts(ax, name)
 axes[-1].set_xlabel("layer (index)")
-fig.legend(
-    axes[0].get_lines(),
-    ["between two patches", "self-edges"],
-    loc="outside lower center",
-    ncols=2,
-    frameon=False,
-)
+plots.legend_below(fig, axes[0], columns=2)
 run.figure(
     fig,
     "edges_by_layer",

@@ -40,6 +40,7 @@ from lost_in_attention import trace as tracing
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report, showing
+from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.paper import claimed
 from lost_in_attention.publishing.votes import in_words, side_of, tally, unanimous
 from lost_in_attention.residual.tables import intervals
@@ -225,27 +226,27 @@ groups = ["model", "correct", "layer"]
 curves = pd.DataFrame(columns=[*groups, "quantity", "mean", "low", "high"], dtype=float)
 if len(layered):
     curves = intervals(layered, ["ratio", "expected"], groups, seed=seed)
-GROUPS = {True: ("right", plots.OKABE_ITO[2], "-o"),
-          False: ("wrong", plots.OKABE_ITO[3], "--s")}  # fmt: skip
+GROUPS = {
+    True: {"label": "right", "color": plots.OKABE_ITO[2], "marker": "o"},
+    False: {"label": "wrong", "color": plots.OKABE_ITO[3], "marker": "s", "ls": "--"},
+}
 
 
 def draw_layers(ax, name):
-    for correct, (label, color, style) in GROUPS.items():
+    for correct, look in GROUPS.items():
         rows = curves[(curves["model"] == name) & (curves["correct"] == correct)]
         seen, chance = (rows[rows["quantity"] == quantity] for quantity in ("ratio", "expected"))
-        ax.plot(seen["layer"], 100 * seen["mean"], style, color=color, label=label)
-        band = 100 * seen["low"], 100 * seen["high"]
-        ax.fill_between(seen["layer"], *band, color=color, alpha=0.2, lw=0)
-        ax.plot(chance["layer"], 100 * chance["mean"], ":", color=color,
-                label=f"{label}, uniform edges")  # fmt: skip
+        plots.band(ax, seen["layer"], 100 * seen[["mean", "low", "high"]], look)
+        uniform = {"color": look["color"], "label": f"{look['label']}, uniform edges"}
+        ax.plot(chance["layer"], 100 * chance["mean"], ":", **uniform)
     ax.set(title=name, ylabel="ratio (%)", ylim=(0, None))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    plots.whole_numbers(ax)
 
 
 # %% tags=["hide-input"]
 ends = curves.groupby(["model", "correct", "quantity"])["mean"].agg(["min", "max"])
 words = [
-    f"{n}, {GROUPS[c][0]}, {'uniform' if q == 'expected' else 'measured'}: "
+    f"{n}, {GROUPS[c]['label']}, {'uniform' if q == 'expected' else 'measured'}: "
     f"{100 * low:.3g} to {100 * high:.3g}%"
     for (n, c, q), (low, high) in ends.iterrows()
 ]
@@ -253,8 +254,7 @@ fig, axes = plots.panels(len(names), row_height=2.3)
 for ax, name in zip(axes, names, strict=True):
     draw_layers(ax, name)
 axes[-1].set_xlabel("layer (index)")
-handles = axes[0].get_legend_handles_labels()
-fig.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+plots.legend_below(fig, axes[0], columns=2)
 showing.show_figure(
     run,
     fig,
@@ -323,28 +323,11 @@ gaps = pd.DataFrame(
 )
 
 # %% tags=["hide-input"]
-COLORS = [*plots.OKABE_ITO[2:6], "black", "0.55"]
-LOOKS = {name: {"color": COLORS[i % 6], "marker": "osD^vP"[i % 6]} for i, name in enumerate(names)}
-
-
-def draw_forest(ax, table, rows, border):
-    """One line a row, one mark a model."""
-    for i, name in enumerate(names):
-        found = table[table["model"] == name].set_index("variant").loc[rows]
-        height = np.arange(len(rows)) + 0.7 * ((i + 0.5) / len(names) - 0.5)
-        ax.plot(found["mean"], height, ls="", ms=5, label=name, **LOOKS[name])
-        ax.hlines(height, found["low"], found["high"], color=LOOKS[name]["color"])
-    ax.axvline(border, color="0.6", lw=1, zorder=0)
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
+LOOKS = plots.model_looks(names)
+BY_VARIANT = {"row": "variant", "series": "model", "looks": LOOKS}
 
 
 # %% tags=["hide-input"]
-def legend_of_models(fig, ax):
-    handles = ax.get_legend_handles_labels()
-    fig.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
-
-
 def worded(row):
     return "not known" if math.isnan(row["mean"]) else in_words(row)
 
@@ -363,9 +346,9 @@ units = {
 }
 for ax, (unit, label) in zip(axes, units.items(), strict=True):
     rows = gaps[gaps["unit"] == unit]
-    draw_forest(ax, rows, list(rows["variant"].unique()), 0)
+    forest(ax, rows, order=rows["variant"].unique(), **BY_VARIANT)
     ax.set_xlabel(label)
-legend_of_models(fig, axes[0])
+plots.legend_below(fig, axes[0], columns=2)
 showing.show_figure(
     run,
     fig,
@@ -404,15 +387,14 @@ by_tau = pd.DataFrame(
 # %% tags=["hide-input"]
 fig, axes = plots.panels(2, row_height=2.4)
 for name in names:
-    rows, color = by_tau[by_tau["model"] == name], LOOKS[name]["color"]
-    axes[0].plot(rows["tau"], rows["mean"], label=name, **LOOKS[name])
-    axes[0].fill_between(rows["tau"], rows["low"], rows["high"], alpha=0.15, lw=0, color=color)
+    rows = by_tau[by_tau["model"] == name]
+    plots.band(axes[0], rows["tau"], rows, LOOKS[name] | {"label": name})
     axes[1].plot(rows["tau"], 100 * rows["empty"], **LOOKS[name])
 axes[0].axhline(0, color="0.6", lw=1, zorder=0)
 axes[0].set(ylabel="right minus wrong\n(percentage points)")
 axes[1].set(xlabel="threshold (attention weight)", ylabel="layers without\nedges (%)")
 axes[1].set_ylim(bottom=0)
-legend_of_models(fig, axes[0])
+plots.legend_below(fig, axes[0], columns=2)
 showing.show_figure(
     run,
     fig,
@@ -447,7 +429,7 @@ odds[["mean", "low", "high"]] = np.exp(odds[["mean", "low", "high"]])
 
 # %% tags=["hide-input"]
 fig, [ax] = plots.panels(1, row_height=3.2)
-draw_forest(ax, odds, list(BESIDE), 1)
+forest(ax, odds, order=list(BESIDE), border=1, **BY_VARIANT)
 ax.set(
     xscale="log",
     xlabel="odds ratio of a right answer\nfor one standard deviation of the ratio",
@@ -455,7 +437,7 @@ ax.set(
 ax.xaxis.set_major_formatter("{x:g}")
 ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 ax.xaxis.set_minor_formatter("")
-legend_of_models(fig, ax)
+plots.legend_below(fig, ax, columns=2)
 showing.show_figure(
     run,
     fig,
@@ -541,11 +523,11 @@ for claim, correct in (("C060", False), ("C061", True)):
     near = abs(means[correct] - paper[claim]) <= 0.1 * paper[claim] if known else None
     run.claim(
         claim,
-        statement=f"Mean key-region degree ratio of {GROUPS[correct][0]} answers, percent",
+        statement=f"Mean key-region degree ratio of {GROUPS[correct]['label']} answers, percent",
         paper=paper[claim],
         measured=f"{means[correct]:.3g}%, mean over cases and models"
         if known
-        else f"no {GROUPS[correct][0]} answer whose graphs have an edge",
+        else f"no {GROUPS[correct]['label']} answer whose graphs have an edge",
         tolerance="within a tenth, on published weights",
         answers={"mean over models": near if near is None else bool(near)},
         questions=fewest,
