@@ -196,7 +196,10 @@ def place(row):
     return f"{row.low_head:g}-{row.high_head:g}"
 
 
-answers = answers.assign(place=[place(row) for row in answers.itertuples()])
+replaced = ["preset", "first_layer", "last_layer", "low_head", "high_head"]
+kinds = answers[replaced].drop_duplicates()
+kinds = kinds.assign(place=[place(row) for row in kinds.itertuples()])
+answers = answers.merge(kinds, on=replaced, how="left")
 CELL = ["model", "preset", "place", "variant"]
 cells = against_vanilla(answers, by=CELL, seed=seed)
 seen = seen_by_either(answers)
@@ -378,8 +381,10 @@ def named(row):
 
 
 # %% tags=["hide-input"]
-typed = answers.assign(variant=[named(row) for row in answers.itertuples()])
-typed = typed.dropna(subset="variant")
+kinds = answers[["model", "preset", "place", "variant"]].drop_duplicates()
+kinds = kinds.assign(typed=[named(row) for row in kinds.itertuples()])
+typed = answers.merge(kinds.dropna(subset="typed"), on=["model", "preset", "place", "variant"])
+typed = typed.drop(columns="variant").rename(columns={"typed": "variant"})
 by_type = against_vanilla(typed, by=["benchmark", "group", "variant"], seed=seed)
 by_type["shown"] = by_type.apply(in_points, axis=1, interval=True)
 wide = by_type.pivot(index=["benchmark", "group"], columns="variant", values="shown")
@@ -426,7 +431,8 @@ def below(table, places):
 
 
 # %%
-tails = below(against_place("heads", "0.3-0.6"), {name: ["0-0.3", "0.6-0.9"] for name in shown})
+to_middle = against_place("heads", "0.3-0.6")
+tails = below(to_middle, {name: ["0-0.3", "0.6-0.9"] for name in shown})
 table = against_place("heads", "0-0.3")
 low = [
     unanimous(
@@ -439,7 +445,7 @@ early = below(
     against_place("layers", {name: late for name, (_, late) in ends.items()}),
     {name: [early] for name, (early, _) in ends.items()},
 )
-middle = against_place("heads", "0.3-0.6")["change"].unstack()
+middle = to_middle["change"].unstack()
 qwen = [name for name in shown if "qwen2.5-vl" in name.lower()]
 best = [bool((middle.loc[name, BANDS] <= 0).all()) for name in qwen]
 

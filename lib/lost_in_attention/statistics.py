@@ -9,6 +9,7 @@ known beforehand, and then so has that mean.  Intervals are percentile intervals
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -197,10 +198,14 @@ def _bootstrap(
     return bounds[0], bounds[1]
 
 
+# Tables of one page hold the same units again and again.
+@lru_cache(maxsize=4)
 def _draws(units: int, resamples: int, seed: int) -> Int[np.ndarray, "resamples units"]:
-    """How often each resample drew each unit."""
+    """How often each resample drew each unit; not to be written to."""
     random = np.random.default_rng(seed)
-    return random.multinomial(units, np.full(units, 1 / units), size=resamples)
+    draws = random.multinomial(units, np.full(units, 1 / units), size=resamples)
+    draws.flags.writeable = False
+    return draws
 
 
 def _vector(values: ArrayLike, name: str) -> Float[np.ndarray, " values"]:
