@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.publishing import claims, plots, report
+from lost_in_attention.publishing import claims, page, plots, report
 from lost_in_attention.publishing.scorecard import plain_quantity, write_scorecard
 
 NOTEBOOK = "06_layerwise_curves"
@@ -30,7 +30,7 @@ DATA = pd.DataFrame({"x": [1, 2], "y": [0.5, 0.25]})
 def shown(monkeypatch):
     """What the notebook would display, in order."""
     pages = []
-    monkeypatch.setattr(report, "display", lambda content, raw: pages.append(content["text/html"]))
+    monkeypatch.setattr(page, "display", lambda content, raw: pages.append(content["text/html"]))
     return pages
 
 

@@ -12,10 +12,7 @@
 Each figure carries the numbers that it draws and its provenance, in the page and as files.
 """
 
-import base64
-import io
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -26,13 +23,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import display
 from matplotlib.figure import Figure
 
 from lost_in_attention.benchmarks import Sample, Samples
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.shipped import chosen_models
-from lost_in_attention.publishing import plots
+from lost_in_attention.publishing import page, plots
 from lost_in_attention.publishing.claims import Claim, words
 from lost_in_attention.publishing.evidence import Evidence
 from lost_in_attention.publishing.verdicts import Ground, decide
@@ -44,7 +40,6 @@ from lost_in_attention.runs.paths import check_writable
 # Larger drawings are shown as PNG: a page of many points as SVG is slow to open.
 SVG_LIMIT = 150_000
 PNG_DPI = 200
-_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -99,13 +94,11 @@ class Run:
         Raises:
             ValueError: a name that is not lower_case, no data, or no alt text or caption.
         """
-        _check_name("name", name)
-        for what, text in (("alt", alt), ("caption", caption)):
-            if not text.strip():
-                raise ValueError(f"{what} of figure {name!r} must not be empty")
+        page.check_name("name", name)
+        page.check_texts(name, {"alt": alt, "caption": caption})
         if data.empty:
             raise ValueError(f"data of figure {name!r} must hold the numbers drawn, got no row")
-        png, svg = _rendered(fig, "png"), _rendered(fig, "svg")
+        png, svg = (page.rendered(fig, kind, dpi=PNG_DPI) for kind in ("png", "svg"))
         plt.close(fig)
         files = {
             "png": png,
@@ -125,7 +118,7 @@ class Run:
             _download("data (CSV)", f"{name}.csv", "text/csv", files["csv"]),
             _download("provenance (JSON)", f"{name}.json", "application/json", files["json"]),
         ]
-        _show(_figure_html(_data_uri(*shown), alt, caption, links), alt)
+        page.show(_figure_html(page.data_uri(*shown), alt, caption, links), alt)
 
     def claim(
         self,
@@ -204,7 +197,7 @@ class Run:
         body = table.to_html(index=False, border=0, classes="table", float_format="{:.3g}".format)
         body = body.replace("<th>", '<th scope="col">').replace(' style="text-align: right;"', "")
         body = body.replace("<thead>", f"<caption>{escape(caption)}</caption><thead>", 1)
-        _show(f'<div style="overflow-x:auto" tabindex="0">{body}</div>', table.to_string())
+        page.show(f'<div style="overflow-x:auto" tabindex="0">{body}</div>', table.to_string())
 
 
 def start(notebook: str, names: Mapping[str, Any]) -> Run:
@@ -222,7 +215,7 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
     """
     cells = executed_cells()
     check_injected(cells)
-    _check_name("notebook", notebook)
+    page.check_name("notebook", notebook)
     own = own_parameters(names, cells)
     subject = "models" if "models" in own else "model"
     if missing := {"tier", "seed", subject, "output"} - own.keys():
@@ -254,24 +247,12 @@ def alt_layer_curves(table: pd.DataFrame, value: str) -> str:
     return f"Line chart of {plots.axis_label(value)} by layer. " + " ".join(sentences)
 
 
-def _rendered(fig: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # Without a date, equal numbers give equal files.
-    metadata = {"Date": None} if kind == "svg" else None
-    fig.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
-    return buffer.getvalue()
-
-
 def _json(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def _download(label: str, filename: str, kind: str, content: bytes) -> str:
-    return f'<a href="{_data_uri(kind, content)}" download="{filename}">{label}</a>'
+    return f'<a href="{page.data_uri(kind, content)}" download="{filename}">{label}</a>'
 
 
 def _figure_html(source: str, alt: str, caption: str, links: list[str]) -> str:
@@ -285,12 +266,3 @@ def _plain_answer(name: str, answer: Any) -> bool | None:
     if answer is None or isinstance(answer, bool | np.bool_):
         return None if answer is None else bool(answer)
     raise ValueError(f"answers: expected yes, no or None from {name}, got {answer!r}")
-
-
-def _show(html: str, text: str) -> None:
-    display({"text/html": html, "text/plain": text}, raw=True)
-
-
-def _check_name(argument: str, name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{argument} must be lower_case words and digits, got {name!r}")
