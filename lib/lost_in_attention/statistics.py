@@ -199,7 +199,7 @@ def _bootstrap(
 
 
 # Tables of one page hold the same units again and again.
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _draws(units: int, resamples: int, seed: int) -> Int[np.ndarray, "resamples units"]:
     """How often each resample drew each unit; not to be written to."""
     random = np.random.default_rng(seed)
