@@ -39,11 +39,10 @@ import pandas as pd
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import each_model
 from lost_in_attention.models.shipped import recipe_of
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import claimed, table1_words
-from lost_in_attention.publishing.votes import in_words, labour_divided, tally
+from lost_in_attention.publishing.votes import interval_table, labour_divided, tally
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.residual.tables import (
     crowded_models,
@@ -118,8 +117,7 @@ QUANTITIES = [
     "feature_novelty",
 ]
 tables = []
-for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     tables.append(measure(vlm, samples).assign(model=name))
 measured = without_forced_zeros(pd.concat(tables, ignore_index=True))
 crowded = crowded_models(measured)
@@ -271,16 +269,10 @@ draw(
 
 
 # %% tags=["hide-input"]
-def cells(table, rows, columns):
-    """A table of means with their intervals."""
-    words = table.assign(cell=table.apply(in_words, axis=1))
-    return words.pivot(index=rows, columns=columns, values="cell")
-
-
 def gap_table(per_sample, caption):
     """FFN minus attention, and the table of it for every model and quantity."""
     gaps = module_gaps(per_sample, QUANTITIES, ["model"], seed=seed)
-    shown = cells(gaps, "model", "quantity").loc[names, QUANTITIES]
+    shown = interval_table(gaps, "model", "quantity").loc[names, QUANTITIES]
     run.table(shown.rename(columns=plots.axis_label).reset_index(), caption)
     return gaps
 
@@ -290,7 +282,7 @@ from lost_in_attention.residual.depth import layers_in_range, over_depth
 
 per_sample = over_depth(measured, QUANTITIES, ["model", "module"])
 levels = intervals(per_sample, ["rid", "mixig"], ["model", "module"], seed=seed)
-shown = cells(levels, "model", ["quantity", "module"]).loc[names]
+shown = interval_table(levels, "model", ["quantity", "module"]).loc[names]
 shown.columns = [f"{plots.axis_label(q)}, {plots.MODULES[m]['label']}" for q, m in shown.columns]
 run.table(shown.reset_index(), "Means over depth with 95% intervals")
 gaps = gap_table(per_sample, "FFN minus attention over depth, with 95% intervals")

@@ -36,10 +36,15 @@ import pandas as pd
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import table1, table1_words
-from lost_in_attention.publishing.votes import in_words, labour_divided, side_of, tally
+from lost_in_attention.publishing.votes import (
+    in_words,
+    interval_table,
+    labour_divided,
+    side_of,
+    tally,
+)
 from lost_in_attention.residual.baselines import noise_qkv, noise_update
 from lost_in_attention.residual.controls import Noise
 from lost_in_attention.residual.measure import measure
@@ -130,8 +135,7 @@ def measure_averaging(vlm):
 
 # %%
 found, averaging = [], []
-for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     found.append(measure_updates(vlm).assign(model=name))
     averaging.append(measure_averaging(vlm).assign(model=name))
 measured, averaging = without_forced_zeros(pd.concat(found)), pd.concat(averaging)
@@ -391,7 +395,7 @@ margins = pd.DataFrame(
 margins = intervals(margins, ["margin", "mixig"], ["model"], seed=seed)
 margins = margins.set_index(["model", "quantity"])
 run.table(
-    margins.apply(in_words, axis=1).unstack().reset_index(),
+    interval_table(margins.reset_index(), "model", "quantity").reset_index(),
     "C071: least RID of the two baselines minus the larger of attention and FFN; "
     "the higher MixIG of the two baselines",
 )
@@ -417,7 +421,7 @@ later = over_layers(measured[measured["layer"] > 0], BOTH, groups)
 later = later[later["module"].isin(modules)]
 later = labour_divided(module_gaps(later, BOTH, ["model"], seed=seed)).loc[names]
 roomy = [name for name in names if name not in crowded]
-rows = gaps.set_index(["model", "quantity"]).apply(in_words, axis=1).unstack()
+rows = interval_table(gaps, "model", "quantity")
 run.table(
     rows.assign(**{"S ≥ H": ["yes" if n in crowded else "no" for n in rows.index]})
     .reset_index(),

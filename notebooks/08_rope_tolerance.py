@@ -34,10 +34,9 @@ from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.evaluation.questions import evaluate
-from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import claimed, table1
-from lost_in_attention.publishing.votes import in_words, within
+from lost_in_attention.publishing.votes import in_words, interval_table, within
 from lost_in_attention.residual.baselines import without_rope
 from lost_in_attention.residual.depth import over_depth
 from lost_in_attention.residual.measure import measure
@@ -86,8 +85,7 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 
 # %%
 tolerances, updates, replies = [], [], []
-for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     tolerances.append(rope_tolerance(vlm, samples).assign(model=name))
     updates.append(measure(vlm, samples).assign(model=name))
     answers = evaluate(vlm, samples, benchmark="pope")
@@ -197,9 +195,8 @@ levels = intervals(wide, ["tolerance", *plots.MODULES], ["model"], seed=seed)
 doublings = intervals(wide, ratios, ["model"], seed=seed)
 factors = doublings.assign(**{c: 2 ** doublings[c] for c in ("mean", "low", "high")})
 table = pd.concat([levels, factors])
-table["cell"] = table.apply(in_words, axis=1)
 order = ["tolerance", *plots.MODULES, *ratios]
-table = table.pivot(index="model", columns="quantity", values="cell")[order]
+table = interval_table(table, "model", "quantity")[order]
 run.table(
     table.reset_index().rename(columns={"ffn": "FFN", "ffn ratio": "FFN ratio"}),
     "Mean RID over depth, and its ratio to the tolerance (geometric mean over questions)",
@@ -218,8 +215,7 @@ run.table(
 # %% tags=["hide-input"]
 replies["correct"] = replies["correct"].astype(float)
 accuracy = intervals(replies, ["correct"], ["model", "rotary"], seed=seed)
-accuracy["cell"] = accuracy.apply(in_words, axis=1)
-shown_accuracy = accuracy.pivot(index="model", columns="rotary", values="cell")[["on", "off"]]
+shown_accuracy = interval_table(accuracy, "model", "rotary")[["on", "off"]]
 run.table(
     shown_accuracy.reset_index().rename(columns={"on": "with RoPE", "off": "without RoPE"}),
     "Accuracy on the same questions, with 95% intervals",

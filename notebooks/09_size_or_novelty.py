@@ -36,10 +36,9 @@ import pandas as pd
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.forest import forest
-from lost_in_attention.publishing.votes import in_words, side_of, tally
+from lost_in_attention.publishing.votes import in_words, interval_table, side_of, tally
 from lost_in_attention.residual.controls import Resized, Rotated
 from lost_in_attention.residual.depth import over_depth
 from lost_in_attention.residual.measure import measure
@@ -90,8 +89,7 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 glue("size_shown", size, display=False)
 controls = {"resized": Resized(size), "rotated": Rotated(size, seed=seed)}
 tables = []
-for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     tables.append(measure(vlm, samples, controls=controls).assign(model=name))
 measured = pd.concat(tables)
 measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]
@@ -250,8 +248,7 @@ wide = novelty.pivot(
 ).reset_index()
 wide["ratio"] = wide["own"] / wide["rotated"]
 ratios = intervals(wide, ["ratio"], ["model", "module"], seed=seed)
-ratios["cell"] = ratios.apply(in_words, axis=1)
-shown = ratios.pivot(index="model", columns="module", values="cell")
+shown = interval_table(ratios, "model", "module")
 run.table(
     shown.rename(columns={"ffn": "FFN"}).reset_index(),
     "Novelty as a multiple of the novelty of chance, with 95% intervals",

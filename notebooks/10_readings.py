@@ -39,7 +39,6 @@ from myst_nb import glue
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.metrics.mixing import token_mixing_entropy
 from lost_in_attention.metrics.rid import ExplainedEnergy, spectrum, update_geometry
-from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.paper import claimed, table1_words
@@ -222,8 +221,7 @@ def every_reading(vlm, samples):
 
 
 tables = []
-for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     tables.append(every_reading(vlm, samples).assign(model=name))
     for module, baseline in NOISE.items():
         with baseline(vlm, seed=seed) as noisy:

@@ -43,7 +43,7 @@ from lost_in_attention.evaluation import (
     seen_by_either,
     with_stored,
 )
-from lost_in_attention.models import each_model, load
+from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.dots import dots, dots_by_model
 from lost_in_attention.publishing.paper import claimed, published
@@ -79,8 +79,7 @@ looked_at = run.count(images, smoke=4)
 
 # %%
 entropies = []
-for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     # POPE asks several questions about an image, so more are drawn than images are wanted.
     pool = load_benchmark("pope", source).draw(4 * looked_at, seed=seed)
     first = {sample.image_source: sample for sample in pool}

@@ -38,7 +38,6 @@ from myst_nb import glue
 
 from lost_in_attention import trace as tracing
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import each_model
 from lost_in_attention.publishing import plots, report, showing
 from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.paper import claimed
@@ -188,13 +187,12 @@ LABELS = ["layer", "tau", "tokens", "kind_edges", "sample", "model"]
 
 def measure_model(name, vlm):
     """What is measured of one model, if it has a case."""
-    run.saw(vlm)
     traced, regions, about, note = trace_cases(vlm)
     tables = [ratios_of(traced, regions, about).assign(model=name)] if regions else []
     return tables, {"model": name} | note
 
 
-found = [measure_model(*each) for each in each_model(names, device=run.device, dtype=run.dtype)]
+found = [measure_model(*each) for each in run.each_model()]
 tables, notes = zip(*found, strict=True)
 measured = pd.DataFrame(columns=[*LABELS, *ABOUT, *COUNTED], dtype=float)
 if any(tables):

@@ -153,6 +153,14 @@ def test_a_run_knows_its_models_and_how_much_to_ask(tmp_path):
     assert dtypes == [torch.float32, torch.float32, torch.bfloat16]
 
 
+def test_the_models_of_a_run_are_recorded_as_they_are_loaded(tmp_path):
+    several = {"tier": "smoke", "seed": 0, "models": ", ".join(SMALL[:2]), "output": tmp_path}
+    run = report.start(NOTEBOOK, several)
+    for name, vlm in run.each_model():
+        assert vlm.name == name == list(run.evidence.models)[-1]
+    assert list(run.evidence.models) == run.models
+
+
 def test_a_new_run_drops_the_claims_of_the_last_one_of_the_same_notebook(tmp_path):
     run = start(tmp_path)
     run.claim("C073", verdict="undecided", **CLAIM)

@@ -13,7 +13,7 @@ Each figure carries the numbers that it draws and its provenance, in the page an
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -26,7 +26,7 @@ import torch
 from matplotlib.figure import Figure
 
 from lost_in_attention.benchmarks import Sample, Samples
-from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models import VisionLanguageModel, each_model
 from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import page, plots
 from lost_in_attention.publishing.claims import Claim, words
@@ -72,6 +72,15 @@ class Run:
     def count(self, wanted: int, *, smoke: int) -> int:
         """How many of something to take: at tier smoke `smoke`, elsewhere what was asked for."""
         return smoke if self.provenance["tier"] == "smoke" else wanted
+
+    def each_model(self) -> Iterator[tuple[str, VisionLanguageModel]]:
+        """Each of its models with its name, one at a time, recorded for the verdicts.
+
+        Raises what `models.each_model` and `saw` do.
+        """
+        for name, vlm in each_model(self.models, device=self.device, dtype=self.dtype):
+            self.saw(vlm)
+            yield name, vlm
 
     def saw(self, vlm: VisionLanguageModel) -> None:
         """Record a model that was loaded, for the verdicts; raises what `Evidence.saw` does."""

@@ -68,6 +68,12 @@ def tally(answers: Iterable[bool | None]) -> str:
     return f"{yes} yes, {no} no, {len(answers) - yes - no} open"
 
 
+def interval_table(means: pd.DataFrame, rows: str, columns: str | list[str]) -> pd.DataFrame:
+    """A table of means with their intervals in words (`in_words`), from a tidy one."""
+    cells = means.assign(cell=means.apply(in_words, axis=1))
+    return cells.pivot(index=rows, columns=columns, values="cell")
+
+
 def in_points(row: pd.Series, *, interval: bool = False) -> str:
     """A change from `against_vanilla` in percentage points, for a table; perhaps its interval.
 
