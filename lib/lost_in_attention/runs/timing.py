@@ -53,7 +53,7 @@ def paired_ratio(
     return median_ratio(ratios)
 
 
-def median_ratio(ratios: Sequence[float]) -> Ratio:
+def median_ratio(ratios: Sequence[float] | np.ndarray) -> Ratio:
     """The median with its interval: two of the ratios, whatever their distribution.
 
     Raises ValueError on fewer than `LEAST_PAIRS` ratios.

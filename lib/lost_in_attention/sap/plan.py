@@ -148,7 +148,7 @@ def paper(family: str, mode: str = "encoder", *, depth: int | None = None) -> Sh
 
     Raises ValueError on an unknown family or mode, or a depth below 1.
     """
-    layers, heads = _place(family, depth)
+    layers, heads = _setting(family, depth)
     return SharedAttentionPrior(mode, layers, heads)
 
 
@@ -164,7 +164,7 @@ def released(
 
     Raises ValueError on an unknown family or mode, or a depth below 1.
     """
-    layers, heads = _place(family, depth)
+    layers, heads = _setting(family, depth)
     return SharedAttentionPrior(
         mode,
         layers,
@@ -176,7 +176,7 @@ def released(
     )
 
 
-def _place(family: str, depth: int | None) -> tuple[tuple[int, int], tuple[float, float]]:
+def _setting(family: str, depth: int | None) -> tuple[tuple[int, int], tuple[float, float]]:
     if family not in _PUBLISHED:
         raise ValueError(f"family: expected one of {sorted(_PUBLISHED)}, got {family!r}")
     published, (first, last), heads = _PUBLISHED[family]
