@@ -113,7 +113,7 @@ def ours(case: Case) -> Tensor:
     if case.query.shape[2] == 1:
         key, value = (states[:, :, case.prompt :] for states in (case.key, case.value))
         real = torch.ones((1, 1), dtype=torch.bool, device=key.device)
-        return case.collapsed.attend(case.query, key, value, real=real, scaling=SCALING)
+        return case.collapsed.attend(case.query, key, value, not_padding=real, scaling=SCALING)
     return merged_rows(
         case.query, case.text.take(case.key), case.text.take(case.value), case.text,
         visual_part(case.value, case.prior, case.visual, by_row=True),

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jaxtyping
@@ -80,10 +81,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
+@contextmanager
+def types_unchecked() -> Iterator[None]:
+    """Within the block arguments may be of a wrong type, as callers may give them; or stand-ins."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture
-def unchecked(monkeypatch):
-    """The test gives arguments of a wrong type on purpose, as callers may outside of tests."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def unchecked():
+    """The whole test is such a block."""
+    with types_unchecked():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -181,6 +181,7 @@ def test_a_graph_is_stored_once_with_its_sliders(shown):
     assert data["graph"]["key"] == [1] and "frames" not in data
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -120,6 +120,7 @@ def test_provenance_reruns_the_notebook_and_names_no_machine(tmp_path):
     assert run.provenance["date"].endswith("+00:00")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_start_refuses_what_it_cannot_keep(tmp_path):
     with pytest.raises(ValueError, match="tier must be one of smoke, book, paper; got 'gpu'"):
         start(tmp_path, tier="gpu")
@@ -178,6 +179,7 @@ def test_claim_survives_the_file(tmp_path):
     assert run.claims[0].measured == 0.25
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("claim_id", "verdict", "tier", "changes", "message"),
     [

@@ -166,7 +166,7 @@ def test_the_release_counts_generated_tokens_as_text(ranking):
     query = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     key = torch.tensor([[[[0.0, 0.0], [0.1, 0.0], [9.0, 9.0], [0.1, 0.0], [0.0, 5.0]]]])
     visual = torch.tensor([[False, False, True, False, False]])
-    given = {"visual": visual, "real": torch.ones(1, 5).bool(), "prompt": 4, "scaling": 1.0}
+    given = {"visual": visual, "not_padding": torch.ones(1, 5).bool(), "prompt": 4, "scaling": 1.0}
     released = chosen_heads(query, key, ranking=ranking, ranks=range(1), **given)
     as_the_paper = chosen_heads(query, key, ranking="weights", ranks=range(1), **given)
     assert (released.item(), as_the_paper.item()) == (1, 0)

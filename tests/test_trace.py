@@ -253,6 +253,7 @@ def test_rollout_is_the_product_of_the_mixed_layers():
     torch.testing.assert_close(rolled.sum(1), torch.ones(6, dtype=torch.float64))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_rollout_without_attention_stays_in_place():
     """Tokens that attend to themselves alone, and rows that lack weight."""
     assert torch.equal(rollout_step(torch.eye(4)), torch.eye(4))
@@ -361,6 +362,7 @@ def test_what_no_attention_shows_is_read_off_the_logits(vlm, samples, part):
         broken.data.copy_(kept)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_requests_are_refused_before_the_model_runs(samples):
     with pytest.raises(ValueError, match="samples: expected at least one"):
         trace(None, [])
@@ -585,6 +587,7 @@ def test_the_whole_image_is_every_patch(vlm, tmp_path):
     assert (~region).sum() == newlines
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_image_of_another_size_is_refused(annotations, samples):
     other = replace(samples[0], images=(Image.new("RGB", (100, 96)),))
     with pytest.raises(ValueError, match=r"to be \(96, 96\) as annotated, got \(100, 96\)"):
@@ -678,6 +681,7 @@ def test_a_subset_of_the_tokens():
     assert table.loc["all", "expected"] == uniform_ratio(3, 1)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_masks_that_do_not_fit_are_refused():
     found = toy_trace([(0, 0, 2)], tokens=3)
     with pytest.raises(ValueError, match="regions: expected 3 tokens for 'a', got 2"):

@@ -328,6 +328,7 @@ def test_the_commit_is_that_of_the_hubs_cache(stand_in, tmp_path, monkeypatch):
     assert hub_revision(PUBLISHED) is None
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("billions", "variant"), [(8.3, "Qwen-2.5-VL-7B"), (0.002, None)])
 def test_weights_of_another_size_are_no_published_ones(monkeypatch, billions, variant):
     weight = SimpleNamespace(numel=lambda: int(billions * 1e9))

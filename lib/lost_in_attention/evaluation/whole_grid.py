@@ -1,6 +1,6 @@
 """One model through every benchmark and variant, into one file of results."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,7 +135,7 @@ class Sweep:
         return path
 
 
-def _names(option: str, chosen: str, everything: str, known: Sequence[str]) -> list[str]:
+def _names(option: str, chosen: str, everything: str, known: Collection[str]) -> list[str]:
     """The names in a comma-separated list; `everything` stands for all that are known."""
     if chosen == everything:
         return list(known)

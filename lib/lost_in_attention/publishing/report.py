@@ -135,7 +135,7 @@ class Run:
         *,
         statement: str,
         paper: str | float,
-        measured: str | float,
+        measured: str | float | np.floating,
         tolerance: str | float,
         answers: Mapping[str, bool | None] | None = None,
         questions: int | None = None,

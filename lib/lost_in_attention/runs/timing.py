@@ -54,7 +54,7 @@ def timed_ratios(
     ]
 
 
-def median_ratio(ratios: Sequence[float]) -> Ratio:
+def median_ratio(ratios: Sequence[float] | np.ndarray) -> Ratio:
     """The median with its interval: two of the ratios, whatever their distribution.
 
     Raises ValueError on fewer than `LEAST_ROUNDS` ratios.

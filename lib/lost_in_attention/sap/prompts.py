@@ -22,7 +22,7 @@ from lost_in_attention.sap.registry import VisualTokens
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of the decoder: its rows start at place `first` of the keys.
+    """One pass of the decoder: its rows start at position `first` of the keys.
 
     `prompt` is the prompts' length; rows from index `replaced` on are replaced.
     """
@@ -31,12 +31,12 @@ class Pass:
     prompt: int
     replaced: int
     visual: Bool[Tensor, "batch keys"]
-    real: Bool[Tensor, "batch keys"]
+    not_padding: Bool[Tensor, "batch keys"]
     prior: Float[Tensor, "batch #rows keys"]
 
     @cached_property
     def text(self) -> TextKeys:
-        return TextKeys.of(self.real & ~self.visual)
+        return TextKeys.of(self.not_padding & ~self.visual)
 
     @cached_property
     def has_rows_within_images(self) -> bool:
@@ -72,7 +72,7 @@ class Prompts:
             and torch.equal(ids[:, :known], self.ids)
         )
 
-    def passed(self, first: int, real: Bool[Tensor, "batch keys"]) -> Pass:
+    def passed(self, first: int, not_padding: Bool[Tensor, "batch keys"]) -> Pass:
         """The pass over the keys from `first` on; 0 begins anew."""
         if first == 0:
             self._random = [
@@ -80,17 +80,17 @@ class Prompts:
                 for sample in self.samples
             ]
             self._rows = None
-        added = real.shape[1] - self.length
+        added = not_padding.shape[1] - self.length
         visual = torch.nn.functional.pad(self.visual, (0, added))
         begin = 0 if self.plan.queries == "all" else max(self.length - 1 - first, 0)
-        prior = self._prior(visual, real[:, first + begin :])
-        return Pass(first, self.length, begin, visual, real, prior)
+        prior = self._prior(visual, not_padding[:, first + begin :])
+        return Pass(first, self.length, begin, visual, not_padding, prior)
 
     def _prior(
-        self, visual: Bool[Tensor, "batch keys"], real_rows: Bool[Tensor, "batch rows"]
+        self, visual: Bool[Tensor, "batch keys"], rows_not_padding: Bool[Tensor, "batch rows"]
     ) -> Float[Tensor, "batch #rows keys"]:
         if self.plan.has_own_rows:
-            return self._by_row(visual, real_rows)
+            return self._by_row(visual, rows_not_padding)
         if self._rows is None:
             self._rows = self._same_for_all_rows()
         return torch.nn.functional.pad(self._rows, (0, visual.shape[1] - self.length))
@@ -108,11 +108,11 @@ class Prompts:
         return prior[:, None]
 
     def _by_row(
-        self, visual: Bool[Tensor, "batch keys"], real_rows: Bool[Tensor, "batch rows"]
+        self, visual: Bool[Tensor, "batch keys"], rows_not_padding: Bool[Tensor, "batch rows"]
     ) -> Float[Tensor, "batch rows keys"]:
         """The next rows of each sample's endless matrix; padding takes none."""
-        prior = torch.zeros((*real_rows.shape, visual.shape[1]), device=visual.device)
-        each = zip(prior, real_rows, visual, self.samples, self._random, strict=True)
+        prior = torch.zeros((*rows_not_padding.shape, visual.shape[1]), device=visual.device)
+        each = zip(prior, rows_not_padding, visual, self.samples, self._random, strict=True)
         for own, rows, columns, sample, random in each:
             if sample:
                 drawn = self._scores(sample, random, int(rows.sum()))

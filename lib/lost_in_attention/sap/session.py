@@ -75,7 +75,7 @@ class Session:
     def begin(self, module, args, kwargs) -> None:
         """Before the decoder runs: where its rows stand and what their prior is."""
         first, ids = _past(kwargs), self.ids
-        real = _real_keys(kwargs.get("attention_mask"), ids, first)
+        not_padding = _not_padding(kwargs.get("attention_mask"), ids, first)
         if first == 0:
             others = self.given is not None and self.given is not self.images
             if others or self.prompts is None or not self.prompts.continued_by(ids):
@@ -87,7 +87,7 @@ class Session:
             raise ValueError("inputs: expected a cache that was filled within the block")
         elif self.given is not None:
             raise ValueError("inputs: expected all images in the prompts' first pass, got more")
-        self.now = self.prompts.passed(first, real)
+        self.now = self.prompts.passed(first, not_padding)
 
     def attend(
         self,
@@ -100,10 +100,9 @@ class Session:
     ) -> Float[Tensor, "batch heads rows features"] | None:
         """The attention under the plan; None where it is the model's own."""
         now, layer = self.now, module.layer_idx
-        if key.shape[2] != now.real.shape[1]:
-            raise ValueError(
-                f"inputs: expected a cache that holds {now.real.shape[1]} keys, got {key.shape[2]}"
-            )
+        keys = now.not_padding.shape[1]
+        if key.shape[2] != keys:
+            raise ValueError(f"inputs: expected a cache that holds {keys} keys, got {key.shape[2]}")
         if layer not in self.layers:
             self.layers[layer] = _Layer(self._ranked_by_prompt(query, key, scaling))
         parts = self._parts(layer, query, key, scaling)
@@ -143,7 +142,7 @@ class Session:
         now, end = self.now, self.now.first + row + 1
         return chosen_heads(
             query[:, :, row], key[:, :, :end],
-            visual=now.visual[:, :end], real=now.real[:, :end], prompt=now.prompt,
+            visual=now.visual[:, :end], not_padding=now.not_padding[:, :end], prompt=now.prompt,
             ranking=self.plan.ranking, ranks=self.ranks, scaling=scaling,
         )  # fmt: skip
 
@@ -171,7 +170,11 @@ class Session:
     def _collapsed(self, state: _Layer, query, key, value, scaling) -> Tensor:
         end = self.now.prompt
         return state.collapsed.attend(
-            query, key[:, :, end:], value[:, :, end:], real=self.now.real[:, end:], scaling=scaling
+            query,
+            key[:, :, end:],
+            value[:, :, end:],
+            not_padding=self.now.not_padding[:, end:],
+            scaling=scaling,
         )
 
     def _written_out(self, layer, query, key, value, scaling, rows, heads) -> Tensor:
@@ -185,7 +188,7 @@ class Session:
         return replaced_rows(
             _in_heads(query[:, :, rows], heads),
             take_heads(key, kv_heads), take_heads(value, kv_heads),
-            prior=prior, visual=now.visual, real=now.real,
+            prior=prior, visual=now.visual, not_padding=now.not_padding,
             first=now.first + rows.start, blend=self.plan.blend, scaling=scaling,
         )  # fmt: skip
 
@@ -193,7 +196,12 @@ class Session:
         """The prior rescaled, so that its mean is half the size of the mean score."""
         now = self.now
         means = mean_scores(
-            query, key, real=now.real, first=now.first, prompt=now.prompt, scaling=scaling
+            query,
+            key,
+            not_padding=now.not_padding,
+            first=now.first,
+            prompt=now.prompt,
+            scaling=scaling,
         )[:, now.replaced :, None]
         own = now.prior.sum(-1, keepdim=True) / now.visual.sum(-1)[:, None, None]
         # A blank image's complexity is zero everywhere, at any scale.
@@ -236,7 +244,7 @@ def _past(kwargs: dict) -> int:
     return 0 if cache is None else cache.get_seq_length()
 
 
-def _real_keys(
+def _not_padding(
     mask: Tensor | None, ids: Int[Tensor, "batch tokens"], first: int
 ) -> Bool[Tensor, "batch keys"]:
     """Which keys are no padding."""
