@@ -41,7 +41,7 @@ from myst_nb import glue
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models.shipped import recipe_of
 from lost_in_attention.publishing import plots, report
-from lost_in_attention.publishing.paper import claimed, table1_words
+from lost_in_attention.publishing.paper import claimed, table1, table1_words
 from lost_in_attention.publishing.votes import interval_table, labour_divided, tally
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.residual.tables import (
@@ -143,6 +143,8 @@ glue("full_rank", f"{full_rank:.1%}", display=False)
 glue("first_token_novelty", f"{first['token_novelty'].mean():.3f}", display=False)
 glue("crowded", ", ".join(crowded) or "none", display=False)
 glue("n_crowded", len(crowded), display=False)
+glue("paper_attention", float(table1().loc["attention", "mixig"]), display=False)
+glue("paper_ffn", float(table1().loc["ffn", "mixig"]), display=False)
 
 # %% [markdown]
 # Measured were {glue:text}`n_questions` questions on {glue:text}`n_images` images, of
@@ -213,9 +215,10 @@ draw(
 # %% [markdown]
 # MixIG cannot exceed $\log 2 \approx 0.693$ nats in absolute value, for any update of any model,
 # and over all updates of a model it adds up to one difference of two entropies. The paper's Table 1
-# has 0.61 for attention and 0.02 for the FFN, and does not say how layers are put together. As
-# means over 28 layers they would add up to far more than the bound ({doc}`07_modulewise`), so we
-# do not compare the scale of the right panels with Table 1. Signs and order can be compared.
+# has {glue:text}`paper_attention` for attention and {glue:text}`paper_ffn` for the FFN, and does
+# not say how layers are put together. As means over 28 layers they would add up to far more than
+# the bound ({doc}`07_modulewise`), so we do not compare the scale of the right panels with Table 1.
+# Signs and order can be compared.
 #
 # ## Where RID comes from
 

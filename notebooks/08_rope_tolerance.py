@@ -67,8 +67,9 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 # X_\mathrm{in}^{\mathrm{no\ RoPE}}\big),
 # $$
 #
-# the RID between a layer's input with rotary embedding and without. It gives 0.062, and finds
-# attention's RID on that order. It does not say which layer's input.
+# the RID between a layer's input with rotary embedding and without. It gives
+# {glue:text}`paper_tolerance`, and finds attention's RID on that order. It does not say which
+# layer's input.
 #
 # That matters. The rotary embedding acts on queries and keys, inside attention. The input of layer
 # 0 does not feel it: the tolerance is zero there by construction. The input of layer $l$ carries
@@ -80,8 +81,9 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 # - C072: attention's RID (mean over depth, {doc}`06_layerwise_curves`) is between half and twice
 #   $\epsilon_\mathrm{RoPE}$ (mean over layers after layer 0), with a 95% interval of the ratio
 #   inside these bounds.
-# - C012: 0.062 is a number of published weights; on them, agreement is a distance of at most a
-#   tenth, as a mean over layers after layer 0: the whole interval lies that close.
+# - C012: {glue:text}`paper_tolerance` is a number of published weights; on them, agreement is a
+#   distance of at most a tenth, as a mean over layers after layer 0: the whole interval lies that
+#   close.
 
 # %%
 tolerances, updates, replies = [], [], []
@@ -102,6 +104,7 @@ tolerance, updates, replies = map(pd.concat, (tolerances, updates, replies))
 
 # %%
 glue("n_questions", len(samples), display=False)
+glue("paper_tolerance", claimed("C012"), display=False)
 by_layer = ["model", "module", "layer"]
 curves = pd.concat([tolerance.assign(module="tolerance"), updates])
 curves = intervals(curves, ["rid", "spectrum_change"], by_layer, seed=seed)
