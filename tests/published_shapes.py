@@ -1,4 +1,4 @@
-"""The four families with the published image sizes, patches, tiles and chat templates.
+"""The families with the published image sizes, patches, tiles and chat templates.
 
 Everything that decides which pixels a token stands for, and how a prompt is written, is that of
 the published models; layers are few and narrow, and their weights random.
@@ -19,6 +19,8 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     SiglipVisionConfig,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import (
@@ -28,11 +30,14 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
     LlavaOnevisionImageProcessorPil,
 )
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
+from families import TAGS
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.families.llava_onevision import VideolessLlavaOnevisionProcessor
 from lost_in_attention.models.families.qwen2_5_vl import VideolessQwen2_5_VLProcessor
+from lost_in_attention.models.families.smolvlm import VideolessSmolVLMProcessor
 from lost_in_attention.training.tokenizer import train_tokenizer
 
 NEXT_PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
@@ -65,6 +70,14 @@ TEMPLATES = {
         "{% else %}{{ part['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     ),
+    "smolvlm": (
+        "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize }}"
+        "{% if message['content'][0]['type'] == 'image' %}{{ ':' }}{% else %}{{ ': ' }}{% endif %}"
+        "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}"
+        "{% elif part['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}"
+        "<end_of_utterance>\n{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+    ),
 }  # fmt: skip
 
 
@@ -80,6 +93,7 @@ def published(family: str) -> VisionLanguageModel:
         "llava-next": _llava_next,
         "llava-onevision": _onevision,
         "qwen2.5-vl": _qwen,
+        "smolvlm": _smolvlm,
     }[family]
     model, processor = build(tokenizer)
     return VisionLanguageModel(model.eval(), processor, family)
@@ -183,4 +197,22 @@ def _qwen(tokenizer):
     )  # fmt: skip
     return Qwen2_5_VLForConditionalGeneration(config), VideolessQwen2_5_VLProcessor(
         images, tokenizer, chat_template=tokenizer.chat_template
+    )
+
+
+def _smolvlm(tokenizer):
+    """SmolVLM-256M: tiles of 512 pixels, at most four on the longer side, 64 tokens each."""
+    tokenizer.add_special_tokens({"additional_special_tokens": TAGS})
+    images = SmolVLMImageProcessorPil(
+        size={"longest_edge": 2048}, max_image_size={"longest_edge": 512},
+        image_mean=[0.5] * 3, image_std=[0.5] * 3,
+    )  # fmt: skip
+    config = SmolVLMConfig(
+        vision_config=_tower(512) | {"patch_size": 16},
+        text_config=LlamaConfig(**_text(tokenizer), max_position_embeddings=8192),
+        image_token_id=tokenizer.image_token_id,
+        scale_factor=4,
+    )
+    return SmolVLMForConditionalGeneration(config), VideolessSmolVLMProcessor(
+        images, tokenizer, image_seq_len=64, chat_template=tokenizer.chat_template
     )

@@ -35,7 +35,7 @@ from lost_in_attention.evaluation import (
 )
 from lost_in_attention.evaluation.comparisons import holm
 from lost_in_attention.evaluation.decoding import Decoding
-from lost_in_attention.evaluation.grid import BANDS, BLANK, FAMILIES, RANGES, VANILLA, layer_ranges
+from lost_in_attention.evaluation.grid import BANDS, BLANK, VANILLA, layer_ranges
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.evaluation.readings import (
     COSTS,
@@ -48,12 +48,14 @@ from lost_in_attention.evaluation.readings import (
 )
 from lost_in_attention.evaluation.stored import results_path, run_of
 from lost_in_attention.models import load
+from lost_in_attention.models.families import KEYS, family_named
 from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.sap import paper, shared_attention_prior
+from lost_in_attention.training.architecture import ARCHITECTURES
 
 MODEL = "small-qwen2.5-vl"
-families = pytest.mark.parametrize("family", sorted(FAMILIES.values()))
+families = pytest.mark.parametrize("family", KEYS)
 
 
 @pytest.fixture(scope="module")
@@ -95,23 +97,23 @@ def test_the_grid_holds_every_prior_and_every_control(family):
 
 @families
 def test_at_the_published_depth_the_ranges_are_the_published_ones(family):
-    depth, published = RANGES[family]
-    assert layer_ranges(family, depth=depth) == list(published)
+    published = family_named(family).published
+    assert layer_ranges(family, depth=published.depth) == list(published.ranges)
 
 
-@families
+@pytest.mark.parametrize("family", ARCHITECTURES)
 def test_the_published_ranges_are_those_of_the_tables(family):
     rows = pd.read_csv(data_folder() / "paper" / "tables6_7_layers.csv")
     tables = {
         frozenset(zip(own["layer_first"], own["layer_last"], strict=True))
         for _, own in rows.groupby("model")
     }
-    assert frozenset(RANGES[family][1]) in tables
+    assert frozenset(family_named(family).published.ranges) in tables
     bands = pd.read_csv(data_folder() / "paper" / "tables4_5_heads.csv")
     assert set(BANDS) == set(zip(bands["head_min"], bands["head_max"], strict=True))
 
 
-@given(st.sampled_from(sorted(RANGES)), st.integers(2, 80))
+@given(st.sampled_from(KEYS), st.integers(2, 80))
 def test_scaled_ranges_are_within_the_decoder_and_stand_once(family, depth):
     ranges = layer_ranges(family, depth=depth)
     assert len(set(ranges)) == len(ranges)

@@ -227,6 +227,12 @@ def test_folders_that_cannot_be_read_are_refused_in_one_line(folder, spoil, mess
     assert "\n" not in str(refusal.value)
 
 
+def test_a_model_of_no_known_family_is_refused(folder):
+    change_json(folder, "config.json", model_type="vipllava")
+    with pytest.raises(ValueError, match="^name: expected a model of type .*, got 'vipllava'"):
+        load(folder)
+
+
 def test_checkpoints_run_from_start_to_end():
     folder = data_folder() / "models" / "checkpoints" / "small-qwen2.5-vl"
     steps = [int(path.stem.split("-")[1]) for path in sorted(folder.glob("*.safetensors"))]

@@ -43,7 +43,7 @@ def colours(vlm, inputs) -> Tensor:
     if vlm.name == "qwen2.5-vl":
         projection = model.visual.patch_embed.proj
     else:
-        projection = model.vision_tower.embeddings.patch_embedding
+        projection = vlm.family.tower.embeddings.patch_embedding
     projection.weight.zero_()
     for channel in range(3):
         projection.weight[channel, channel] = 1 / projection.weight[0, 0].numel()
@@ -54,11 +54,20 @@ def colours(vlm, inputs) -> Tensor:
         seen = model.visual.patch_embed(pixels)[:, :3].unflatten(0, (-1, 4)).mean(1)
     else:
         maps = projection(pixels.flatten(0, -4))[:, :3].flatten(2).mT
-        seen = maps[0] if vlm.name == "llava" else packed(model, inputs, maps)
+        seen = packed(vlm.name, model, inputs, maps)
     return seen * torch.tensor(processor.image_std) + torch.tensor(processor.image_mean)
 
 
-def packed(model, inputs, maps):
+def packed(family, model, inputs, maps):
+    if family == "llava":
+        return maps[0]
+    if family == "smolvlm":
+        return (
+            model.connector.pixel_shuffle(maps.contiguous(), 4)
+            .unflatten(-1, (16, 3))
+            .mean(-2)
+            .flatten(0, 1)
+        )
     options = (
         {"vision_aspect_ratio": "anyres_max_9"}
         if hasattr(model.config, "vision_aspect_ratio")
@@ -171,6 +180,10 @@ def test_a_processor_that_pads_to_a_square_crops_nothing():
 
 # --- Prompts --------------------------------------------------------------------------------
 
+# Templates that leave images where they are; the others put them before the text.
+INTERLEAVED = {"qwen2.5-vl": "<|vision_start|><|image_pad|><|vision_end|>", "smolvlm": "<image>"}
+_TAG = "<fake_token_around_image>"
+SMOLVLM_IMAGE = rf"{_TAG}(?:{_TAG}|<row_\d_col_\d>|<global-img>|<image>|\n)*{_TAG}"
 QUESTION = "Compare <image 1> with <image 2>.\nA. <image 2>\nB. neither"
 
 
@@ -179,15 +192,16 @@ def rendered(vlm, prompt, count):
     images = [Image.new("RGB", (96, 96))] * count
     text = vlm.processor.tokenizer.decode(vlm.prepare([images], [prompt])["input_ids"][0])
     token = vlm.processor.image_token
+    if vlm.name == "smolvlm":
+        return re.sub(SMOLVLM_IMAGE, token, text)
     return re.sub(f"({re.escape(token)})+", token, text)
 
 
 def test_references_to_several_images_stay(vlm):
     text = rendered(vlm, QUESTION, 2)
-    if vlm.name == "qwen2.5-vl":
-        image = "<|vision_start|><|image_pad|><|vision_end|>"
-        assert f"Compare {image} with {image}.\nA. {image}\nB. neither<|im_end|>" in text
-        assert "<image" not in text
+    if image := INTERLEAVED.get(vlm.name):
+        assert f"Compare {image} with {image}.\nA. {image}\nB. neither<" in text
+        assert "<image " not in text
     else:
         assert QUESTION in text
         images, question = text.index("<image>"), text.index("Compare")
@@ -199,8 +213,7 @@ def test_an_image_in_front_is_no_reference(vlm):
     assert rendered(vlm, "<image 1> look", 1) == rendered(vlm, "look", 1)
     assert rendered(vlm, "<image 1>\nlook", 1) == rendered(vlm, "look", 1)
     inside = rendered(vlm, "Here <image 1> look", 1)
-    if vlm.name == "qwen2.5-vl":
-        image = "<|vision_start|><|image_pad|><|vision_end|>"
+    if image := INTERLEAVED.get(vlm.name):
         assert f"Here {image} look" in inside
         assert f"{image} and {image} here" in rendered(vlm, "<image 2> and <image 1> here", 2)
     else:
@@ -212,8 +225,8 @@ def test_images_come_in_the_order_that_the_text_refers_to(vlm):
     red, blue = (Image.new("RGB", (336, 336), colour) for colour in ("red", "blue"))
     inputs = vlm.prepare([[red, blue]], ["<image 2> and <image 1> or <image 2>"])
     pixels = inputs["pixel_values"].float()
-    if vlm.name == "qwen2.5-vl":
-        first, *_, last = pixels.view(3, -1, 3, 392)
+    if vlm.name in INTERLEAVED:
+        first, *_, last = pixels.view(3, -1, 3, 392) if pixels.dim() == 2 else pixels
         assert first[0, 2].mean() > first[0, 0].mean() and last[0, 2].mean() > last[0, 0].mean()
     else:
         first, second = pixels.view(2, -1, 3, *pixels.shape[-2:])[:, 0]
