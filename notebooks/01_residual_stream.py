@@ -49,15 +49,7 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "01_residual_stream",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    row=row,
-)
+run = report.start("01_residual_stream", globals())
 vlm = load(model)
 sample = load_benchmark("pope", source)[row]
 
@@ -68,7 +60,7 @@ sample = load_benchmark("pope", source)[row]
 # below is made of digits that it has never seen. Its class and its processor are those of
 # Qwen2.5-VL, so everything here runs unchanged on the published model.
 
-# %%
+# %% tags=["hide-input"]
 boxes = annotated_boxes(sample.image_source) if source == "digits" else []
 shown = ", ".join(name for name, _ in boxes)
 fig, ax = plt.subplots(figsize=(3.5, 3.5), layout="constrained")
@@ -172,6 +164,8 @@ sizes = pd.DataFrame(
         ],
     }
 )
+
+# %% tags=["hide-input"]
 curves = sizes.rename(columns={"size": "mean"}).assign(quantity="size")
 curves = curves.assign(low=curves["mean"], high=curves["mean"])
 fig, (ax,) = plots.panels(1, row_height=2.8)
@@ -207,7 +201,7 @@ with torch.inference_mode():
 lens = pd.DataFrame({w: chances[:, single_tokens(w)].sum(1).tolist() for w in ("yes", "no")})
 lens.insert(0, "state", ["input", *(f"{layer} {module}" for layer, module in names[1:])])
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=2.8)
 for word, colour in zip(("yes", "no"), plots.OKABE_ITO[2:4], strict=True):
     ax.plot(lens[word], color=colour, marker="o")

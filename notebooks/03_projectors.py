@@ -47,9 +47,9 @@ from lost_in_attention.metrics.rid import (
 )
 from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.frames_planes import plane, tilted_planes, tilted_vector
 from lost_in_attention.publishing.interactive import seen_from, show_interactive
 from lost_in_attention.residual.stream import record
-from lost_in_attention.teaching.figures import plane, tilted_planes, tilted_vector
 
 # %% tags=["parameters"]
 tier = "book"
@@ -60,19 +60,11 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "03_projectors",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    row=row,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-vlm = load(model, device=device, dtype=dtype)
+run = report.start("03_projectors", globals())
+vlm = load(model, device=run.device, dtype=run.dtype)
 sample = load_benchmark("pope", source)[row]
+
+# %%
 states = []
 inputs = vlm.prepare([sample.image], [sample.prompt])
 record(vlm, inputs, lambda s: states.append(s.hidden[0].double().cpu()))
@@ -150,7 +142,7 @@ print(f"P P = P: {torch.allclose(p @ p, p)}; trace of P: {float(p.trace()):.0f}"
 # Move the sliders: an old plane, a new plane that shares a line with it, and a vector $y$ in the
 # new one. The dotted segment is the innovation of $y$.
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3.6)
 for tilt, color in ((0, plots.OKABE_ITO[2]), (45, plots.OKABE_ITO[4])):
     ax.fill(*seen_from(plane(tilt), 110).T, color=color, alpha=0.5)
@@ -230,6 +222,8 @@ updates = {
     "ffn": (states[2 * middle + 1], states[2 * middle + 2]),
 }
 angles = pd.DataFrame({n: np.degrees(subspace_angles(a.T, b.T)) for n, (a, b) in updates.items()})
+
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 for name, look in plots.MODULES.items():
     ax.plot(angles.index + 1, angles[name], **look)
@@ -285,7 +279,7 @@ for share in np.logspace(0, -5, 21):
     rows.append([share, *errors])
 residuals = pd.DataFrame(rows, columns=["share", "norm of y - Py", "root of difference"])
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 styles = zip(residuals.columns[1:], plots.OKABE_ITO[2:4], ("-", "--"), strict=True)
 for name, color, dashes in styles:
@@ -328,7 +322,7 @@ kept = pd.DataFrame(
 kept.insert(0, "state", list(named))
 run.table(kept, "Directions kept by three rules")
 
-# %%
+# %% tags=["hide-input"]
 drawn = {n: spectrum(x).singular_values for n, x in named.items()}
 drawn = pd.DataFrame({n: (values / values[0]).numpy() for n, values in drawn.items()})
 fig, (ax,) = plots.panels(1, row_height=3.2)
@@ -405,7 +399,7 @@ for strength in np.logspace(-9, -1, 33):
     rows.append([strength, spectrum(moved).rank, float(gap), change])
 jump = pd.DataFrame(rows, columns=["noise", "rank", "projector", "spectrum_change"])
 
-# %%
+# %% tags=["hide-input"]
 fig, (top, bottom) = plots.panels(2)
 top.semilogx(jump["noise"], jump["rank"], color=plots.OKABE_ITO[2])
 top.set(ylabel="rank kept (directions)")
@@ -462,7 +456,7 @@ curves = pd.DataFrame(
     index=pd.Index(counts, name="kept"),
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 told = []
 for name, look in plots.MODULES.items():

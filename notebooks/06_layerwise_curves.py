@@ -36,14 +36,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import each_model
-from lost_in_attention.models.shipped import chosen_models, recipe_of
+from lost_in_attention.models.shipped import recipe_of
 from lost_in_attention.publishing import plots, report
-from lost_in_attention.publishing.votes import in_words, labour_divided, tally
+from lost_in_attention.publishing.paper import claimed, table1, table1_words
+from lost_in_attention.publishing.votes import interval_table, labour_divided, tally
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.residual.tables import (
     crowded_models,
@@ -63,20 +62,8 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "06_layerwise_curves",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked = 8 if tier == "smoke" else questions
+run = report.start("06_layerwise_curves", globals())
+names, asked = run.models, run.count(questions, smoke=8)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -130,8 +117,7 @@ QUANTITIES = [
     "feature_novelty",
 ]
 tables = []
-for name, vlm in each_model(names, device=device, dtype=dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     tables.append(measure(vlm, samples).assign(model=name))
 measured = without_forced_zeros(pd.concat(tables, ignore_index=True))
 crowded = crowded_models(measured)
@@ -157,6 +143,8 @@ glue("full_rank", f"{full_rank:.1%}", display=False)
 glue("first_token_novelty", f"{first['token_novelty'].mean():.3f}", display=False)
 glue("crowded", ", ".join(crowded) or "none", display=False)
 glue("n_crowded", len(crowded), display=False)
+glue("paper_attention", float(table1().loc["attention", "mixig"]), display=False)
+glue("paper_ffn", float(table1().loc["ffn", "mixig"]), display=False)
 
 # %% [markdown]
 # Measured were {glue:text}`n_questions` questions on {glue:text}`n_images` images, of
@@ -168,17 +156,16 @@ glue("n_crowded", len(crowded), display=False)
 # ## RID and MixIG
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_curve(ax, rows, member):
     """One model's two curves; models of one recipe share a panel and differ in their marks."""
     for module, curve in rows.groupby("module"):
         look = plots.MODULES[module] | {"marker": "os^Dv"[member % 5]}
         depth = 100 * curve["layer"] / max(curve["layer"].max(), 1)
-        ax.plot(depth, curve["mean"], **look, lw=1.3, ms=3.5)
-        ax.fill_between(depth, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0)
+        plots.band(ax, depth, curve, look | {"lw": 1.3, "ms": 3.5})
 
 
-# %%
+# %% tags=["hide-input"]
 def peaks_alt(rows):
     """Where every curve is highest."""
     tops = rows.loc[rows.groupby(["quantity", "model", "module"])["mean"].idxmax().to_numpy()]
@@ -189,7 +176,7 @@ def peaks_alt(rows):
     )
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_rows(grid, shown):
     """A row of panels a recipe, a column a quantity."""
     for axes, (recipe, group) in zip(grid, recipes.items(), strict=True):
@@ -203,7 +190,7 @@ def draw_rows(grid, shown):
         bottom.set_xlabel("depth (% of layers)")
 
 
-# %%
+# %% tags=["hide-input"]
 def draw(name, shown, caption):
     rows, width = len(recipes), 3.2 * len(shown)
     shared = {"squeeze": False, "sharex": True, "sharey": "col"}
@@ -228,13 +215,14 @@ draw(
 # %% [markdown]
 # MixIG cannot exceed $\log 2 \approx 0.693$ nats in absolute value, for any update of any model,
 # and over all updates of a model it adds up to one difference of two entropies. The paper's Table 1
-# has 0.61 for attention and 0.02 for the FFN, and does not say how layers are put together. As
-# means over 28 layers they would add up to far more than the bound ({doc}`07_modulewise`), so we
-# do not compare the scale of the right panels with Table 1. Signs and order can be compared.
+# has {glue:text}`paper_attention` for attention and {glue:text}`paper_ffn` for the FFN, and does
+# not say how layers are put together. As means over 28 layers they would add up to far more than
+# the bound ({doc}`07_modulewise`), so we do not compare the scale of the right panels with Table 1.
+# Signs and order can be compared.
 #
 # ## Where RID comes from
 
-# %%
+# %% tags=["hide-input"]
 draw(
     "rid_parts",
     ["spectrum_change", "support_innovation"],
@@ -266,7 +254,7 @@ draw(
 # the old row space, whatever its size. A module that "expands the subspace" should stand out in the
 # second.
 
-# %%
+# %% tags=["hide-input"]
 draw(
     "size_novelty",
     ["size", "feature_novelty"],
@@ -283,17 +271,11 @@ draw(
 # many tokens as features.
 
 
-# %%
-def cells(table, rows, columns):
-    """A table of means with their intervals."""
-    words = table.assign(cell=table.apply(in_words, axis=1))
-    return words.pivot(index=rows, columns=columns, values="cell")
-
-
+# %% tags=["hide-input"]
 def gap_table(per_sample, caption):
     """FFN minus attention, and the table of it for every model and quantity."""
     gaps = module_gaps(per_sample, QUANTITIES, ["model"], seed=seed)
-    shown = cells(gaps, "model", "quantity").loc[names, QUANTITIES]
+    shown = interval_table(gaps, "model", "quantity").loc[names, QUANTITIES]
     run.table(shown.rename(columns=plots.axis_label).reset_index(), caption)
     return gaps
 
@@ -303,7 +285,7 @@ from lost_in_attention.residual.depth import layers_in_range, over_depth
 
 per_sample = over_depth(measured, QUANTITIES, ["model", "module"])
 levels = intervals(per_sample, ["rid", "mixig"], ["model", "module"], seed=seed)
-shown = cells(levels, "model", ["quantity", "module"]).loc[names]
+shown = interval_table(levels, "model", ["quantity", "module"]).loc[names]
 shown.columns = [f"{plots.axis_label(q)}, {plots.MODULES[m]['label']}" for q, m in shown.columns]
 run.table(shown.reset_index(), "Means over depth with 95% intervals")
 gaps = gap_table(per_sample, "FFN minus attention over depth, with 95% intervals")
@@ -326,7 +308,7 @@ if repeated:
     )
 glue("seeds_said", SEEDS_SAID, display=False)
 
-# %%
+# %% tags=["hide-input"]
 found = gaps.dropna(subset="mean").assign(
     width=gaps["high"] - gaps["low"], recipe=gaps["model"].map(recipe_of)
 )
@@ -371,7 +353,7 @@ def peak(rows, quantity):
     }
 
 
-# %%
+# %% tags=["hide-input"]
 peaks = pd.DataFrame(
     {"model": name, "module": module, "quantity": quantity} | peak(rows, quantity)
     for quantity in ("rid", "mixig")
@@ -402,7 +384,7 @@ answered = {
 }
 
 
-# %%
+# %% tags=["hide-input"]
 roomy = [name for name in names if name not in crowded]
 rows = [
     {
@@ -464,13 +446,13 @@ in_range = {layers_in_range(count, 0.3, 0.5) for count in attention["layers"]}
 layers_there = " or ".join(map(str, sorted(in_range)))
 said = {claim: tally(each.values()) for claim, each in answers.items()}
 
-# %%
+# %% tags=["hide-input"]
 halves = answered["over depth"]
 later = answered["layers 1 and later"]
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse",
-    paper="RID 0.06 against 0.21, MixIG 0.61 against 0.02",
+    paper=table1_words("attention", "ffn", "against"),
     measured=f"over depth, RID: {tally(halves['rid'])}; MixIG: {tally(halves['mixig'])}; "
     f"both: {said['C073']}. Layers 1 and later, RID: {tally(later['rid'])}; "
     f"MixIG: {tally(later['mixig'])}; both: {tally(later['both'])}",
@@ -480,11 +462,11 @@ run.claim(
     f"{tally(halves.loc[roomy, 'rid'])}",
 )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C016",
     statement="Layer 0 reconfigures strongly",
-    paper="layer 0 named",
+    paper=f"layer {claimed('C016'):g} named",
     measured=f"rank of layer 0 by |MixIG| of attention: {ranks}; {said['C016']}",
     tolerance="among the largest quarter of layers in 97.5% of resamples",
     answers=answers["C016"],
@@ -492,7 +474,7 @@ run.claim(
 run.claim(
     "C017",
     statement="Layers around this share of the depth reconfigure strongly",
-    paper="40%",
+    paper=f"{claimed('C017'):g}%",
     measured=f"depth of the largest |MixIG| after layer 0: {depths}; {said['C017']}",
     tolerance="between 30% and 50% in 97.5% of resamples, at least three layers there",
     answers=answers["C017"],

@@ -34,7 +34,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
+import seaborn as sns
 from myst_nb import glue
 
 from lost_in_attention.benchmarks import load_benchmark
@@ -57,24 +57,15 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "11_training_dynamics",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    questions=questions,
-    asked=asked,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
+run = report.start("11_training_dynamics", globals())
 saved = saved_steps(model)
+drawn = list(load_benchmark("pope", source).draw(run.count(asked, smoke=8), seed=seed))
+
+# %%
 if tier == "smoke":
-    questions, asked = 4, 8
     saved = {step: saved[step] for step in (min(saved), max(saved))}
-measured_samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
-asked_samples = [replace(s, prompt=s.question) for s in measured_samples]
-measured_samples = measured_samples[:questions]
+asked_samples = [replace(s, prompt=s.question) for s in drawn]
+measured_samples = drawn[: run.count(questions, smoke=4)]
 
 # %% [markdown]
 # ## One training run
@@ -100,7 +91,7 @@ measured_samples = measured_samples[:questions]
 
 # %%
 QUANTITIES = ["rid", "size", "novelty", "mixig"]
-vlm = load(model, device=device)
+vlm = load(model, device=run.device)
 tables, replies = [], []
 for step, weights in saved.items():
     with saved_weights(vlm, weights) as early:
@@ -142,7 +133,7 @@ loss["global_step"] = loss["step"] + loss["phase"].map(starts)
 loss = loss[loss["phase"] != "alignment"]
 loss = loss.assign(smooth=loss.groupby("phase")["loss"].transform(lambda x: x.rolling(5, 1).mean()))
 
-# %%
+# %% tags=["hide-input"]
 NEAR = 10
 
 
@@ -163,18 +154,13 @@ def step_axis(axes):
     axes[-1].set_xlabel("decoder step (log scale; dotted: joint phase)")
 
 
-# %%
-def draw_band(ax, rows, look):
-    x = [across(step) for step in rows["step"]]
-    ax.plot(x, rows["mean"], **look)
-    ax.fill_between(x, rows["low"], rows["high"], color=look["color"], alpha=0.2, lw=0)
-
-
-# %%
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 1, figsize=(plots.WIDTH, 4.4), layout="constrained", sharex=True)
 axes[0].plot(loss["global_step"].map(across), loss["smooth"], color="0.3", lw=1.3)
 axes[0].set_ylabel("training loss (nats)")
-draw_band(axes[1], by_step.reset_index(), {"color": plots.OKABE_ITO[2], "marker": "o"})
+plots.band(
+    axes[1], by_step.index.map(across), by_step, {"color": plots.OKABE_ITO[2], "marker": "o"}
+)
 axes[1].axhline(0.5, color="0.7", lw=1, zorder=0)
 axes[1].set(ylabel="accuracy (share)", ylim=(0, 1.02))
 step_axis(axes)
@@ -197,6 +183,8 @@ run.figure(
 # %%
 per_sample = over_layers(measured, QUANTITIES, ["step", "module"])
 levels = intervals(per_sample, QUANTITIES, ["step", "module"], seed=seed)
+
+# %% tags=["hide-input"]
 LABELS = {q: plots.axis_label(q) for q in QUANTITIES} | {
     "novelty": "novelty (0 to 2)",
     "size": "size (ratio)",
@@ -208,16 +196,16 @@ def draw_modules():
     for ax, quantity in zip(axes, QUANTITIES, strict=True):
         rows = levels[levels["quantity"] == quantity]
         for module, look in plots.MODULES.items():
-            draw_band(ax, rows[rows["module"] == module], look)
+            curve = rows[rows["module"] == module]
+            plots.band(ax, curve["step"].map(across), curve, look)
         ax.set_ylabel(LABELS[quantity])
     axes[-1].axhline(0, color="0.7", lw=1, zorder=0)
     step_axis(axes)
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, ncols=2, loc="outside lower center", frameon=False)
+    plots.legend_below(fig, axes[0], columns=2)
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 ends = levels.set_index(["quantity", "module", "step"])["mean"]
 words = [
     f"{LABELS[q]}, {look['label']}: {ends[q, m].iloc[0]:.2g} to {ends[q, m].iloc[-1]:.2g}"
@@ -239,19 +227,19 @@ run.figure(
 #
 # ## Layer by layer
 
-# %%
+# %% tags=["hide-input"]
 by_layer = intervals(measured, ["rid", "mixig"], ["step", "module", "layer"], seed=seed)
-colors = plt.get_cmap("viridis_r")(np.linspace(0.08, 1, len(saved)))
+colors = sns.color_palette("viridis_r", len(saved))
 
 
 def draw_layers(ax, rows):
     for (step, curve), color in zip(rows.groupby("step"), colors, strict=True):
         label = "random" if across(step) < 0 else str(across(step))
         ax.plot(curve["layer"], curve["mean"], color=color, lw=1.4, label=label)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    plots.whole_numbers(ax)
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_by_layer():
     fig, grid = plt.subplots(
         2, 2, figsize=(6.4, 5.2), layout="constrained", sharex=True, sharey="row"
@@ -269,7 +257,7 @@ def draw_by_layer():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 tops = by_layer.loc[by_layer.groupby(["quantity", "module", "step"])["mean"].idxmax()]
 moved = tops.groupby(["quantity", "module"])["layer"].agg(["first", "last"])
 words = [
@@ -330,7 +318,7 @@ def order(step, other):
     return "with" if step == other else "before" if step < other else "after"
 
 
-# %%
+# %% tags=["hide-input"]
 SIDES = {True: "FFN higher", False: "attention higher", None: "open"}
 found = {quantity: parted(quantity) for quantity in QUANTITIES}
 cells = gaps.assign(cell=gaps.apply(in_words, axis=1)).set_index(["quantity", "step"])["cell"]

@@ -29,7 +29,6 @@ from common import SEED, printed_apart, show, store
 from torch import Tensor
 from tqdm import tqdm
 
-from lost_in_attention.metrics.mixing import token_mixing_entropy_from_gram
 from lost_in_attention.metrics.rid import NUMERICAL_RANK, spectrum, update_geometry
 
 # Tokens, features, and the exponent by which the scale of the features falls.  The steep one
@@ -53,11 +52,10 @@ def engine(states: list[Tensor]) -> Values:
     """The library: every state decomposed once, its Gram matrix shared with TME."""
     values, before = [], None
     for state in states:
-        decomposed = spectrum(state)
-        after = decomposed, token_mixing_entropy_from_gram(decomposed.gram)
+        after = spectrum(state)
         if before is not None:
-            rid = update_geometry(before[0], after[0]).rid.total
-            values += [rid, after[1] - before[1]]
+            rid = update_geometry(before, after).rid.total
+            values += [rid, after.mixing_entropy - before.mixing_entropy]
         before = after
     return values
 

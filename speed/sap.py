@@ -38,7 +38,7 @@ from tqdm import tqdm
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 
 from lost_in_attention.runs.provenance import device as device_name
-from lost_in_attention.runs.timing import LEAST_PAIRS, median_ratio
+from lost_in_attention.runs.timing import LEAST_ROUNDS, median_ratio
 from lost_in_attention.sap.attention_rows import Collapsed, TextKeys, merged_rows, visual_part
 
 # Qwen2.5-7B's attention.
@@ -113,7 +113,7 @@ def ours(case: Case) -> Tensor:
     if case.query.shape[2] == 1:
         key, value = (states[:, :, case.prompt :] for states in (case.key, case.value))
         real = torch.ones((1, 1), dtype=torch.bool, device=key.device)
-        return case.collapsed.attend(case.query, key, value, real=real, scaling=SCALING)
+        return case.collapsed.attend(case.query, key, value, not_padding=real, scaling=SCALING)
     return merged_rows(
         case.query, case.text.take(case.key), case.text.take(case.value), case.text,
         visual_part(case.value, case.prior, case.visual, by_row=True),
@@ -191,7 +191,7 @@ def main(
     output: Annotated[Path, typer.Option(help="Where the JSON with all figures goes.")],
     tokens: Annotated[str, typer.Option(help="Lengths of the prompt.")] = "1024,4096",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    repeats: Annotated[int, typer.Option(min=LEAST_PAIRS, help="Runs of each method.")] = 9,
+    repeats: Annotated[int, typer.Option(min=LEAST_ROUNDS, help="Runs of each method.")] = 9,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each run.")] = 2,
 ) -> None:
     """Measure one layer's attention under a shared prior."""

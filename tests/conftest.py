@@ -1,17 +1,21 @@
 """Fixtures that more than one test file needs."""
 
 import importlib.util
+import inspect
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import jaxtyping
 import pandas as pd
 import pytest
 import torch
 from accelerate import PartialState
+from transformers.processing_utils import ProcessorMixin
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
@@ -53,6 +57,18 @@ FLAGS = (
 )
 
 
+def keep_own_init(cls: type, **kwargs) -> None:
+    """Types are not checked in a processor's `__init__`.
+
+    transformers reads the names of its arguments off its code, and would find the check's.
+    """
+    if cls.__module__.startswith("lost_in_attention") and "__init__" in vars(cls):
+        cls.__init__ = inspect.unwrap(cls.__init__)
+
+
+ProcessorMixin.__init_subclass__ = classmethod(keep_own_init)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests the marks `slow`, `book` and `browser`, which `make quick` leaves out."""
     for item in items:
@@ -63,6 +79,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.book)
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
+
+
+@contextmanager
+def types_unchecked() -> Iterator[None]:
+    """Within the block arguments may be of a wrong type, as callers may give them; or stand-ins."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def unchecked():
+    """The whole test is such a block."""
+    with types_unchecked():
+        yield
 
 
 @pytest.fixture(scope="session")

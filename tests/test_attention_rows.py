@@ -17,10 +17,10 @@ from lost_in_attention.sap.attention_rows import (
 FEATURES, SCALING = 8, 0.4
 
 
-def straight(query, key, value, prior, visual, real, first):
+def straight(query, key, value, prior, visual, not_padding, first):
     """softmax over the keys up to each row's own; a row without any key is zero."""
-    places = torch.arange(query.shape[2]) + first
-    seen = (torch.arange(key.shape[2]) <= places[:, None]) & real[:, None, None]
+    positions = torch.arange(query.shape[2]) + first
+    seen = (torch.arange(key.shape[2]) <= positions[:, None]) & not_padding[:, None, None]
     scores = torch.where(
         visual[:, None, None], prior[:, None, None], query @ key.mT * SCALING
     ).masked_fill(~seen, -torch.inf)
@@ -29,7 +29,7 @@ def straight(query, key, value, prior, visual, real, first):
 
 @st.composite
 def problems(draw):
-    """Random states; text, images and padding in any order, rows from any place on."""
+    """Random states; text, images and padding in any order, rows from any position on."""
     batch, groups, kv_heads = (draw(st.integers(1, 3)) for _ in range(3))
     keys = draw(st.integers(1, 40))
     first = draw(st.integers(0, keys - 1))
@@ -54,16 +54,17 @@ def heads_of(query, key):
     return (torch.arange(query.shape[1]) // groups).expand(query.shape[0], -1)
 
 
-def written_out(query, key, value, prior, visual, real, first):
+def written_out(query, key, value, prior, visual, not_padding, first):
     groups = query.shape[1] // key.shape[1]
     return replaced_rows(
         query, key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1),
-        prior=prior[:, None], visual=visual, real=real, first=first, blend=1.0, scaling=SCALING,
+        prior=prior[:, None], visual=visual, not_padding=not_padding,
+        first=first, blend=1.0, scaling=SCALING,
     )  # fmt: skip
 
 
-def merged(query, key, value, prior, visual, real, first):
-    text = TextKeys.of(real & ~visual)
+def merged(query, key, value, prior, visual, not_padding, first):
+    text = TextKeys.of(not_padding & ~visual)
     part = visual_part(value, prior, visual, by_row=True)
     return merged_rows(
         query, text.take(key), text.take(value), text, part,
@@ -75,10 +76,10 @@ def merged(query, key, value, prior, visual, real, first):
 @given(problems(), st.sampled_from([3, 512]))
 def test_both_ways_are_the_formula(problem, chunk):
     """Also in chunks."""
-    query, key, value, prior, visual, real, first = problem
-    sees = (real.cumsum(1) > 0)[:, first:]
+    query, key, value, prior, visual, not_padding, first = problem
+    sees = (not_padding.cumsum(1) > 0)[:, first:]
     expanded = [x.repeat_interleave(query.shape[1] // key.shape[1], 1) for x in (key, value)]
-    expected = straight(query, *expanded, prior, visual, real, first)
+    expected = straight(query, *expanded, prior, visual, not_padding, first)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention_rows, "CHUNK", chunk)
         one, other = merged(*problem), written_out(*problem)
@@ -92,20 +93,24 @@ def test_both_ways_are_the_formula(problem, chunk):
 @given(problems(), st.integers(1, 4), st.booleans())
 def test_collapsed_is_the_last_row(problem, further, by_row):
     """One vector and one number stand for all visual keys of the prompt, in any batch."""
-    query, key, value, prior, visual, real, _ = problem
+    query, key, value, prior, visual, not_padding, _ = problem
     prompt = key.shape[2] - further
     if prompt < 1:
         return
     visual = visual & (torch.arange(key.shape[2]) < prompt)
     prior, query = prior.masked_fill(~visual, 0), query[:, :, -1:]
-    text = TextKeys.of((real & ~visual)[:, :prompt])
+    text = TextKeys.of((not_padding & ~visual)[:, :prompt])
     part = visual_part(value[:, :, :prompt], prior[:, :prompt], visual[:, :prompt], by_row=by_row)
     collapsed = Collapsed.of(text.take(key), text.take(value), text, part)
     got = collapsed.attend(
-        query, key[:, :, prompt:], value[:, :, prompt:], real=real[:, prompt:], scaling=SCALING
+        query,
+        key[:, :, prompt:],
+        value[:, :, prompt:],
+        not_padding=not_padding[:, prompt:],
+        scaling=SCALING,
     )
     expanded = [x.repeat_interleave(query.shape[1] // key.shape[1], 1) for x in (key, value)]
-    expected = straight(query, *expanded, prior, visual, real, key.shape[2] - 1)
+    expected = straight(query, *expanded, prior, visual, not_padding, key.shape[2] - 1)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=2e-5)
 
 
@@ -113,7 +118,7 @@ def test_a_head_takes_its_own_key_value_head():
     """Chosen heads of different samples read different keys."""
     query = torch.randn(2, 1, 3, FEATURES)
     key, value = torch.randn(2, 2, 2, 3, FEATURES)
-    visual, real = torch.tensor([[False, True, False]] * 2), torch.ones(2, 3).bool()
+    visual, not_padding = torch.tensor([[False, True, False]] * 2), torch.ones(2, 3).bool()
     prior, text = torch.zeros(2, 3), TextKeys.of(~visual)
     part = visual_part(value, prior, visual, by_row=True)
     got = merged_rows(
@@ -121,7 +126,7 @@ def test_a_head_takes_its_own_key_value_head():
         kv_heads=torch.tensor([[1], [0]]), first=0, scaling=SCALING,
     )  # fmt: skip
     own = [torch.stack([x[0, 1], x[1, 0]])[:, None] for x in (key, value)]
-    torch.testing.assert_close(got, straight(query, *own, prior, visual, real, 0))
+    torch.testing.assert_close(got, straight(query, *own, prior, visual, not_padding, 0))
 
 
 def test_blend_moves_scores_linearly():
@@ -130,7 +135,7 @@ def test_blend_moves_scores_linearly():
     value = torch.randn(1, 1, 4, FEATURES)
     visual = torch.tensor([[True, True, False, True]])
     prior = torch.tensor([[[2.0, -1.0, 0.0, 3.0]]])
-    common = {"visual": visual, "real": torch.ones(1, 4).bool(), "first": 0, "scaling": 1.0}
+    common = {"visual": visual, "not_padding": torch.ones(1, 4).bool(), "first": 0, "scaling": 1.0}
     half = replaced_rows(query, key, value, prior=prior, blend=0.5, **common)
     whole = replaced_rows(query, key, value, prior=prior / 2, blend=1.0, **common)
     torch.testing.assert_close(half, whole)

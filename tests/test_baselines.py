@@ -320,6 +320,7 @@ def test_impossible_sizes_are_refused_early(size):
 NAN = torch.full((2, 2), math.nan)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("before", "update", "message"),
     [

@@ -165,6 +165,7 @@ def test_the_file_is_free_again_after_an_error(tmp_path):
     assert worked(path, [*"abc", "d"], resume=True)[1] == [["c", "d"]]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("samples", "batch_size", "message"),
     [

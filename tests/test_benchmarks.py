@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
+from conftest import types_unchecked
 from lost_in_attention.benchmarks import (
     BENCHMARKS,
     Sample,
@@ -113,7 +114,8 @@ def evaluated(monkeypatch):
         monkeypatch.setattr(evaluation, "replies", lambda *_, **__: ended)
         vlm = SimpleNamespace(name="given", device=torch.device("cpu"))
         monkeypatch.setattr(Asking, "_fitting", lambda asking: asking.batch_size)
-        return evaluation.evaluate(vlm, samples, benchmark=name, batch_size=len(replies))
+        with types_unchecked():
+            return evaluation.evaluate(vlm, samples, benchmark=name, batch_size=len(replies))
 
     return table_of
 

@@ -4,6 +4,7 @@ import ast
 import importlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -353,7 +354,7 @@ def test_bad_input_is_refused(tmp_path):
     with pytest.raises(ValueError, match="seed: expected at least 0, got -1"):
         write(tmp_path, seed=-1)
     with pytest.raises(ValueError, match="output: expected a place that can be written"):
-        write("/dev/null/digits")
+        write(Path("/dev/null/digits"))
     assert not any(tmp_path.iterdir())
 
 

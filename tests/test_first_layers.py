@@ -17,7 +17,7 @@ OPTIONS = {
 }  # fmt: skip
 PLANS = [
     *(SharedAttentionPrior(mode, (3, 5), heads=(0.3, 0.7)) for mode in MODES),
-    SharedAttentionPrior("noise", (6, 7), queries="last", variant="released"),
+    SharedAttentionPrior("noise", (6, 7), queries="last", version="released"),
 ]
 
 

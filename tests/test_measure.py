@@ -320,6 +320,7 @@ def test_outputs_are_those_of_uniform_attention_without_scores(vlm, samples):
     assert row["variance_ratio"] == pytest.approx(wanted["variance_ratio"], rel=1e-3)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

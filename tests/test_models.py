@@ -331,6 +331,7 @@ def test_a_shorter_limit_of_the_tokenizer_counts(folder):
 # --- memory and devices
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_devices_that_are_not_there_are_refused():
     assert usable_device("cpu") == torch.device("cpu")
     for device in ("gpu", "cuda:77", "mps", "", None):

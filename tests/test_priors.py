@@ -1,4 +1,4 @@
-"""Priors: closed forms of the complexity, variants, noise streams, and how flat a prior is."""
+"""Priors: closed forms of the complexity, versions, noise streams, and how flat a prior is."""
 
 import math
 
@@ -65,15 +65,15 @@ def test_newlines_get_the_mean():
 
 def test_released_priors_are_probabilities():
     values = torch.tensor([1.0, 3.0, 2.0])
-    torch.testing.assert_close(encoder_prior(values, variant="released"), values.softmax(0))
+    torch.testing.assert_close(encoder_prior(values, version="released"), values.softmax(0))
     stretched = torch.tensor([0.0, 1.0, 0.5]).softmax(0)
-    torch.testing.assert_close(complexity_prior(values, variant="released"), stretched)
+    torch.testing.assert_close(complexity_prior(values, version="released"), stretched)
     # So the largest is at most e times the smallest, whatever the image.
     assert stretched.max() / stretched.min() == pytest.approx(math.e)
 
 
 def test_a_blank_image_is_equally_complex_everywhere():
-    blank = complexity_prior(torch.zeros(4), variant="released")
+    blank = complexity_prior(torch.zeros(4), version="released")
     torch.testing.assert_close(blank, torch.full((4,), 0.25))
 
 
@@ -91,7 +91,7 @@ def test_noise_is_standard_gaussian():
 
 
 def test_released_noise_is_one_distribution():
-    noise = noise_prior(50, np.random.default_rng(0), rows=1, variant="released")
+    noise = noise_prior(50, np.random.default_rng(0), rows=1, version="released")
     assert noise.shape == (1, 50) and (noise >= 0).all()
     assert float(noise.sum()) == pytest.approx(1, abs=1e-5)
 
@@ -119,16 +119,17 @@ def test_normalised_entropy_lies_in_the_unit_interval_and_ignores_shifts(values,
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=50))
 def test_released_priors_are_nearly_flat(values):
     """Probabilities differ by less than 1, so as scores their weights differ by less than e."""
-    released = encoder_prior(torch.tensor(values), variant="released")
+    released = encoder_prior(torch.tensor(values), version="released")
     weights = released.softmax(0)
     assert float(weights.max() / weights.min()) < math.e
     assert normalised_entropy(released) > 0.85
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: encoder_prior(torch.ones(2), variant="other"), "variant: expected one of"),
+        (lambda: encoder_prior(torch.ones(2), version="other"), "version: expected one of"),
         (lambda: encoder_prior(torch.full((3,), torch.nan)), "received: .* got 0 of 3"),
         (lambda: complexity_prior(torch.tensor([torch.inf, 0])), "complexity: expected finite"),
         (lambda: noise_prior(0, np.random.default_rng(0), rows=1), "tokens, rows: .* 0 and 1"),

@@ -239,6 +239,7 @@ def test_a_marker_without_its_image_is_refused(vlm):
             vlm.prepare([Image.new("RGB", (96, 96))], [prompt])
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_no_picture_is_refused(vlm):
     for bad, got in ((Image.new("RGB", (0, 5)), "0 x 5"), ("a.png", "str"), ([None], "NoneType")):
         with pytest.raises(ValueError, match=f"image: expected .*, got {got}"):

@@ -415,6 +415,7 @@ def test_zero_tokens_are_only_directions_less(tokens, features):
     assert measured(state, after)[1:] == pytest.approx(by_svd(before, after)[1:], abs=1e-9)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
@@ -433,6 +434,7 @@ def test_bad_states_are_named(x, error, message):
         spectrum(x)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_updates_are_named():
     good = gaussian(3, 4)
     with pytest.raises(ValueError, match=r"before and after.*\(3, 4\) and \(4, 3\)"):

@@ -29,10 +29,10 @@ PLANS = [
 ALL_WAYS = [
     *PLANS,
     SharedAttentionPrior("noise", LAYERS, heads=(0.2, 0.8)),
-    SharedAttentionPrior("noise", LAYERS, queries="last", variant="released", blend=0.3),
+    SharedAttentionPrior("noise", LAYERS, queries="last", version="released", blend=0.3),
     SharedAttentionPrior(
         "encoder", LAYERS, heads=(0.3, 0.7), ranking="two_sided_scores", queries="last",
-        value_scale="matched", variant="released",
+        value_scale="matched", version="released",
     ),
 ]  # fmt: skip
 
@@ -166,7 +166,7 @@ def test_the_release_counts_generated_tokens_as_text(ranking):
     query = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     key = torch.tensor([[[[0.0, 0.0], [0.1, 0.0], [9.0, 9.0], [0.1, 0.0], [0.0, 5.0]]]])
     visual = torch.tensor([[False, False, True, False, False]])
-    given = {"visual": visual, "real": torch.ones(1, 5).bool(), "prompt": 4, "scaling": 1.0}
+    given = {"visual": visual, "not_padding": torch.ones(1, 5).bool(), "prompt": 4, "scaling": 1.0}
     released = chosen_heads(query, key, ranking=ranking, ranks=range(1), **given)
     as_the_paper = chosen_heads(query, key, ranking="weights", ranks=range(1), **given)
     assert (released.item(), as_the_paper.item()) == (1, 0)
@@ -363,10 +363,10 @@ def test_beams_share_their_prompt(vlm, inputs):
     assert torch.equal(tokens, again)
 
 
-@pytest.mark.parametrize("variant", ["paper", "released"])
-def test_noise_is_its_seeds(vlm, inputs, variant):
+@pytest.mark.parametrize("version", ["paper", "released"])
+def test_noise_is_its_seeds(vlm, inputs, version):
     plans = [
-        SharedAttentionPrior("noise", LAYERS, variant=variant, seed=seed) for seed in (0, 0, 1)
+        SharedAttentionPrior("noise", LAYERS, version=version, seed=seed) for seed in (0, 0, 1)
     ]
     one, again, other = (logits(vlm, inputs, plan) for plan in plans)
     assert torch.equal(one, again) and not torch.allclose(one, other, atol=1e-4)
@@ -410,7 +410,7 @@ def test_presets():
     assert paper("qwen2.5-vl") == SharedAttentionPrior("encoder", (1, 27), (0.3, 0.6))
     assert paper("llava", "noise") == SharedAttentionPrior("noise", (18, 23), (0.2, 0.8))
     assert released("qwen2.5-vl", "complexity") == SharedAttentionPrior(
-        "complexity", (1, 27), (0.3, 0.6), ranking="scores", queries="last", variant="released"
+        "complexity", (1, 27), (0.3, 0.6), ranking="scores", queries="last", version="released"
     )
     onevision = released("llava-onevision")
     assert (onevision.ranking, onevision.value_scale) == ("two_sided_scores", "matched")
@@ -426,6 +426,7 @@ def test_presets_fit_any_depth(family, depth):
     assert released(family, depth=depth).layers == (first, last)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -445,7 +446,7 @@ def test_presets_fit_any_depth(family, depth):
         ({"blend": float("nan")}, "blend: expected a number between 0 and 1, got nan"),
         ({"value_scale": "half"}, "value_scale: expected one of"),
         ({"value_scale": "matched"}, "needs queries 'last', got 'all'"),
-        ({"variant": "own"}, "variant: expected one of"),
+        ({"version": "own"}, "version: expected one of"),
         ({"seed": -1}, "seed: expected a whole number, 0 or more, got -1"),
     ],
 )

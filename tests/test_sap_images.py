@@ -12,7 +12,7 @@ from lost_in_attention.sap import shared_attention_prior as under
 PLANS = [
     None,
     *(SharedAttentionPrior(mode, (1, 6)) for mode in MODES),
-    SharedAttentionPrior("encoder", (1, 6), queries="last", variant="released"),
+    SharedAttentionPrior("encoder", (1, 6), queries="last", version="released"),
     None,
 ]
 

@@ -15,9 +15,9 @@ from lost_in_attention.metrics.mixing import (
     mixing_information_gain,
     token_mixing_entropy,
 )
+from lost_in_attention.publishing.frames_sphere import PLACES, directions, entropy, tokens_on_sphere
 from lost_in_attention.teaching import CheckFailed
 from lost_in_attention.teaching import token_mixing as checks
-from lost_in_attention.teaching.sphere import PLACES, directions, entropy, tokens_on_sphere
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 5))
 SEEDS = st.integers(0, 10_000)

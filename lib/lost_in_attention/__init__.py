@@ -7,7 +7,7 @@ Companion library to "Large Vision-Language Models Get Lost in Attention"
 `runs`: how anything long runs.
 `benchmarks`: rows to samples, prompt, judge, score.
 `models`: loading and checks; what is special to a family.
-`digits`: the embedded world and its question sets.
+`digits`, `texts`: the embedded world and its question sets; passages of a novel.
 `residual`: the residual stream and what is measured of it.
 `sap`: replaced attention.
 `evaluation`: from a question to a judged and scored row, with or without a plan.

@@ -9,6 +9,7 @@ known beforehand, and then so has that mean.  Intervals are percentile intervals
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 RESAMPLES = 2000
+# The share of resamples that an interval holds.
+LEVEL = 0.95
 
 
 class Interval(NamedTuple):
@@ -42,7 +45,6 @@ def mean_interval(
     *,
     units: ArrayLike | None = None,
     weights: ArrayLike | None = None,
-    level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int,
 ) -> Interval:
@@ -66,7 +68,7 @@ def mean_interval(
         raise ValueError(f"values must come from at least 2 units, got {len(names)}")
     sums = np.bincount(codes, weights=values * weights)[:, None]
     totals = np.bincount(codes, weights=weights)[:, None]
-    low, high = _bootstrap(sums, totals, level, resamples, seed)
+    low, high = _bootstrap(sums, totals, resamples, seed)
     mean = float(np.average(values, weights=weights))
     return Interval(mean, float(low[0]), float(high[0]), len(values))
 
@@ -78,7 +80,6 @@ def mean_intervals(
     unit: str = "sample",
     *,
     weight: str | None = None,
-    level: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int,
 ) -> pd.DataFrame:
@@ -103,7 +104,7 @@ def mean_intervals(
         raise ValueError(f"value columns {value_columns} must be finite or missing, got infinities")
     weights = _weights(table[weight], len(table)) if weight else np.ones(len(table))
     sums, totals, counts = _sums(table.assign(_weight=weights), value_columns, by, unit)
-    low, high = _bootstrap(sums.to_numpy(), totals.to_numpy(), level, resamples, seed)
+    low, high = _bootstrap(sums.to_numpy(), totals.to_numpy(), resamples, seed)
     total, units = totals.sum(), (counts > 0).sum()
     rows = pd.DataFrame(
         {
@@ -180,29 +181,31 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> PairedTest:
 def _bootstrap(
     sums: Float[np.ndarray, "units groups"],
     counts: Float[np.ndarray, "units groups"],
-    level: float,
     resamples: int,
     seed: int,
 ) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
     """Percentile interval of the mean of every group over shared resamples of the units."""
-    _check_level(level)
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
     draws = _draws(len(sums), resamples, seed)
     totals = draws @ counts
     # A resample that drew no unit of a group says nothing about that group's mean.
     means = np.divide(draws @ sums, totals, out=np.full_like(totals, np.nan), where=totals > 0)
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     measured = np.isfinite(means).any(axis=0)
     bounds = np.full((2, means.shape[1]), np.nan)
     bounds[:, measured] = np.nanquantile(means[:, measured], [tail, 1 - tail], axis=0)
     return bounds[0], bounds[1]
 
 
+# Tables of one page hold the same units again and again.
+@lru_cache(maxsize=8)
 def _draws(units: int, resamples: int, seed: int) -> Int[np.ndarray, "resamples units"]:
-    """How often each resample drew each unit."""
+    """How often each resample drew each unit; not to be written to."""
     random = np.random.default_rng(seed)
-    return random.multinomial(units, np.full(units, 1 / units), size=resamples)
+    draws = random.multinomial(units, np.full(units, 1 / units), size=resamples)
+    draws.flags.writeable = False
+    return draws
 
 
 def _vector(values: ArrayLike, name: str) -> Float[np.ndarray, " values"]:
@@ -228,11 +231,6 @@ def _pair(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     if len(a) != len(b):
         raise ValueError(f"a and b must score the same questions, got {len(a)} and {len(b)}")
     return a, b
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
 
 
 def _check_columns(table: pd.DataFrame, wanted: Sequence[str]) -> None:

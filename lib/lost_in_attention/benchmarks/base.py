@@ -62,13 +62,13 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Samples(Sequence[Sample]):
+class Samples(Sequence):
     """Samples of a benchmark, made when asked for: images are not kept in memory.
 
     `build` turns a row, as the benchmark's authors publish it, and its number into a sample.
     """
 
-    table: Rows | datasets.Dataset
+    table: Rows | datasets.Dataset | Sequence[dict]
     build: Callable[[dict, int], Sample]
     chosen: Sequence[int]
     blank: bool = False

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from lost_in_attention.digits.scenes import IMAGE_SIZE, PlacedDigit, Scene
+from lost_in_attention.digits.scenes import COLOURS, IMAGE_SIZE, PlacedDigit, Scene
 
 T = TypeVar("T")
 
@@ -25,6 +25,14 @@ def unique_colours(scene: Scene) -> list[PlacedDigit]:
     """The digits that their colour alone singles out."""
     colours = [d.colour for d in scene.digits]
     return [d for d in scene.digits if colours.count(d.colour) == 1]
+
+
+def coloured_digit(scene: Scene, rng: np.random.Generator) -> tuple[PlacedDigit, list[str]] | None:
+    """A digit that its name singles out, and three colours that it has not; None without one."""
+    if not unique_digits(scene):
+        return None
+    [digit] = choose(unique_digits(scene), 1, rng)
+    return digit, choose([c for c in COLOURS if c != digit.colour], 3, rng)
 
 
 def absent_digit(scene: Scene, rng: np.random.Generator) -> int:

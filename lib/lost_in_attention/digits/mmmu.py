@@ -7,12 +7,12 @@ import numpy as np
 
 from lost_in_attention.digits.facts import (
     choose,
+    coloured_digit,
     lettered,
     quadrant,
     unique_colours,
-    unique_digits,
 )
-from lost_in_attention.digits.scenes import COLOURS, DIGIT_NAMES, Scene
+from lost_in_attention.digits.scenes import DIGIT_NAMES, Scene
 
 IMAGES = tuple(f"image_{number}" for number in range(1, 8))
 MARKER = "<image 1> "
@@ -27,10 +27,10 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 def art(scene: Scene, rng: np.random.Generator) -> Question | None:
     """Which colour a digit has."""
-    if not unique_digits(scene):
+    found = coloured_digit(scene, rng)
+    if found is None:
         return None
-    [digit] = choose(unique_digits(scene), 1, rng)
-    others = choose([c for c in COLOURS if c != digit.colour], 3, rng)
+    digit, others = found
     text = f"{MARKER}In which colour is the {digit.name} written?"
     return _choice("Art", "Colour", text, digit.colour, others, rng)
 

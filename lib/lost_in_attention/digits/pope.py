@@ -39,7 +39,7 @@ def existence_questions(scenes: Sequence[Scene], *, seed: int) -> pd.DataFrame:
         for category in NEGATIVES:
             negatives = _negatives(category, present[index], together, rng)
             for digit, answer in [(d, "yes") for d in positives] + [(d, "no") for d in negatives]:
-                rows.append((existence_question(digit), answer, image_source(index), category))
+                rows.append((existence_question(int(digit)), answer, image_source(index), category))
     table = pd.DataFrame(rows, columns=["question", "answer", "image_source", "category"])
     table = table.sort_values("category", kind="stable", ignore_index=True)
     table.insert(0, "id", [str(i) for i in range(len(table))])

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lost_in_attention.digits.facts import LETTERS, absent_digit, choose, lettered, unique_digits
-from lost_in_attention.digits.scenes import COLOURS, DIGIT_NAMES, Scene
+from lost_in_attention.digits.facts import LETTERS, absent_digit, choose, coloured_digit, lettered
+from lost_in_attention.digits.scenes import DIGIT_NAMES, Scene
 
 Question = dict[str, str]
 COUNTS = ("3", "4", "5", "6")
@@ -19,10 +19,10 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def colour(scene: Scene, rng: np.random.Generator) -> Question | None:
-    if not unique_digits(scene):
+    found = coloured_digit(scene, rng)
+    if found is None:
         return None
-    [digit] = choose(unique_digits(scene), 1, rng)
-    others = choose([c for c in COLOURS if c != digit.colour], 3, rng)
+    digit, others = found
     return _four(f"What colour is the {digit.name}?", digit.colour, others, "Colour", rng)
 
 

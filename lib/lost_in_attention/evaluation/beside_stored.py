@@ -56,9 +56,10 @@ class Answers:
 
     @property
     def whole(self) -> bool:
-        """Whether every model that was named has answers to every benchmark."""
+        """Whether every model that was named has answers to every embedded benchmark."""
         asked = self.table.groupby("model")["benchmark"].agg(set)
-        return not self.missing and all(each == set(BENCHMARKS) for each in asked)
+        embedded = {name for name, benchmark in BENCHMARKS.items() if benchmark.embedded}
+        return not self.missing and all(each >= embedded for each in asked)
 
     def made_by(self) -> pd.DataFrame:
         """One row a model: where its answers come from, how many, since when."""

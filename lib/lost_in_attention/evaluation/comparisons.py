@@ -19,7 +19,6 @@ def against_vanilla(
     by: Sequence[str] = CELL,
     reference: str = "vanilla",
     seed: int,
-    level: float = 0.95,
 ) -> pd.DataFrame:
     """One row a cell (the columns `by`) of a table of answers, vanilla's own cells included.
 
@@ -45,7 +44,7 @@ def against_vanilla(
     pools = [column for column in ("model", "benchmark") if column in by]
     # Pools share no cell, so each has resamples of its own.
     cells = [
-        _intervals(own, by, seed, level)
+        _intervals(own, by, seed)
         for _, own in (paired.groupby(pools, sort=False) if pools else [((), paired)])
     ]
     found = pd.concat(cells, ignore_index=True).merge(_tests(paired, by), on=by)
@@ -155,11 +154,11 @@ def _weights(paired: pd.DataFrame, by: list[str]) -> pd.Series:
     return pd.concat(weights)
 
 
-def _intervals(own: pd.DataFrame, by: list[str], seed: int, level: float) -> pd.DataFrame:
+def _intervals(own: pd.DataFrame, by: list[str], seed: int) -> pd.DataFrame:
     values = ["accuracy", "change", "same"]
     units = list(dict.fromkeys([*by, *_QUESTION, "image"]))
     questions = own.groupby(units, sort=False)[[*values, "weight"]].mean().reset_index()
-    long = mean_intervals(questions, values, by, "image", weight="weight", level=level, seed=seed)
+    long = mean_intervals(questions, values, by, "image", weight="weight", seed=seed)
     wide = long.pivot(index=by, columns="quantity", values=["mean", "low", "high"])
     columns = {name: wide["mean"][name] for name in values}
     columns |= {f"{name}_{end}": wide[end][name] for name in values for end in ("low", "high")}

@@ -9,26 +9,17 @@ from PIL import Image
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.token_patches import token_patches
-from lost_in_attention.models.tower_attention import recorded_attention
-from lost_in_attention.sap.priors import (
-    VARIANTS,
-    complexity_prior,
-    encoder_prior,
-    noise_prior,
-    normalised_entropy,
-    patch_complexity,
-    uniform_prior,
-)
-
-_POOLING = {"paper": "mean", "released": "max"}
+from lost_in_attention.sap import VisualTokens, encoded
+from lost_in_attention.sap.images import IMAGE, OUTPUTS
+from lost_in_attention.sap.priors import VERSIONS, Scores, normalised_entropy
+from lost_in_attention.sap.registry import PRIORS
 
 
 def prior_entropies(
     vlm: VisionLanguageModel, samples: Sequence[Sample], *, seed: int
 ) -> pd.DataFrame:
-    """One row an image (the first of each sample), prior and variant: image_source, prior,
-    variant, entropy (`priors.normalised_entropy`: 1 is uniform).
+    """One row an image (the first of each sample), prior and version: image_source, prior,
+    variant (the version's name), entropy (`priors.normalised_entropy`: 1 is uniform).
 
     The release rescales priors of the LLaVA families to their scores; that is left out here.
     """
@@ -36,11 +27,11 @@ def prior_entropies(
     random = np.random.default_rng(seed)
     rows = []
     for source, image in images.items():
-        for variant, priors in _priors(vlm, image, random).items():
+        for version, priors in _priors(vlm, image, random).items():
             for name, scores in priors.items():
                 entropy = normalised_entropy(scores)
                 rows.append(
-                    {"image_source": source, "prior": name, "variant": variant, "entropy": entropy}
+                    {"image_source": source, "prior": name, "variant": version, "entropy": entropy}
                 )
     return pd.DataFrame(rows)
 
@@ -48,18 +39,13 @@ def prior_entropies(
 @torch.inference_mode()
 def _priors(
     vlm: VisionLanguageModel, image: Image.Image, random: np.random.Generator
-) -> dict[str, dict[str, torch.Tensor]]:
-    pixels = vlm.pixels([image])
-    with recorded_attention(vlm) as recorded:
-        vlm.model.model.get_image_features(**pixels, return_dict=True)
-    [complexity] = token_patches(vlm, pixels, patch_complexity)
-    found = {}
-    for variant in VARIANTS:
-        [received] = recorded.in_decoder_order(pixels, pooling=_POOLING[variant])
-        found[variant] = {
-            "encoder": encoder_prior(received, variant=variant),
-            "complexity": complexity_prior(complexity, variant=variant),
-            "noise": noise_prior(len(received), random, rows=1, variant=variant)[0],
-            "uniform": uniform_prior(len(received)),
+) -> dict[str, dict[str, Scores]]:
+    inputs = encoded(vlm, vlm.pixels([image]))
+    images = inputs[OUTPUTS][IMAGE].images
+    return {
+        version: {
+            name: prior.of(VisualTokens(images.seen, random, version=version))[0]
+            for name, prior in PRIORS.items()
         }
-    return found
+        for version in VERSIONS
+    }

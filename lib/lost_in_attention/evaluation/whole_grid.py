@@ -1,6 +1,6 @@
 """One model through every benchmark and variant, into one file of results."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class Sweep:
         Raises what `load_benchmark` does; ValueError where one folder, without a folder for each
         benchmark in it, is the source of several.
         """
-        names, folder = _names("benchmarks", self.benchmarks, "all", BENCHMARKS), Path(self.source)
+        names, folder = self._benchmarks(), Path(self.source)
         lacking = [name for name in names if not (folder / name).is_dir()]
         if self.source not in ("digits", "hub") and folder.is_dir() and lacking and names[1:]:
             raise ValueError(
@@ -89,6 +89,13 @@ class Sweep:
             name: prompted(all_.draw(min(self.questions, len(all_)), seed=self.seed), self.prompt)
             for name, all_ in loaded.items()
         }
+
+    def _benchmarks(self) -> list[str]:
+        """Those that are named; "all" leaves out what the source does not have."""
+        names = _names("benchmarks", self.benchmarks, "all", BENCHMARKS)
+        if self.benchmarks != "all":
+            return names
+        return [name for name in names if BENCHMARKS[name].has(self.source)]
 
     def run(self, *, runs: Path, output: Path) -> Path | None:
         """Answer everything, or what a broken-off run left, and write the file of results.
@@ -128,7 +135,7 @@ class Sweep:
         return path
 
 
-def _names(option: str, chosen: str, everything: str, known: Sequence[str]) -> list[str]:
+def _names(option: str, chosen: str, everything: str, known: Collection[str]) -> list[str]:
     """The names in a comma-separated list; `everything` stands for all that are known."""
     if chosen == everything:
         return list(known)

@@ -11,12 +11,13 @@ row is uniform.
 
 import math
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-ROWS = ("all", "last")
+Rows = Literal["all", "last"]
 BLOCK_ENTRIES = 2**22
 
 CosineRows = Callable[[slice], Float64[Tensor, "rows tokens"]]
@@ -26,7 +27,7 @@ def token_mixing_entropy(
     x: Float[Tensor, "tokens features"],
     *,
     power: float = 1,
-    rows: str = "all",
+    rows: Rows = "all",
     normalise: bool = False,
 ) -> float:
     """TME(X) = -(1/S) sum_t sum_j P_tj log P_tj, in nats (Def 3.7).
@@ -49,7 +50,7 @@ def token_mixing_entropy_from_gram(
     gram: Float[Tensor, "tokens tokens"],
     *,
     power: float = 1,
-    rows: str = "all",
+    rows: Rows = "all",
     normalise: bool = False,
 ) -> float:
     """TME from the token Gram matrix X X^T; arguments and errors as `token_mixing_entropy`.
@@ -100,13 +101,13 @@ def entropy_bounds(x: Float[Tensor, "tokens features"]) -> tuple[float, float]:
 
 
 def _mean_entropy(
-    cosine_rows: CosineRows, tokens: int, power: float, rows: str, normalise: bool
+    cosine_rows: CosineRows, tokens: int, power: float, rows: Rows, normalise: bool
 ) -> float:
     """Mean entropy of the mixing rows, block by block so that few S x S numbers exist at once."""
     if not power > 0:
         raise ValueError(f"power: expected a positive number, got {power!r}")
-    if rows not in ROWS:
-        raise ValueError(f"rows: expected one of {ROWS}, got {rows!r}")
+    if rows not in get_args(Rows):
+        raise ValueError(f"rows: expected one of {get_args(Rows)}, got {rows!r}")
     if normalise and tokens == 1:
         raise ValueError("normalise: expected at least two tokens, got one, and log 1 is 0")
     first = tokens - 1 if rows == "last" else 0

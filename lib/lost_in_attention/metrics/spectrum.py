@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from lost_in_attention.metrics.mixing import token_mixing_entropy, token_mixing_entropy_from_gram
 from lost_in_attention.metrics.rank_rules import NUMERICAL_RANK, RankRule
 
 GRAM_EPSILON = torch.finfo(torch.float64).eps
@@ -63,6 +64,13 @@ class Spectrum:
         """eRank(X) = exp(-sum p_i log p_i) with p_i = sigma_i / sum(sigma) (Def 3.4)."""
         p = self.singular_values / self.singular_values.sum()
         return math.exp(-float(torch.xlogy(p, p).sum()))
+
+    @cached_property
+    def mixing_entropy(self) -> float:
+        """TME(X) in nats (Def 3.7), from the token Gram matrix where that is made already."""
+        if self.tokens <= self.features:
+            return token_mixing_entropy_from_gram(self.gram)
+        return token_mixing_entropy(self.matrix)
 
     def residual_features(self, y: Float[Tensor, "rows H"]) -> Float64[Tensor, "rows H"]:
         """y (I - P_R): the part of every row outside `feature_space` (Def 3.5).

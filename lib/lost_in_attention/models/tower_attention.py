@@ -27,7 +27,7 @@ register(_NAME)
 @torch.inference_mode()
 def encoder_attention(
     vlm: VisionLanguageModel, images: Sequence[Image.Image]
-) -> list[Float[Tensor, " tokens"]]:
+) -> list[Float[Tensor, " _"]]:
     """The attention that each visual token receives in the encoder's last map (Appendix C.3).
 
     One float32 vector an image, each image alone in its prompt: the mean over heads, queries and
@@ -46,7 +46,7 @@ class Recorder:
 
     def __init__(self, family: Family) -> None:
         self.family = family
-        self._received: list[Float[Tensor, "poolings tiles tokens"]] = []
+        self._received: list[Float[Tensor, "poolings _ _"]] = []
 
     def see(
         self,
@@ -66,7 +66,7 @@ class Recorder:
 
     def in_decoder_order(
         self, inputs: Inputs, *, pooling: str = "mean"
-    ) -> list[Float[Tensor, " tokens"]]:
+    ) -> list[Float[Tensor, " _"]]:
         """What was recorded of the images of `inputs`, an entry for each.
 
         `pooling` is how the patches of one token are pooled: "mean" (the paper) or "max" (the

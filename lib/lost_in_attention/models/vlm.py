@@ -1,8 +1,9 @@
 """A model and its processor, with the few things every experiment asks of the pair."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -93,7 +94,7 @@ class VisionLanguageModel:
         self.check_context(inputs)
         return inputs.to(self.device, dtype=self.model.dtype)
 
-    def check_context(self, inputs: BatchFeature, new_tokens: int = 0) -> None:
+    def check_context(self, inputs: Mapping[str, Any], new_tokens: int = 0) -> None:
         """Raises ValueError if a prompt and `new_tokens` more exceed `context`; quotes its end."""
         lengths = inputs["attention_mask"].sum(dim=1)
         longest = int(lengths.argmax())
@@ -107,11 +108,11 @@ class VisionLanguageModel:
                 + (f", {new_tokens} of them for the reply" if new_tokens else "")
             )
 
-    def visual_mask(self, inputs: BatchFeature) -> Bool[Tensor, "batch tokens"]:
+    def visual_mask(self, inputs: Mapping[str, Any]) -> Bool[Tensor, "batch tokens"]:
         """Where the visual tokens stand among the decoder's input tokens."""
         return inputs["input_ids"] == self.model.config.image_token_id
 
-    def encode_images(self, images: Sequence[Image.Image]) -> list[Float[Tensor, "tokens hidden"]]:
+    def encode_images(self, images: Sequence[Image.Image]) -> list[Float[Tensor, "_ hidden"]]:
         """What the vision tower hands to the decoder for each image."""
         pixels = self.pixels(images)
         return list(self.model.model.get_image_features(**pixels, return_dict=True).pooler_output)

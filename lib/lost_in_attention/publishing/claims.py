@@ -128,7 +128,7 @@ def _read(path: Path) -> Claim:
             raise ValueError(f"keys missing: {lacks}; keys unknown: {strange}")
         return Claim(**content)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"claim file {path.name}: {error}") from error
+        raise ValueError(f"results: expected a claim in {path.name}: {error}") from error
 
 
 def _check_filled(claim_id: str, name: str, value: str | float) -> None:

@@ -186,6 +186,8 @@ def _origin(benchmark: str, table: Any) -> tuple[str | None, str | None]:
     folder lie elsewhere.
     """
     hub = BENCHMARKS[benchmark].hub
+    if hub is None:
+        return None, None
     owner, name = hub.split("/")
     folder = f"{owner}___{camelcase_to_snakecase(name)}"
     places = {Path(each["filename"]).parent for each in getattr(table, "cache_files", [])}

@@ -14,11 +14,8 @@ Plotly's own 3-D scenes need WebGL and a mouse.  `seen_from` projects points ins
 angle of view becomes a slider.
 """
 
-import base64
-import io
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -29,12 +26,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import plotly
 import plotly.graph_objects as go
-from IPython.display import display
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
+from lost_in_attention.publishing import page
+
 HEIGHT = 360
+PNG_DPI = 150
 STYLE = {
     "template": "simple_white",
     "dragmode": False,
@@ -99,20 +97,18 @@ def show_content(
 
     Raises ValueError for a name that is not lower_case or an empty text.
     """
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"name must be lower_case words and digits, got {name!r}")
-    for what, text in (("alt", alt), ("caption", caption)):
-        if not text.strip():
-            raise ValueError(f"{what} of figure {name!r} must not be empty")
+    page.check_name("name", name)
+    page.check_texts(name, {"alt": alt, "caption": caption})
     positions = [asdict(slider) | {"positions": list(slider.positions)} for slider in sliders]
-    html = _html(content | {"sliders": positions}, name, alt, caption, _png(fallback))
+    html = _html(
+        content | {"sliders": positions},
+        name,
+        alt,
+        caption,
+        page.rendered(fallback, "png", dpi=PNG_DPI),
+    )
     plt.close(fallback)
-    display({"text/html": html, "text/plain": alt}, raw=True)
-
-
-def png_uri(png: bytes) -> str:
-    """A picture as the address of an image that needs no file."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    page.show(html, alt)
 
 
 def seen_from(
@@ -161,15 +157,10 @@ def _content(figure: go.Figure) -> dict[str, Any]:
 def _html(content: dict[str, Any], name: str, alt: str, caption: str, png: bytes) -> str:
     # "<" as an escape, so that no text can end the script element.
     data = json.dumps(content, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
-    image = f'<img src="{png_uri(png)}" alt="{escape(alt)}" style="max-width:100%;height:auto">'
+    source = page.data_uri("image/png", png)
+    image = f'<img src="{source}" alt="{escape(alt)}" style="max-width:100%;height:auto">'
     script = f'<script type="application/json">{data}</script>'
     return (
         f'<figure class="interactive" id="interactive-{name}" style="margin:1em 0">'
         f"{image}{script}<figcaption>{escape(caption)}</figcaption></figure>"
     )
-
-
-def _png(fallback: Figure) -> bytes:
-    buffer = io.BytesIO()
-    fallback.savefig(buffer, format="png", dpi=150)
-    return buffer.getvalue()

@@ -6,7 +6,8 @@ and dashes tell them apart without colour.  Figures are so narrow that their wor
 read on a phone; panels stand above each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -110,13 +111,43 @@ def layer_curves(table: pd.DataFrame, value: str, ax: Axes, *, x: str = "layer")
     curves = module_curves(table, value)
     for name, curve in curves.items():
         look, across = MODULES[name], _across(curve["layer"].to_numpy(float), x)
-        ax.plot(across, curve["mean"], **look)
-        ax.fill_between(across, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0)
+        band(ax, across, curve, look)
     _label_ends(ax, curves, x)
     ax.set_xlabel("layer (index)" if x == "layer" else "depth (% of layers)")
     ax.set_ylabel(axis_label(value))
     if x == "layer":
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        whole_numbers(ax)
+
+
+def band(
+    ax: Axes, x: Sequence[float] | pd.Series, rows: pd.DataFrame, look: Mapping[str, Any]
+) -> None:
+    """Draw the column mean of `rows` over `x`, and a band from low to high in its colour.
+
+    `look` is what `Axes.plot` takes, its colour among it.
+    """
+    ax.plot(x, rows["mean"], **look)
+    ax.fill_between(x, rows["low"], rows["high"], color=look["color"], alpha=0.2, lw=0)
+
+
+def whole_numbers(ax: Axes) -> None:
+    """Let the ticks of the x-axis fall on whole numbers: there is no half layer."""
+    ax.xaxis.get_major_locator().set_params(integer=True)
+
+
+def legend_below(fig: Figure, ax: Axes, *, columns: int) -> None:
+    """Name below the figure, once, what the panel `ax` and those like it show."""
+    fig.legend(
+        *ax.get_legend_handles_labels(), ncols=columns, loc="outside lower center", frameon=False
+    )
+
+
+def model_looks(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """A marker and a colour a model, away from those of the two modules; they repeat after six."""
+    colors = [*OKABE_ITO[2:6], "black", "0.55"]
+    return {
+        name: {"marker": "osD^vP"[i % 6], "color": colors[i % 6]} for i, name in enumerate(names)
+    }
 
 
 def scene(

@@ -1,6 +1,8 @@
 """What a notebook shows and keeps: figures with their data, tables, and claims.
 
-    run = report.start("06_layerwise_curves", tier=tier, seed=seed, model=model, output=output)
+    run = report.start("06_layerwise_curves", globals())
+    vlm = load(run.models[0], device=run.device, dtype=run.dtype)
+    samples = load_benchmark("pope").draw(run.count(questions, smoke=8), seed=seed)
     run.figure(fig, "rid", data=table, alt=alt_layer_curves(table, "rid"), caption="...")
     run.saw(vlm)
     run.asked("pope", samples)
@@ -10,11 +12,8 @@
 Each figure carries the numbers that it draws and its provenance, in the page and as files.
 """
 
-import base64
-import io
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -23,39 +22,65 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import display
+import torch
 from matplotlib.figure import Figure
 
 from lost_in_attention.benchmarks import Sample, Samples
-from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.publishing import plots
+from lost_in_attention.models import VisionLanguageModel, each_model
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing import page, plots
 from lost_in_attention.publishing.claims import Claim, words
 from lost_in_attention.publishing.evidence import Evidence
 from lost_in_attention.publishing.verdicts import Ground, decide
 from lost_in_attention.runs import provenance
 from lost_in_attention.runs.files import replaced_when_complete
-from lost_in_attention.runs.parameters import check_injected, executed_cells
+from lost_in_attention.runs.parameters import check_injected, executed_cells, own_parameters
 from lost_in_attention.runs.paths import check_writable
-from lost_in_attention.runs.provenance import Scalar
 
 # Larger drawings are shown as PNG: a page of many points as SVG is slow to open.
 SVG_LIMIT = 150_000
 PNG_DPI = 200
-_NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One execution of a notebook: its output folder, its provenance and its claims so far."""
+    """One execution of a notebook: its output folder, its provenance and its claims so far.
+
+    `models` are the names of the models that it is about.
+    """
 
     output: Path
     provenance: dict[str, Any]
+    models: list[str]
     claims: list[Claim] = field(default_factory=list)
     evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def notebook(self) -> str:
         return self.provenance["notebook"]
+
+    @property
+    def device(self) -> str:
+        """Where its models run: on the GPU if there is one."""
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its models' weights: that of the paper at tier paper, exact enough elsewhere."""
+        return torch.bfloat16 if self.provenance["tier"] == "paper" else torch.float32
+
+    def count(self, wanted: int, *, smoke: int) -> int:
+        """How many of something to take: at tier smoke `smoke`, elsewhere what was asked for."""
+        return smoke if self.provenance["tier"] == "smoke" else wanted
+
+    def each_model(self) -> Iterator[tuple[str, VisionLanguageModel]]:
+        """Each of its models with its name, one at a time, recorded for the verdicts.
+
+        Raises what `models.each_model` and `saw` do.
+        """
+        for name, vlm in each_model(self.models, device=self.device, dtype=self.dtype):
+            self.saw(vlm)
+            yield name, vlm
 
     def saw(self, vlm: VisionLanguageModel) -> None:
         """Record a model that was loaded, for the verdicts; raises what `Evidence.saw` does."""
@@ -78,13 +103,11 @@ class Run:
         Raises:
             ValueError: a name that is not lower_case, no data, or no alt text or caption.
         """
-        _check_name("name", name)
-        for what, text in (("alt", alt), ("caption", caption)):
-            if not text.strip():
-                raise ValueError(f"{what} of figure {name!r} must not be empty")
+        page.check_name("name", name)
+        page.check_texts(name, {"alt": alt, "caption": caption})
         if data.empty:
             raise ValueError(f"data of figure {name!r} must hold the numbers drawn, got no row")
-        png, svg = _rendered(fig, "png"), _rendered(fig, "svg")
+        png, svg = (page.rendered(fig, kind, dpi=PNG_DPI) for kind in ("png", "svg"))
         plt.close(fig)
         files = {
             "png": png,
@@ -104,7 +127,7 @@ class Run:
             _download("data (CSV)", f"{name}.csv", "text/csv", files["csv"]),
             _download("provenance (JSON)", f"{name}.json", "application/json", files["json"]),
         ]
-        _show(_figure_html(_data_uri(*shown), alt, caption, links), alt)
+        page.show(_figure_html(page.data_uri(*shown), alt, caption, links), alt)
 
     def claim(
         self,
@@ -112,7 +135,7 @@ class Run:
         *,
         statement: str,
         paper: str | float,
-        measured: str | float,
+        measured: str | float | np.floating,
         tolerance: str | float,
         answers: Mapping[str, bool | None] | None = None,
         questions: int | None = None,
@@ -183,32 +206,40 @@ class Run:
         body = table.to_html(index=False, border=0, classes="table", float_format="{:.3g}".format)
         body = body.replace("<th>", '<th scope="col">').replace(' style="text-align: right;"', "")
         body = body.replace("<thead>", f"<caption>{escape(caption)}</caption><thead>", 1)
-        _show(f'<div style="overflow-x:auto" tabindex="0">{body}</div>', table.to_string())
+        page.show(f'<div style="overflow-x:auto" tabindex="0">{body}</div>', table.to_string())
 
 
-def start(
-    notebook: str, *, tier: str, seed: int, model: str, output: str | Path, **parameters: Scalar
-) -> Run:
-    """Begin a run of notebooks/<notebook>.ipynb whose files go under the folder `output`.
+def start(notebook: str, names: Mapping[str, Any]) -> Run:
+    """Begin a run of notebooks/<notebook>.ipynb, given its `globals()`.
 
-    `parameters` are the notebook's further papermill parameters.  Claims that an earlier run
-    of the same notebook left there are removed, so that none outlives the cell that made it.
+    Its parameters are read from them: `tier`, `seed`, `output` (the folder under which its files
+    go), `model` or `models`, and those of its own.  Claims that an earlier run of the same notebook
+    left there are removed, so that none outlives the cell that made it.
 
     Raises:
-        ValueError: an unknown tier, a parameter that is no scalar, a negative seed, a malformed
-            notebook name, an output that cannot be written, or a parameter from papermill that
-            the notebook does not have or that is of another type.
+        ValueError: an unknown tier, a parameter that is missing or no scalar, a negative seed, a
+            malformed notebook name or list of models, an output that cannot be written, or a
+            parameter from papermill that the notebook does not have or that is of another type.
+        FileNotFoundError: an unknown name among `models`.
     """
-    check_injected(executed_cells())
-    _check_name("notebook", notebook)
+    cells = executed_cells()
+    check_injected(cells)
+    page.check_name("notebook", notebook)
+    own = own_parameters(names, cells)
+    subject = "models" if "models" in own else "model"
+    if missing := {"tier", "seed", subject, "output"} - own.keys():
+        raise ValueError(f"parameters: expected {sorted(missing)} too, got {list(own)}")
+    tier, seed, output = (own.pop(name) for name in ("tier", "seed", "output"))
     if seed < 0:
         raise ValueError(f"seed: expected 0 or more, got {seed}")
+    models = chosen_models(own["models"]) if subject == "models" else [own.pop(subject)]
     check_writable("output", Path(output))
-    origin = provenance.collect(notebook, tier=tier, seed=seed, model=model, parameters=parameters)
+    model = ", ".join(models)
+    origin = provenance.collect(notebook, tier=tier, seed=seed, model=model, parameters=own)
     for stale in (Path(output) / "claims").glob(f"{notebook}.*.json"):
         stale.unlink()
     plots.use_house_style()
-    return Run(Path(output), origin)
+    return Run(Path(output), origin, models)
 
 
 def alt_layer_curves(table: pd.DataFrame, value: str) -> str:
@@ -225,24 +256,12 @@ def alt_layer_curves(table: pd.DataFrame, value: str) -> str:
     return f"Line chart of {plots.axis_label(value)} by layer. " + " ".join(sentences)
 
 
-def _rendered(fig: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # Without a date, equal numbers give equal files.
-    metadata = {"Date": None} if kind == "svg" else None
-    fig.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
-    return buffer.getvalue()
-
-
 def _json(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def _download(label: str, filename: str, kind: str, content: bytes) -> str:
-    return f'<a href="{_data_uri(kind, content)}" download="{filename}">{label}</a>'
+    return f'<a href="{page.data_uri(kind, content)}" download="{filename}">{label}</a>'
 
 
 def _figure_html(source: str, alt: str, caption: str, links: list[str]) -> str:
@@ -256,12 +275,3 @@ def _plain_answer(name: str, answer: Any) -> bool | None:
     if answer is None or isinstance(answer, bool | np.bool_):
         return None if answer is None else bool(answer)
     raise ValueError(f"answers: expected yes, no or None from {name}, got {answer!r}")
-
-
-def _show(html: str, text: str) -> None:
-    display({"text/html": html, "text/plain": text}, raw=True)
-
-
-def _check_name(argument: str, name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{argument} must be lower_case words and digits, got {name!r}")

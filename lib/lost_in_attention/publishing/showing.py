@@ -8,9 +8,9 @@ from html import escape
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import display
 from matplotlib.figure import Figure
 
+from lost_in_attention.publishing import page
 from lost_in_attention.publishing.report import Run
 
 
@@ -35,4 +35,4 @@ def show_table(run: Run, table: pd.DataFrame, caption: str) -> None:
 
 def say(sentence: str) -> None:
     """Show a sentence in the page."""
-    display({"text/html": f"<p>{escape(sentence)}</p>", "text/plain": sentence}, raw=True)
+    page.show(f"<p>{escape(sentence)}</p>", sentence)

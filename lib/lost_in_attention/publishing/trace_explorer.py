@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lost_in_attention.images import rgb
-from lost_in_attention.publishing.interactive import STYLE, Slider, png_uri, show_content
+from lost_in_attention.publishing import page
+from lost_in_attention.publishing.interactive import STYLE, Slider, show_content
 
 # How much of the image's brightness stays, so that lines show on it.
 DIMMED = 0.6
@@ -114,7 +115,9 @@ def _image_layout(image: Image.Image) -> dict[str, Any]:
     placed = {"xref": "x", "yref": "y", "x": 0, "y": 0, "sizex": width, "sizey": height}
     return {
         "template": None,
-        "images": [placed | {"source": png_uri(buffer.getvalue()), "layer": "below"}],
+        "images": [
+            placed | {"source": page.data_uri("image/png", buffer.getvalue()), "layer": "below"}
+        ],
         "xaxis": hidden | {"range": [0, width], "constrain": "domain"},
         "yaxis": hidden | {"range": [height, 0], "scaleanchor": "x", "constrain": "domain"},
         "margin": {"l": 5, "r": 5, "t": 5, "b": 5},

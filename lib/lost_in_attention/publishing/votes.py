@@ -68,6 +68,23 @@ def tally(answers: Iterable[bool | None]) -> str:
     return f"{yes} yes, {no} no, {len(answers) - yes - no} open"
 
 
+def interval_table(means: pd.DataFrame, rows: str, columns: str | list[str]) -> pd.DataFrame:
+    """A table of means with their intervals in words (`in_words`), from a tidy one."""
+    cells = means.assign(cell=means.apply(in_words, axis=1))
+    return cells.pivot(index=rows, columns=columns, values="cell")
+
+
+def in_points(row: pd.Series, *, interval: bool = False) -> str:
+    """A change from `against_vanilla` in percentage points, for a table; perhaps its interval.
+
+    An asterisk marks what differs from vanilla after Holm's correction at 5%.
+    """
+    said = f"{100 * row['change']:+.1f}"
+    if interval:
+        said += f" [{100 * row['change_low']:+.1f}, {100 * row['change_high']:+.1f}]"
+    return said + ("*" if row["p_holm"] < 0.05 else "")
+
+
 def in_words(row: pd.Series) -> str:
     """A mean with its interval, for a table; "no value" where there is no mean."""
     if pd.isna(row["mean"]):

@@ -7,6 +7,7 @@ and forgotten after the next (`tracker`).  One process or several give the same 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import pandas as pd
 from jaxtyping import Bool
@@ -20,11 +21,12 @@ from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.changed import check_named
 from lost_in_attention.models.settings import settings_of
 from lost_in_attention.residual.controls import Control
+from lost_in_attention.residual.metrics import METRICS, Metric, Metrics, chosen_metrics, identity
 from lost_in_attention.residual.stream import State, record
 from lost_in_attention.residual.tracker import OWN, Tracker
 from lost_in_attention.runs.batches import check_batches, in_batches
 
-TOKENS = ("all", "visual", "text")
+Tokens = Literal["all", "visual", "text"]
 
 
 def measure(
@@ -32,20 +34,23 @@ def measure(
     samples: Sequence[Sample],
     *,
     batch_size: int = 8,
-    tokens: str = "all",
+    tokens: Tokens = "all",
     rank_rule: RankRule = NUMERICAL_RANK,
     controls: Mapping[str, Control] | None = None,
+    metrics: Metrics = METRICS,
     output: Path | None = None,
     resume: bool = False,
 ) -> pd.DataFrame:
     """One row a sample, layer, module (attention: X_in to X_attn; ffn: X_attn to X_ffn), update.
 
     Columns: sample, image_source, layer, module, update ("own", or the name of one of
-    `controls` in its place), tokens (their number S), features (H), rid, spectrum_change,
-    support_innovation, size, token_novelty, feature_novelty, mixig, and of the state after the
-    update effective_rank, rank, tme.  `tokens` chooses the rows of a state: all, visual or
-    text; padding never counts.  With `output` the rows go to that file batch by batch (see
-    `run_file`); `resume` goes on with a run that lies there, and starts one where none does.
+    `controls` in its place), tokens (their number S), features (H), and those of `metrics`: all of
+    `METRICS`, which are rid, spectrum_change, support_innovation, size, token_novelty,
+    feature_novelty, mixig, and of the state after the update effective_rank, rank, tme; or
+    ("rid", "mixig"), some of them by name; or METRICS | {"growth": growth}, a function of yours
+    beside them (see `metrics`).  `tokens` chooses the rows of a state: all, visual or text; padding
+    never counts.  With `output` the rows go to that file batch by batch (see `run_file`); `resume`
+    goes on with a run that lies there, and starts one where none does.
 
     Raises, before the model runs:
         ValueError: bad arguments, `resume` without `output`, an `output` that cannot be written,
@@ -54,9 +59,12 @@ def measure(
         BlockingIOError: another process is at work on `output`.
     and where it runs, naming the sample:
         NonFiniteError: a state of some layer and module holds NaN or an infinity.
-        ValueError: it has no such tokens, or a state or an update is zero everywhere.
+        ValueError: it has no such tokens, a state or an update is zero everywhere, or a metric of
+            yours gives no finite number.
     """
-    task = _Task(vlm, samples, batch_size, tokens, rank_rule, controls or {})
+    task = _Task(
+        vlm, samples, batch_size, tokens, rank_rule, controls or {}, chosen_metrics(metrics)
+    )
     rows = in_batches(
         task.measure,
         samples,
@@ -81,7 +89,7 @@ def batches(samples: Sequence[Sample], size: int, doing: str) -> Iterator[list[S
 
 
 def prepared(
-    vlm: VisionLanguageModel, batch: Sequence[Sample], tokens: str
+    vlm: VisionLanguageModel, batch: Sequence[Sample], tokens: Tokens
 ) -> tuple[BatchFeature, Bool[Tensor, "batch tokens"]]:
     """The model's inputs for a batch, and which of their tokens count.
 
@@ -100,10 +108,10 @@ def prepared(
     return inputs, chosen
 
 
-def check_request(samples: Sequence[Sample], batch_size: int, tokens: str) -> None:
+def check_request(samples: Sequence[Sample], batch_size: int, tokens: Tokens) -> None:
     """Raise ValueError unless there are samples, a positive batch size and known tokens."""
-    if tokens not in TOKENS:
-        raise ValueError(f"tokens: expected one of {TOKENS}, got {tokens!r}")
+    if tokens not in get_args(Tokens):
+        raise ValueError(f"tokens: expected one of {get_args(Tokens)}, got {tokens!r}")
     check_batches(samples, batch_size)
 
 
@@ -114,9 +122,10 @@ class _Task:
     vlm: VisionLanguageModel
     samples: Sequence[Sample]
     batch_size: int
-    tokens: str
+    tokens: Tokens
     rank_rule: RankRule
     controls: Mapping[str, Control]
+    metrics: Mapping[str, Metric]
 
     def __post_init__(self) -> None:
         check_request(self.samples, self.batch_size, self.tokens)
@@ -133,6 +142,7 @@ class _Task:
             "tokens": self.tokens,
             "rank_rule": repr(self.rank_rule),
             "controls": {name: repr(control) for name, control in self.controls.items()},
+            "metrics": {name: identity(name, metric) for name, metric in self.metrics.items()},
         }
         return settings_of(self.vlm, self.samples, self.batch_size) | own
 
@@ -140,7 +150,7 @@ class _Task:
         """The rows of a batch, sample by sample."""
         inputs, chosen = prepared(self.vlm, batch, self.tokens)
         trackers = [
-            Tracker(sample, mask, self.rank_rule, self.controls)
+            Tracker(sample, mask, self.rank_rule, self.controls, self.metrics)
             for sample, mask in zip(batch, chosen, strict=True)
         ]
 

@@ -10,14 +10,14 @@ visitor during the forward pass and keeps none: at 28 layers, 1,400 tokens and 3
 features they would fill half a gigabyte.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import BatchFeature
 
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.changed import check_named
@@ -40,7 +40,7 @@ Visitor = Callable[[State], None]
 
 
 @torch.inference_mode()
-def record(vlm: VisionLanguageModel, inputs: BatchFeature, visit: Visitor) -> None:
+def record(vlm: VisionLanguageModel, inputs: Mapping[str, Any], visit: Visitor) -> None:
     """Run the model once on `inputs` and show `visit` its 2L + 1 states, first to last.
 
     The tensors are the model's own: a visitor that wants to keep one copies it.  The

@@ -4,6 +4,7 @@ Intervals resample whole images, because questions about one image share most of
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pandas as pd
 
@@ -13,7 +14,10 @@ _SAMPLE = ["sample", "image_source"]
 
 
 def over_layers(
-    measured: pd.DataFrame, quantities: Sequence[str], by: Sequence[str], how: str = "mean"
+    measured: pd.DataFrame,
+    quantities: Sequence[str],
+    by: Sequence[str],
+    how: Literal["mean", "sum"] = "mean",
 ) -> pd.DataFrame:
     """One row a sample and group `by`: the mean (or `how`="sum") over layers, all alike.
 

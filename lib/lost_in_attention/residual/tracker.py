@@ -11,19 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lost_in_attention.benchmarks import Sample
-from lost_in_attention.metrics.mixing import token_mixing_entropy, token_mixing_entropy_from_gram
-from lost_in_attention.metrics.rid import (
-    NonFiniteError,
-    RankRule,
-    Spectrum,
-    spectrum,
-    update_geometry,
-)
+from lost_in_attention.metrics.rid import NonFiniteError, RankRule, Spectrum, spectrum
 from lost_in_attention.residual.controls import Control
+from lost_in_attention.residual.metrics import Metric, Update, readings
 from lost_in_attention.residual.stream import State
 
 OWN = "own"
-Measured = tuple[Spectrum, float]
 
 
 @dataclass
@@ -34,23 +27,25 @@ class Tracker:
     mask: Bool[Tensor, " tokens"]
     rank_rule: RankRule
     controls: Mapping[str, Control]
+    metrics: Mapping[str, Metric]
     rows: list[dict] = field(default_factory=list)
-    before: Measured | None = None
+    before: Spectrum | None = None
 
     def visit(self, state: State, hidden: Float[Tensor, "tokens features"]) -> None:
         """Measure the update that led to this state, and every control in its place.
 
         Raises NonFiniteError naming sample, layer and module of a NaN or an infinity, ValueError
-        naming them where a state is zero everywhere, or what a control says of its update.
+        naming them where a state is zero everywhere, or what a control or a metric says of its
+        update.
         """
         with self._located(state):
-            after = _measured(hidden[self.mask], self.rank_rule)
+            after = spectrum(hidden[self.mask], rank_rule=self.rank_rule)
             if self.before is not None:
-                self._add(state, OWN, after)
-                x = self.before[0].matrix
+                self._add(state, OWN, Update(self.before, after))
+                x = self.before.matrix
                 for name, control in self.controls.items():
-                    changed = x + control(x, after[0].matrix - x)
-                    self._add(state, name, _measured(changed, self.rank_rule))
+                    changed = spectrum(x + control(x, after.matrix - x), rank_rule=self.rank_rule)
+                    self._add(state, name, Update(self.before, changed))
         self.before = after
 
     @contextmanager
@@ -64,37 +59,14 @@ class Tracker:
                 f"sample {self.sample.id}, layer {state.layer}, module {state.module}: {error}"
             ) from error
 
-    def _add(self, state: State, update: str, after: Measured) -> None:
-        origin = {"sample": self.sample.id, "image_source": self.sample.image_source}
-        place = {"layer": state.layer, "module": state.module, "update": update}
-        self.rows.append(origin | place | _readings(self.before, after))
-
-
-def _measured(matrix: Float[Tensor, "tokens features"], rank_rule: RankRule) -> Measured:
-    decomposed = spectrum(matrix, rank_rule=rank_rule)
-    return decomposed, _mixing_entropy(decomposed)
-
-
-def _mixing_entropy(state: Spectrum) -> float:
-    """TME, from the token Gram matrix where the decomposition has made it already."""
-    if state.tokens <= state.features:
-        return float(token_mixing_entropy_from_gram(state.gram))
-    return float(token_mixing_entropy(state.matrix))
-
-
-def _readings(before: Measured, after: Measured) -> dict:
-    geometry = update_geometry(before[0], after[0])
-    return {
-        "tokens": after[0].tokens,
-        "features": after[0].features,
-        "rid": geometry.rid.total,
-        "spectrum_change": geometry.rid.spectrum_change,
-        "support_innovation": geometry.rid.support_innovation,
-        "size": geometry.factors.size,
-        "token_novelty": geometry.factors.token_novelty,
-        "feature_novelty": geometry.factors.feature_novelty,
-        "mixig": after[1] - before[1],
-        "effective_rank": after[0].effective_rank,
-        "rank": after[0].rank,
-        "tme": after[1],
-    }
+    def _add(self, state: State, name: str, update: Update) -> None:
+        self.rows.append({
+            "sample": self.sample.id,
+            "image_source": self.sample.image_source,
+            "layer": state.layer,
+            "module": state.module,
+            "update": name,
+            "tokens": update.after.tokens,
+            "features": update.after.features,
+            **readings(self.metrics, update),
+        })  # fmt: skip

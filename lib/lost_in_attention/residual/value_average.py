@@ -19,8 +19,6 @@ from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.residual.measure import batches, check_request, prepared
 
-Heads = Float[Tensor, "tokens heads size"]
-
 
 @torch.inference_mode()
 def output_against_values(
@@ -48,7 +46,9 @@ def output_against_values(
     return pd.DataFrame(rows)
 
 
-def compare(values: Heads, outputs: Heads) -> dict[str, float]:
+def compare(
+    values: Float[Tensor, "tokens value_heads size"], outputs: Float[Tensor, "tokens heads size"]
+) -> dict[str, float]:
     """mean_shift and variance_ratio of a head's outputs against its values, averaged over heads.
 
     With fewer value heads than output heads (grouped queries) each value head serves as many
@@ -63,7 +63,7 @@ def compare(values: Heads, outputs: Heads) -> dict[str, float]:
     }
 
 
-def _spread(vectors: Heads) -> Float[Tensor, " heads"]:
+def _spread(vectors: Float[Tensor, "tokens heads size"]) -> Float[Tensor, " heads"]:
     """Mean squared distance from the mean, of every head."""
     return (vectors - vectors.mean(0)).square().sum(2).mean(0)
 

@@ -1,24 +1,40 @@
-"""The parameters that papermill sets, held against those that a notebook has.
+"""The parameters of a notebook: what they are worth, and whether papermill set those alone.
 
 papermill takes any name: a mistyped one leaves the default as it is, and all runs, with a warning
 at most.  It sets them in a cell of its own behind the notebook's; IPython keeps the source of both.
 """
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from IPython import get_ipython
 
-# The first line of papermill's cell.
-_INJECTED = "# Parameters\n"
+# The first line of papermill's cell, and how a notebook's own begins.
+_INJECTED, _OWN = "# Parameters\n", "tier = "
 
 
 def executed_cells() -> Sequence[str]:
     """The sources of the cells that were executed so far; none outside of IPython."""
     shell = get_ipython()
     return shell.user_ns.get("In", []) if shell else []
+
+
+def own_parameters(values: Mapping[str, Any], cells: Sequence[str]) -> dict[str, Any]:
+    """Of a notebook's global names its parameters, with what they are worth now.
+
+    They are those of the cell that begins with the tier; a cell that was edited and executed again
+    counts as it is now.  Outside of IPython there are no cells, and all that is given counts.
+
+    Raises ValueError where no cell begins so.
+    """
+    if not cells:
+        return dict(values)
+    own = [cell for cell in cells if cell.lstrip().startswith(_OWN)]
+    if not own:
+        raise ValueError(f"parameters: expected a cell that begins with {_OWN!r}, got none")
+    return {name: values[name] for name in _assigned(own[-1])}
 
 
 def check_injected(cells: Sequence[str]) -> None:

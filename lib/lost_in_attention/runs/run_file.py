@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from filelock import FileLock, Timeout
 
@@ -22,6 +22,7 @@ from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.paths import check_writable
 
 
+@runtime_checkable
 class Identified(Protocol):
     """What a row can name: a sample, or anything else with an id."""
 

@@ -20,7 +20,7 @@ CHUNK = 512
 _TINY = torch.finfo(torch.float32).tiny
 
 Query = Float[Tensor, "batch heads rows features"]
-Heads = Int[Tensor, "batch heads"]
+HeadIndex = Int[Tensor, "batch heads"]
 
 
 def replaced_rows(
@@ -30,12 +30,12 @@ def replaced_rows(
     *,
     prior: Float[Tensor, "batch #rows keys"],
     visual: Bool[Tensor, "batch keys"],
-    real: Bool[Tensor, "batch keys"],
+    not_padding: Bool[Tensor, "batch keys"],
     first: int,
     blend: float,
     scaling: float,
 ) -> Query:
-    """softmax((1 - b) s + b p on visual keys, s elsewhere) V, causal; `first` is row 0's place."""
+    """softmax((1 - b) s + b p on visual keys, s elsewhere) V, causal, with row 0 at `first`."""
     chunks = []
     for start in range(0, query.shape[2], CHUNK):
         rows = slice(start, start + CHUNK)
@@ -43,9 +43,11 @@ def replaced_rows(
         own_prior = prior[:, rows] if prior.shape[1] > 1 else prior
         mixed = (1 - blend) * scores + blend * own_prior[:, None]
         scores = torch.where(visual[:, None, None], mixed, scores)
-        place = torch.arange(scores.shape[2], device=query.device) + first + start
-        hidden = torch.arange(key.shape[2], device=query.device) > place[:, None]
-        scores = scores.masked_fill(hidden | ~real[:, None, None], torch.finfo(torch.float32).min)
+        position = torch.arange(scores.shape[2], device=query.device) + first + start
+        hidden = torch.arange(key.shape[2], device=query.device) > position[:, None]
+        scores = scores.masked_fill(
+            hidden | ~not_padding[:, None, None], torch.finfo(torch.float32).min
+        )
         chunks.append(scores.softmax(-1).to(value.dtype) @ value)
     return torch.cat(chunks, 2)
 
@@ -62,7 +64,7 @@ class VisualPart:
     peak: Float[Tensor, " batch"]
 
     def up_to(self, keys: slice) -> "VisualPart":
-        """The part of the rows that stand at the places `keys`."""
+        """The part of the rows that stand at the positions `keys`."""
         if self.denominator.shape[1] == 1:
             return self
         return VisualPart(self.numerator[:, :, keys], self.denominator[:, keys], self.peak)
@@ -92,26 +94,26 @@ def visual_part(
 
 @dataclass(frozen=True)
 class TextKeys:
-    """Where each sample's real text keys lie, in order; shorter lists are filled up and masked."""
+    """Where each sample's text keys lie, in order; shorter lists are filled up and masked."""
 
-    place: Int[Tensor, "batch text"]
-    real: Bool[Tensor, "batch text"]
+    position: Int[Tensor, "batch text"]
+    not_padding: Bool[Tensor, "batch text"]
 
     @classmethod
     def of(cls, text: Bool[Tensor, "batch keys"]) -> "TextKeys":
         most = int(text.sum(1).max())
-        place = (~text).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
-        return cls(place, text.gather(1, place))
+        position = (~text).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
+        return cls(position, text.gather(1, position))
 
     def take(
         self, states: Float[Tensor, "batch kv_heads keys features"]
     ) -> Float[Tensor, "batch kv_heads text features"]:
-        index = self.place[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
+        index = self.position[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
         return states.gather(2, index)
 
     def before(self, end: int) -> int:
         """How many leading entries hold all keys that lie before `end`."""
-        return int((self.real & (self.place < end)).sum(1).max())
+        return int((self.not_padding & (self.position < end)).sum(1).max())
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,8 @@ class Collapsed:
     ) -> "Collapsed":
         total = visual.denominator[:, -1:]
         mean = visual.numerator[:, :, -1:] / total.clamp(min=_TINY)[:, :, None, None]
-        hidden = torch.zeros(text.real.shape, device=total.device)
-        hidden = hidden.masked_fill_(~text.real, -torch.inf)
+        hidden = torch.zeros(text.not_padding.shape, device=total.device)
+        hidden = hidden.masked_fill_(~text.not_padding, -torch.inf)
         added = torch.cat([total.log() + visual.peak[:, None], hidden], 1)[:, None, None]
         return cls(
             torch.cat([key.new_zeros(mean.shape), key], 2),
@@ -151,15 +153,16 @@ class Collapsed:
         key: Float[Tensor, "batch kv_heads further features"],
         value: Float[Tensor, "batch kv_heads further features"],
         *,
-        real: Bool[Tensor, "batch further"],
+        not_padding: Bool[Tensor, "batch further"],
         scaling: float,
     ) -> Float[Tensor, "batch heads 1 features"]:
-        """The last row: `key`, `value` and `real` are those behind the prompt, its own the last.
+        """The last row; what is given of keys is of those behind the prompt, its own the last.
 
         Heads of one key-value head are rows of one product, so no key is copied.
         """
         grouped = query[:, :, 0].unflatten(1, (key.shape[1], -1))
-        further = torch.zeros(real.shape, device=real.device).masked_fill_(~real, -torch.inf)
+        further = torch.zeros(not_padding.shape, device=not_padding.device)
+        further = further.masked_fill_(~not_padding, -torch.inf)
         added = torch.cat([self.added, further[:, None, None]], 3)
         scores = torch.cat([grouped @ self.key.mT, grouped @ key.mT], 3).float()
         weights = torch.add(added, scores, alpha=scaling).softmax(3).to(value.dtype)
@@ -174,7 +177,7 @@ def merged_rows(
     text: TextKeys,
     visual: VisualPart,
     *,
-    kv_heads: Heads,
+    kv_heads: HeadIndex,
     first: int,
     scaling: float,
 ) -> Query:
@@ -184,8 +187,9 @@ def merged_rows(
     for start in range(0, query.shape[2], CHUNK):
         rows = slice(start, min(start + CHUNK, query.shape[2]))
         seen = text.before(first + rows.stop)
-        place = torch.arange(rows.start, rows.stop, device=query.device) + first
-        hidden = (text.place[:, None, :seen] > place[:, None]) | ~text.real[:, None, :seen]
+        position = torch.arange(rows.start, rows.stop, device=query.device) + first
+        hidden = text.position[:, None, :seen] > position[:, None]
+        hidden = hidden | ~text.not_padding[:, None, :seen]
         scores = (query[:, :, rows] @ key[:, :, :seen].transpose(-1, -2)).float() * scaling
         scores = scores.masked_fill_(hidden[:, None], -torch.inf)
         part = visual.up_to(slice(first + rows.start, first + rows.stop))
@@ -197,7 +201,7 @@ def _joined(
     scores: Float[Tensor, "batch heads rows text"],
     value: Float[Tensor, "batch heads text features"],
     visual: VisualPart,
-    kv_heads: Heads,
+    kv_heads: HeadIndex,
 ) -> Query:
     """Text and visual part on one scale; rows that see no key at all are zero."""
     visual_peak = visual.peak[:, None].where(visual.denominator > 0, -torch.inf)[:, None, :, None]
@@ -214,7 +218,7 @@ def _joined(
 
 
 def take_heads(
-    states: Float[Tensor, "batch all_heads rows features"], heads: Heads
+    states: Float[Tensor, "batch all_heads rows features"], heads: HeadIndex
 ) -> Float[Tensor, "batch heads rows features"]:
     """Each sample's own choice of heads, in its order."""
     index = heads[:, :, None, None].expand(-1, -1, *states.shape[2:])

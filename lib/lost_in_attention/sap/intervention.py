@@ -60,5 +60,5 @@ def _check_fits(vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
         raise ValueError(
             f"vlm: expected a decoder that runs on 'sdpa', got {config._attn_implementation!r}"
         )
-    if plan.mode == "encoder":
+    if plan.prior.reads_attention:
         check_recordable(vlm)

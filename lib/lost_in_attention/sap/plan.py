@@ -3,22 +3,24 @@
 import math
 from dataclasses import dataclass
 from types import UnionType
-from typing import Literal
+from typing import Literal, get_args
 
 from lost_in_attention.models.families import Published, family_named
-from lost_in_attention.sap.priors import VARIANTS, Variant
+from lost_in_attention.sap.priors import Version
+from lost_in_attention.sap.ranking import Ranking
+from lost_in_attention.sap.registry import PRIORS, Prior
 
-Mode = Literal["encoder", "complexity", "noise", "uniform"]
-MODES = ("encoder", "complexity", "noise", "uniform")
-RANKINGS = ("weights", "scores", "two_sided_scores")
-QUERIES = ("all", "last")
-VALUE_SCALES = ("none", "matched")
+# The names of the registered priors, as they are when asked for.
+MODES = PRIORS.keys()
+Queries = Literal["all", "last"]
+ValueScale = Literal["none", "matched"]
 
 
 @dataclass(frozen=True)
 class SharedAttentionPrior:
     """One intervention (Appendix C.3).
 
+    `mode`: the prior's name (`registry.PRIORS`).
     `layers`: the first and the last layer, counted from 0, both included.
     `heads`: a band of percentiles of each layer's heads, ordered from those that look most at
         text to those that look least at it, judged by the prompt's last query.
@@ -32,30 +34,30 @@ class SharedAttentionPrior:
     `blend`: the share b in score = (1 - b) own + b prior.
     `value_scale`: "none", or "matched" to half the mean score (the release for LLaVA); the latter
         looks at the whole prompt, so it goes with the last query only.
-    `variant`: of the prior, "paper" or "released" (see `priors`).
+    `version`: of the prior, "paper" or "released" (see `priors`).
     `seed`: of the noise.
 
     Raises ValueError on a value that is not one of these.
     """
 
-    mode: Mode
+    mode: str
     layers: tuple[int, int]
     heads: tuple[float, float] = (0.0, 1.0)
-    ranking: str = "weights"
+    ranking: Ranking = "weights"
     reranks: bool = True
-    queries: str = "all"
+    queries: Queries = "all"
     blend: float = 1.0
-    value_scale: str = "none"
-    variant: Variant = "paper"
+    value_scale: ValueScale = "none"
+    version: Version = "paper"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, known in (
             ("mode", MODES),
-            ("ranking", RANKINGS),
-            ("queries", QUERIES),
-            ("value_scale", VALUE_SCALES),
-            ("variant", VARIANTS),
+            ("ranking", get_args(Ranking)),
+            ("queries", get_args(Queries)),
+            ("value_scale", get_args(ValueScale)),
+            ("version", get_args(Version)),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -87,7 +89,7 @@ class SharedAttentionPrior:
         first, last = self.layers
         low, high = self.heads
         return (
-            f"SAP {self.mode} {self.variant}, layers {first}-{last}, heads {low:g}-{high:g} "
+            f"SAP {self.mode} {self.version}, layers {first}-{last}, heads {low:g}-{high:g} "
             f"by {self.ranking}{' at each step' if self.reranks else ' at the prompt'}, "
             f"{self.queries} queries, blend {self.blend:g}, "
             f"scale {self.value_scale}, seed {self.seed}"
@@ -96,8 +98,17 @@ class SharedAttentionPrior:
     @property
     def is_exact_mean(self) -> bool:
         """Whether the visual part of attention is a weighted mean that no query changes."""
-        by_row = self.mode == "noise" and self.variant == "paper"
-        return self.blend == 1 and self.value_scale == "none" and not by_row
+        return self.blend == 1 and self.value_scale == "none" and not self.has_own_rows
+
+    @property
+    def prior(self) -> Prior:
+        """The prior that `mode` names."""
+        return PRIORS[self.mode]
+
+    @property
+    def has_own_rows(self) -> bool:
+        """Whether each query has scores of its own; in the release none has."""
+        return self.prior.by_row and self.version == "paper"
 
     def ranks(self, heads: int) -> range:
         """Which ranks of `heads` ordered heads lie between the band's two quantiles.
@@ -120,7 +131,7 @@ def _check_pair(name: str, pair: object, kind: type | UnionType, expected: str) 
         raise ValueError(f"{name}: expected {expected}, got {pair!r}")
 
 
-def paper(family: str, mode: Mode = "encoder", *, depth: int | None = None) -> SharedAttentionPrior:
+def paper(family: str, mode: str = "encoder", *, depth: int | None = None) -> SharedAttentionPrior:
     """The paper's setting: all queries, values as they are (Section 4.3, Appendices C.3 and D).
 
     A decoder of `depth` layers, fewer than the published one, takes the layers at the same share of
@@ -133,7 +144,7 @@ def paper(family: str, mode: Mode = "encoder", *, depth: int | None = None) -> S
 
 
 def released(
-    family: str, mode: Mode = "encoder", *, depth: int | None = None
+    family: str, mode: str = "encoder", *, depth: int | None = None
 ) -> SharedAttentionPrior:
     """What the authors' code does, with the paper's layers and bands: it fixes none itself.
 
@@ -152,7 +163,7 @@ def released(
         ranking=published.ranking,
         queries="last",
         value_scale=published.value_scale,
-        variant="released",
+        version="released",
     )
 
 

@@ -1,46 +1,47 @@
 """What stands in for the decoder's scores of visual tokens (Section 4.3, Appendix C.3).
 
 A prior gives each visual token of an image one score, computed once from the image and shared by
-layers and heads.  Two variants: "paper" follows the paper's text and writes the values as they
-are; "released" follows the authors' code, which turns them into probabilities first.
+layers and heads.  Two versions: "paper" follows the paper's text and writes the values as they
+are; "released" follows the authors' code, which turns them into probabilities first.  Which
+prior a name stands for is settled in `registry`.
 
 Newline tokens have no patch: their value is NaN on input and the image's mean in the prior.
 """
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Variant = Literal["paper", "released"]
-VARIANTS = ("paper", "released")
+Version = Literal["paper", "released"]
+VERSIONS = get_args(Version)
 # BT.601, as the paper gives them.
 GRAY = (0.299, 0.587, 0.114)
 
 Scores = Float[Tensor, " tokens"]
 
 
-def encoder_prior(received: Scores, *, variant: Variant = "paper") -> Scores:
+def encoder_prior(received: Scores, *, version: Version = "paper") -> Scores:
     """From the attention that each token receives in the vision encoder (`encoder_attention`).
 
     The release pools the map otherwise (`Recorder`) and takes the softmax of it.
 
-    Raises ValueError on an unknown variant or a vector without a finite value.
+    Raises ValueError on an unknown version or a vector without a finite value.
     """
-    values = _filled("received", received, variant)
-    return values.softmax(0) if variant == "released" else values
+    values = _filled("received", received, version)
+    return values.softmax(0) if version == "released" else values
 
 
-def complexity_prior(complexity: Scores, *, variant: Variant = "paper") -> Scores:
+def complexity_prior(complexity: Scores, *, version: Version = "paper") -> Scores:
     """From `patch_complexity`; the release stretches it to [0, 1] and takes the softmax.
 
     Raises ValueError as `encoder_prior` does.
     """
-    values = _filled("complexity", complexity, variant)
-    if variant == "paper":
+    values = _filled("complexity", complexity, version)
+    if version == "paper":
         return values
     # A blank image is equally complex everywhere.
     span = (values.max() - values.min()).clamp(min=torch.finfo(values.dtype).tiny)
@@ -48,18 +49,18 @@ def complexity_prior(complexity: Scores, *, variant: Variant = "paper") -> Score
 
 
 def noise_prior(
-    tokens: int, random: np.random.Generator, *, rows: int, variant: Variant = "paper"
+    tokens: int, random: np.random.Generator, *, rows: int, version: Version = "paper"
 ) -> Float[Tensor, "rows tokens"]:
     """Standard Gaussian scores, a row for each query; in the release one row of Dirichlet(1).
 
     Rows come from `random` one after another: those of later queries can be drawn later.
 
-    Raises ValueError on an unknown variant, or unless the numbers are positive.
+    Raises ValueError on an unknown version, or unless the numbers are positive.
     """
-    _check_variant(variant)
+    _check_version(version)
     if tokens < 1 or rows < 1:
         raise ValueError(f"tokens, rows: expected positive numbers, got {tokens} and {rows}")
-    if variant == "paper":
+    if version == "paper":
         return torch.from_numpy(random.standard_normal((rows, tokens), dtype=np.float32))
     return torch.from_numpy(random.dirichlet(np.ones(tokens), size=1).astype(np.float32))
 
@@ -101,8 +102,8 @@ def normalised_entropy(scores: Scores) -> float:
     return float(-(log_weights.exp() * log_weights).sum()) / math.log(len(scores))
 
 
-def _filled(name: str, values: Scores, variant: str) -> Scores:
-    _check_variant(variant)
+def _filled(name: str, values: Scores, version: str) -> Scores:
+    _check_version(version)
     known = ~values.isnan()
     if values.dim() != 1 or not known.any() or values[known].isinf().any():
         raise ValueError(
@@ -112,6 +113,6 @@ def _filled(name: str, values: Scores, variant: str) -> Scores:
     return values.where(known, values[known].mean())
 
 
-def _check_variant(variant: str) -> None:
-    if variant not in VARIANTS:
-        raise ValueError(f"variant: expected one of {list(VARIANTS)}, got {variant!r}")
+def _check_version(version: str) -> None:
+    if version not in VERSIONS:
+        raise ValueError(f"version: expected one of {list(VERSIONS)}, got {version!r}")

@@ -33,7 +33,7 @@ class KeyRegions:
 
 
 def key_patches(
-    patches: Sequence[Box | None], objects: Sequence[Box], size: tuple[int, int]
+    patches: Sequence[Box | None], objects: Sequence[Box], size: tuple[float, float]
 ) -> Region:
     """K as a mask over the visual tokens: which patches share some area with a box.
 

@@ -92,7 +92,7 @@ class Family(ABC):
         return attention
 
     def in_decoder_order(
-        self, inputs: Inputs, received: Sequence[Float[Tensor, "tiles tokens"]]
+        self, inputs: Inputs, received: Sequence[Float[Tensor, "_ _"]]
     ) -> list[Float[Tensor, " _"]]:
         """What the tokens received in each pass of the tower, as `pack` orders them, by image."""
         tiles = torch.cat(list(received))[..., None].split(self.tile_counts(inputs))

@@ -61,7 +61,7 @@ class Qwen2_5_VL(Family):
         return self.model.config.vision_config.spatial_merge_size
 
     def in_decoder_order(
-        self, inputs: Inputs, received: Sequence[Float[Tensor, "tiles tokens"]]
+        self, inputs: Inputs, received: Sequence[Float[Tensor, "_ _"]]
     ) -> list[Float[Tensor, " _"]]:
         """The tower works on its tokens in the order of its windows."""
         vision, grids = self.model.config.vision_config, inputs["image_grid_thw"]
