@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lost_in_attention.models.vision import token_patches
 
 from families import untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.evaluation import presets
+from lost_in_attention.models.token_patches import token_patches
 from lost_in_attention.sap import (
     MODES,
     SharedAttentionPrior,
