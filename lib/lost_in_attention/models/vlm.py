@@ -103,7 +103,7 @@ class VisionLanguageModel:
         """Where the visual tokens stand among the decoder's input tokens."""
         return inputs["input_ids"] == self.model.config.image_token_id
 
-    def encode_images(self, images: Sequence[Image.Image]) -> list[Float[Tensor, "tokens hidden"]]:
+    def encode_images(self, images: Sequence[Image.Image]) -> list[Float[Tensor, "_ hidden"]]:
         """What the vision tower hands to the decoder for each image."""
         pixels = self.processor.image_processor(list(map(rgb, images)), return_tensors="pt").to(
             self.device, dtype=self.model.dtype

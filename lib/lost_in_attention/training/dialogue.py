@@ -42,7 +42,7 @@ class SceneStock:
 
     def batch(
         self, size: int, rng: np.random.Generator
-    ) -> tuple[list[Scene], list[Float[Tensor, "tokens hidden"]]]:
+    ) -> tuple[list[Scene], list[Float[Tensor, "_ hidden"]]]:
         chosen = rng.choice(len(self.scenes), size, replace=False)
         return [self.scenes[i] for i in chosen], [self.features[i].float() for i in chosen]
 
@@ -50,7 +50,7 @@ class SceneStock:
 def dialogue_loss(
     vlm: VisionLanguageModel,
     scenes: Sequence[Scene],
-    features: Sequence[Float[Tensor, "tokens hidden"]],
+    features: Sequence[Float[Tensor, "_ hidden"]],
     lesson: Lesson,
     rng: np.random.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
@@ -77,7 +77,7 @@ def dialogue_loss(
 def _answers(
     vlm: VisionLanguageModel,
     conversations: Sequence[list[Turn]],
-    features: Sequence[Float[Tensor, "tokens hidden"]],
+    features: Sequence[Float[Tensor, "_ hidden"]],
 ) -> tuple[Float[Tensor, "learned vocabulary"], Int[Tensor, " learned"]]:
     """The logits before every learned token, and that token."""
     ids, learned = encode_conversations(vlm, conversations, [len(f) for f in features])
@@ -132,7 +132,7 @@ def _learned_characters(text: str, turns: Sequence[Turn]) -> Bool[Tensor, " char
 def decode(
     vlm: VisionLanguageModel,
     ids: Int[Tensor, "batch tokens"],
-    features: Sequence[Float[Tensor, "tokens hidden"]],
+    features: Sequence[Float[Tensor, "_ hidden"]],
 ) -> Float[Tensor, "batch tokens hidden"]:
     """The decoder's last hidden states, with images given as the vision tower's output."""
     images = {"image": BaseModelOutputWithPooling(pooler_output=tuple(features))}
