@@ -27,6 +27,8 @@ SLOW_FILES = (
     "test_devices.py",
     "test_stored.py",
     "test_evaluation.py",
+    "test_installed.py",
+    "test_recipes.py",
     "test_training.py",
     "test_zoo.py",
 )

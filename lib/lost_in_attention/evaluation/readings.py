@@ -46,10 +46,10 @@ def reproduces(measured: pd.Series, printed: pd.Series, *, tolerance: float) -> 
 
 def _reading(changes: pd.DataFrame, prior: str, margin: float) -> str:
     def free(preset: str) -> bool:
-        return changes.loc[(preset, prior), "change_low"] > -margin
+        return bool(changes.loc[(preset, prior), "change_low"] > -margin)
 
     def costs(preset: str) -> bool:
-        return not free(preset) and changes.loc[(preset, prior), "change_high"] < 0
+        return not free(preset) and bool(changes.loc[(preset, prior), "change_high"] < 0)
 
     if changes.loc[("none", "blank"), "change_high"] >= 0:
         return NO_LOSS
