@@ -50,6 +50,26 @@ def train(
 
 
 @app.command()
+def tower(
+    steps: Annotated[int, typer.Option(help="How long to train.")] = 8000,
+    seed: int = 0,
+    decoder: Annotated[
+        str | None, typer.Option(help="A folder or hub id; the package's weights if not said.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
+) -> None:
+    """Train a tower on drawings for the pretrained decoder (or go on with it)."""
+    from lost_in_attention.training.tower import TowerConfig, named, train_tower
+
+    _at_least(1, steps=steps)
+    _at_least(0, seed=seed)
+    check_writable("runs", runs)
+    trained = train_tower(TowerConfig(seed=seed, steps=steps), runs=runs, decoder=decoder)
+    for split in ("train", "validation", "heldout"):
+        typer.echo(f"{split}: {named(trained, split, scenes=500)}")
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     benchmark: Annotated[str, typer.Option(help="pope, realworldqa, ...")],

@@ -1,0 +1,106 @@
+"""Scenes: several drawings of different sizes on a plain, shaded or textured ground."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from lost_in_attention.pictures.drawings import Drawing, rasterised
+from lost_in_attention.scenery import GROUNDS, Box, pattern, place
+
+IMAGE_SIZE = 128
+SIZES = (24, 48)
+GAP = 2
+_CONTRAST = 45
+
+
+@dataclass(frozen=True)
+class PlacedPicture:
+    """One drawing of a scene. `box` is (x, y, width, height) in pixels, as in COCO."""
+
+    noun: str
+    artist: str
+    box: Box
+
+    @property
+    def name(self) -> str:
+        return self.noun
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        x, y, width, height = self.box
+        return x + width / 2, y + height / 2
+
+
+@dataclass(frozen=True)
+class Scene:
+    pixels: UInt8[np.ndarray, "128 128 3"]
+    pictures: tuple[PlacedPicture, ...]
+    ground: str
+
+    @property
+    def image(self) -> Image.Image:
+        return Image.fromarray(self.pixels)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """A scene's parts: the painted ground, and each drawing as it will stand in its box.
+
+    A stamp is RGB and opacity, from 0 to 255.
+    """
+
+    canvas: Float[np.ndarray, "128 128 3"]
+    stamps: tuple[Float[np.ndarray, "height width 4"], ...]
+    pictures: tuple[PlacedPicture, ...]
+    ground: str
+
+    def painted(self) -> Scene:
+        canvas = self.canvas.copy()
+        for picture, stamp in zip(self.pictures, self.stamps, strict=True):
+            paint(canvas, stamp, picture.box)
+        return Scene(canvas.round().clip(0, 255).astype(np.uint8), self.pictures, self.ground)
+
+
+def arrange(
+    drawings: Sequence[Drawing], rng: np.random.Generator, *, sizes: tuple[int, int] = SIZES
+) -> Sketch:
+    """The drawings somewhere on a ground, none overlapping.
+
+    The longer side of each, in pixels, lies in `sizes`, the second number excluded.
+    """
+    ground = str(rng.choice(GROUNDS))
+    canvas = paint_ground(ground, rng)
+    stamps = [as_stamp(rasterised(each), int(rng.integers(*sizes))) for each in drawings]
+    boxes = place([stamp.shape[:2] for stamp in stamps], IMAGE_SIZE, GAP, rng)
+    return Sketch(canvas, tuple(stamps), placed(drawings, boxes), ground)
+
+
+def placed(drawings: Sequence[Drawing], boxes: Sequence[Box]) -> tuple[PlacedPicture, ...]:
+    pairs = zip(drawings, boxes, strict=True)
+    return tuple(PlacedPicture(each.noun, each.artist, box) for each, box in pairs)
+
+
+def as_stamp(picture: Image.Image, size: int) -> Float[np.ndarray, "height width 4"]:
+    """The picture with its longer side of `size` pixels."""
+    scale = size / max(picture.size)
+    shape = tuple(max(4, round(scale * side)) for side in picture.size)
+    return np.asarray(picture.resize(shape, Image.Resampling.BICUBIC), dtype=np.float32)
+
+
+def paint_ground(kind: str, rng: np.random.Generator) -> Float[np.ndarray, "128 128 3"]:
+    """A ground of two colours that are not far from each other."""
+    base = rng.uniform(0, 255, 3)
+    other = np.clip(base + rng.uniform(-_CONTRAST, _CONTRAST, 3), 0, 255)
+    share = pattern(kind, IMAGE_SIZE, rng)[..., None]
+    return (base + share * (other - base)).astype(np.float32)
+
+
+def paint(
+    canvas: Float[np.ndarray, "128 128 3"], stamp: Float[np.ndarray, "height width 4"], box: Box
+) -> None:
+    x, y, width, height = box
+    area = canvas[y : y + height, x : x + width]
+    area += stamp[..., 3:] / 255 * (stamp[..., :3] - area)
