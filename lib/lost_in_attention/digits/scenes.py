@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 
 from lost_in_attention.digits.glyphs import Glyphs, load_glyphs
-from lost_in_attention.scenery import GROUNDS, pattern, place
+from lost_in_attention.worlds.scenery import GROUNDS, Box, Painted, centre, pattern, place
 
 IMAGE_SIZE = 96
 DIGIT_NAMES = (
@@ -47,7 +47,7 @@ class PlacedDigit:
 
     digit: int
     colour: str
-    box: tuple[int, int, int, int]
+    box: Box
     source: int
 
     @property
@@ -56,20 +56,18 @@ class PlacedDigit:
 
     @property
     def centre(self) -> tuple[float, float]:
-        x, y, width, height = self.box
-        return x + width / 2, y + height / 2
+        return centre(self.box)
 
 
 @dataclass(frozen=True)
-class Scene:
-    pixels: UInt8[np.ndarray, "96 96 3"]
+class Scene(Painted):
     digits: tuple[PlacedDigit, ...]
     theme: int | None
     ground: str
 
     @property
-    def image(self) -> Image.Image:
-        return Image.fromarray(self.pixels)
+    def things(self) -> tuple[PlacedDigit, ...]:
+        return self.digits
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,10 @@ class Sketch:
     digits: tuple[PlacedDigit, ...]
     theme: int | None
     ground: str
+
+    @property
+    def things(self) -> tuple[PlacedDigit, ...]:
+        return self.digits
 
     def painted(self) -> Scene:
         canvas = self.canvas.copy()

@@ -16,7 +16,7 @@ from lost_in_attention.digits.scenes import (
     draw_stamp,
     paint_ground,
 )
-from lost_in_attention.scenery import GROUNDS
+from lost_in_attention.worlds.scenery import GROUNDS
 
 ROW_LENGTH = 3
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 
 from lost_in_attention.pictures.drawings import Drawing, rasterised
-from lost_in_attention.scenery import GROUNDS, Box, pattern, place
+from lost_in_attention.worlds.scenery import GROUNDS, Box, Painted, centre, pattern, place
 
 IMAGE_SIZE = 128
 SIZES = (24, 48)
@@ -30,19 +30,17 @@ class PlacedPicture:
 
     @property
     def centre(self) -> tuple[float, float]:
-        x, y, width, height = self.box
-        return x + width / 2, y + height / 2
+        return centre(self.box)
 
 
 @dataclass(frozen=True)
-class Scene:
-    pixels: UInt8[np.ndarray, "128 128 3"]
+class Scene(Painted):
     pictures: tuple[PlacedPicture, ...]
     ground: str
 
     @property
-    def image(self) -> Image.Image:
-        return Image.fromarray(self.pixels)
+    def things(self) -> tuple[PlacedPicture, ...]:
+        return self.pictures
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,10 @@ class Sketch:
     stamps: tuple[Float[np.ndarray, "height width 4"], ...]
     pictures: tuple[PlacedPicture, ...]
     ground: str
+
+    @property
+    def things(self) -> tuple[PlacedPicture, ...]:
+        return self.pictures
 
     def painted(self) -> Scene:
         canvas = self.canvas.copy()

@@ -18,7 +18,7 @@ from lost_in_attention.pictures.scenes import (
     paint,
     paint_ground,
 )
-from lost_in_attention.scenery import GROUNDS, Box, place
+from lost_in_attention.worlds.scenery import GROUNDS, Box, place
 
 TOKENS = 8
 _TOKEN = IMAGE_SIZE // TOKENS

@@ -1,14 +1,48 @@
 """What scenes of every world share: patterned grounds, and places for boxes that keep apart."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from PIL import Image
 
 GROUNDS = ("plain", "gradient", "stripes", "checks", "grain")
 _TRIES = 40
 
 Box = tuple[int, int, int, int]
+
+
+class Thing(Protocol):
+    """What a scene shows somewhere: a digit, a drawing.  `box` is (x, y, width, height)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def box(self) -> Box: ...
+    @property
+    def centre(self) -> tuple[float, float]: ...
+
+
+def centre(box: Box) -> tuple[float, float]:
+    x, y, width, height = box
+    return x + width / 2, y + height / 2
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A scene as it is shown; each world adds what stands in it."""
+
+    pixels: UInt8[np.ndarray, "size size 3"]
+
+    @property
+    def image(self) -> Image.Image:
+        return Image.fromarray(self.pixels)
+
+    @property
+    def things(self) -> tuple[Thing, ...]:
+        raise NotImplementedError
 
 
 def pattern(kind: str, size: int, rng: np.random.Generator) -> Float[np.ndarray, "size size"]:
