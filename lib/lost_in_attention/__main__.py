@@ -31,6 +31,21 @@ def digits(
 
 
 @app.command()
+def pictures(
+    output: Path = Path("data/pictures"),
+    split: Annotated[str, typer.Option(help="heldout, validation or train.")] = "heldout",
+    images: int = 167,
+    questions: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Write the benchmarks of drawn pictures: scenes, annotations and seven question sets."""
+    from lost_in_attention.pictures import write
+
+    for path in write(output, split=split, images=images, questions=questions, seed=seed):
+        typer.echo(path)
+
+
+@app.command()
 def train(
     name: Annotated[str, typer.Option(help="A model of the small zoo.")] = "small-qwen2.5-vl",
     device: str = "cpu",

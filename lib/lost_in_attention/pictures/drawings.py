@@ -63,8 +63,19 @@ class Drawings:
 
 @lru_cache
 def all_drawings() -> tuple[Drawing, ...]:
-    stored = json.loads((data_folder() / "pictures" / "pictures.json").read_text())
-    return tuple(Drawing(**{**row, "viewbox": tuple(row["viewbox"])}) for row in stored["pictures"])
+    return tuple(
+        Drawing(**{**row, "viewbox": tuple(row["viewbox"])}) for row in _stored("pictures")
+    )
+
+
+@lru_cache
+def licenses() -> dict[str, str]:
+    """Every artist's licence by its SPDX name."""
+    return {artist["key"]: artist["license"] for artist in _stored("artists")}
+
+
+def _stored(part: str) -> list[dict]:
+    return json.loads((data_folder() / "pictures" / "pictures.json").read_text())[part]
 
 
 @lru_cache

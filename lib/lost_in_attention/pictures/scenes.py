@@ -14,6 +14,7 @@ IMAGE_SIZE = 128
 SIZES = (24, 48)
 GAP = 2
 _CONTRAST = 45
+_ROOM = 0.42 * IMAGE_SIZE**2
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,11 @@ class PlacedPicture:
 
 @dataclass(frozen=True)
 class Scene(Painted):
+    """`layout` says how the drawings are arranged: free, or as one of `layouts.LAYOUTS`."""
+
     pictures: tuple[PlacedPicture, ...]
     ground: str
+    layout: str
 
     @property
     def things(self) -> tuple[PlacedPicture, ...]:
@@ -54,6 +58,7 @@ class Sketch:
     stamps: tuple[Float[np.ndarray, "height width 4"], ...]
     pictures: tuple[PlacedPicture, ...]
     ground: str
+    layout: str
 
     @property
     def things(self) -> tuple[PlacedPicture, ...]:
@@ -63,21 +68,29 @@ class Sketch:
         canvas = self.canvas.copy()
         for picture, stamp in zip(self.pictures, self.stamps, strict=True):
             paint(canvas, stamp, picture.box)
-        return Scene(canvas.round().clip(0, 255).astype(np.uint8), self.pictures, self.ground)
+        pixels = canvas.round().clip(0, 255).astype(np.uint8)
+        return Scene(pixels, self.pictures, self.ground, self.layout)
 
 
 def arrange(
-    drawings: Sequence[Drawing], rng: np.random.Generator, *, sizes: tuple[int, int] = SIZES
+    drawings: Sequence[Drawing],
+    rng: np.random.Generator,
+    *,
+    sizes: tuple[int, int] = SIZES,
+    layout: str = "free",
 ) -> Sketch:
     """The drawings somewhere on a ground, none overlapping.
 
-    The longer side of each, in pixels, lies in `sizes`, the second number excluded.
+    The longer side of each, in pixels, lies in `sizes`, the second number excluded; where that
+    leaves too little room, all are made smaller alike.
     """
     ground = str(rng.choice(GROUNDS))
     canvas = paint_ground(ground, rng)
-    stamps = [as_stamp(rasterised(each), int(rng.integers(*sizes))) for each in drawings]
+    sides = rng.integers(*sizes, len(drawings))
+    sides = sides * min(1, np.sqrt(_ROOM / (sides**2).sum()))
+    stamps = [as_stamp(rasterised(d), int(side)) for d, side in zip(drawings, sides, strict=True)]
     boxes = place([stamp.shape[:2] for stamp in stamps], IMAGE_SIZE, GAP, rng)
-    return Sketch(canvas, tuple(stamps), placed(drawings, boxes), ground)
+    return Sketch(canvas, tuple(stamps), placed(drawings, boxes), ground, layout)
 
 
 def placed(drawings: Sequence[Drawing], boxes: Sequence[Box]) -> tuple[PlacedPicture, ...]:

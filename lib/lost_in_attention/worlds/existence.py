@@ -22,19 +22,22 @@ def existence_table(
     ask: Callable[[int], str],
     *,
     seed: int,
+    absent: Bool[np.ndarray, "scenes kinds"] | None = None,
 ) -> pd.DataFrame:
     """Six questions per scene and kind of negative: POPE's columns but for the image bytes.
 
-    `present` says what is there, `sources` names the images, `ask` puts the question on a kind.
+    `present` says what is there, `absent` what may be asked for as not there (all else if not
+    said); `sources` names the images, `ask` puts the question on a kind.
     Columns id, question_id, question, answer (yes or no), image_source, category.
     """
     together = present.T.astype(float) @ present
     rng = np.random.default_rng([seed, 1])
     rows = []
-    for there, source in zip(present, sources, strict=True):
+    missing = ~present if absent is None else absent
+    for there, lacking, source in zip(present, missing, sources, strict=True):
         positives = rng.choice(np.flatnonzero(there), PER_ANSWER, replace=False)
         for category in NEGATIVES:
-            negatives = _negatives(category, there, together, rng)
+            negatives = _negatives(category, there, np.flatnonzero(lacking), together, rng)
             for kind, answer in [(k, "yes") for k in positives] + [(k, "no") for k in negatives]:
                 rows.append((ask(int(kind)), answer, source, category))
     table = pd.DataFrame(rows, columns=["question", "answer", "image_source", "category"])
@@ -48,10 +51,10 @@ def existence_table(
 def _negatives(
     category: str,
     there: Bool[np.ndarray, " kinds"],
+    absent: Int[np.ndarray, " absent"],
     together: Float[np.ndarray, "kinds kinds"],
     rng: np.random.Generator,
 ) -> Int[np.ndarray, " negatives"]:
-    absent = np.flatnonzero(~there)
     if category == "random":
         return rng.choice(absent, PER_ANSWER, replace=False)
     weight = together.diagonal() if category == "popular" else together[there].sum(0)
