@@ -23,6 +23,7 @@ SLOW_FILES = (
     "test_devices.py",
     "test_stored.py",
     "test_sweep.py",
+    "test_tower.py",
     "test_training.py",
     "test_zoo.py",
 )
@@ -31,6 +32,7 @@ SLOW_TESTS = {
         "test_shipped_sets_are_what_the_command_writes",
         "test_shipped_annotations_are_what_the_command_writes",
     ),
+    "test_pictures.py": ("test_shipped_sets_are_what_the_command_writes",),
     "test_evaluate.py": (
         "test_two_processes_give_the_table_of_one",
         "test_the_command_under_torchrun",

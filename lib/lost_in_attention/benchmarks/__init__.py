@@ -18,7 +18,7 @@ from lost_in_attention.benchmarks import (
     vmcbench,
 )
 from lost_in_attention.benchmarks.answers import completed
-from lost_in_attention.benchmarks.base import Judgement, Sample, Samples
+from lost_in_attention.benchmarks.base import WORLDS, Judgement, Sample, Samples
 from lost_in_attention.benchmarks.scores import alike
 
 __all__ = ["BENCHMARKS", "Benchmark", "Judgement", "Sample", "Samples", "chance", "load_benchmark"]
@@ -78,9 +78,9 @@ BENCHMARKS = {
 def load_benchmark(name: str, source: str | Path = "digits", split: str | None = None) -> Samples:
     """The samples of a benchmark.
 
-    `source` is "digits" for the embedded set, "hub" for the original's own repository, a folder
-    of Parquet files (or of a folder for each benchmark, named as it is), or another hub id;
-    `split` is the one that the paper uses if not named.
+    `source` is "digits" or "pictures" for an embedded set, "hub" for the original's own
+    repository, a folder of Parquet files (or of a folder for each benchmark, named as it is), or
+    another hub id; `split` is the one that the paper uses if not named.
 
     Raises:
         ValueError: an unknown benchmark or split, a missing column, an empty set, a value of the
@@ -91,7 +91,7 @@ def load_benchmark(name: str, source: str | Path = "digits", split: str | None =
     if name not in BENCHMARKS:
         raise ValueError(f"name: expected one of {sorted(BENCHMARKS)}, got {name!r}")
     own = Path(source) / name
-    if source not in ("digits", "hub") and own.is_dir():
+    if source not in (*WORLDS, "hub") and own.is_dir():
         source = own
     return BENCHMARKS[name].load(source, split)
 
