@@ -29,6 +29,7 @@ SLOW_FILES = (
     "test_evaluation.py",
     "test_installed.py",
     "test_recipes.py",
+    "test_tower.py",
     "test_training.py",
     "test_zoo.py",
 )
@@ -37,6 +38,7 @@ SLOW_TESTS = {
         "test_shipped_sets_are_what_the_command_writes",
         "test_shipped_annotations_are_what_the_command_writes",
     ),
+    "test_pictures.py": ("test_shipped_sets_are_what_the_command_writes",),
     "test_questions.py": (
         "test_two_processes_give_the_table_of_one",
         "test_the_command_under_torchrun",

@@ -508,7 +508,9 @@ def test_unknown_names_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"expected test.parquet or test-\*.parquet"):
         load_benchmark("vmcbench", tmp_path)
     for source in (tmp_path / "gone", str(tmp_path / "gone"), "digit"):
-        with pytest.raises(FileNotFoundError, match="source: expected 'digits', 'hub', a folder"):
+        with pytest.raises(
+            FileNotFoundError, match="source: expected 'digits', 'pictures', 'hub', a folder"
+        ):
             load_benchmark("vmcbench", source)
 
 

@@ -36,11 +36,10 @@ from lost_in_attention.digits.sets import (
 )
 from lost_in_attention.digits.variants import make_row
 from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.worlds import writing
 
 COLUMNS = PUBLISHED.columns
 SHIPPED = data_folder() / "digits"
-# The package gives its function the same name.
-write_module = importlib.import_module("lost_in_attention.digits.write")
 
 
 @pytest.fixture(scope="module")
@@ -362,7 +361,7 @@ def test_an_interruption_leaves_the_older_sets_together(tmp_path, monkeypatch):
     """Annotations and seven sets belong to one another: all are new, or all old."""
     files = write(tmp_path, images=2, questions=8, seed=1)
     before = [file.read_bytes() for file in files]
-    real, calls = write_module._write_parquet, []
+    real, calls = writing.write_parquet, []
 
     def breaks(*args):
         calls.append(args)
@@ -370,7 +369,7 @@ def test_an_interruption_leaves_the_older_sets_together(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         real(*args)
 
-    monkeypatch.setattr(write_module, "_write_parquet", breaks)
+    monkeypatch.setattr(writing, "write_parquet", breaks)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, images=2, questions=8, seed=2)
     assert [file.read_bytes() for file in files] == before

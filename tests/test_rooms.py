@@ -10,8 +10,9 @@ import lost_in_attention
 LIBRARY = Path(lost_in_attention.__file__).parent
 # From what knows least to what knows most.  Commands stand above all.
 ORDER = (
-    "metrics", "statistics", "images", "runs", "benchmarks", "models", "digits", "texts",
-    "residual", "sap", "evaluation", "trace", "publishing", "teaching", "training", "__main__",
+    "metrics", "statistics", "images", "runs", "benchmarks", "models", "worlds", "digits",
+    "pictures", "texts", "residual", "sap", "evaluation", "trace", "publishing", "teaching",
+    "training", "__main__",
 )  # fmt: skip
 MODULES = [path for path in sorted(LIBRARY.rglob("*.py")) if path.parent != LIBRARY]
 OUTSIDE = {

@@ -31,6 +31,21 @@ def digits(
 
 
 @app.command()
+def pictures(
+    output: Path = Path("data/pictures"),
+    split: Annotated[str, typer.Option(help="heldout, validation or train.")] = "heldout",
+    images: int = 167,
+    questions: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Write the benchmarks of drawn pictures: scenes, annotations and seven question sets."""
+    from lost_in_attention.pictures import write
+
+    for path in write(output, split=split, images=images, questions=questions, seed=seed):
+        typer.echo(path)
+
+
+@app.command()
 def train(
     name: Annotated[str, typer.Option(help="A model of the small zoo.")] = "small-qwen2.5-vl",
     device: str = "cpu",
@@ -47,6 +62,26 @@ def train(
     for argument, folder in (("runs", runs), ("output", output)):
         check_writable(argument, folder)
     typer.echo(train_and_publish(config, runs=runs, output=output, device=device, checkpoints=kept))
+
+
+@app.command()
+def tower(
+    steps: Annotated[int, typer.Option(help="How long to train.")] = 8000,
+    seed: int = 0,
+    decoder: Annotated[
+        str | None, typer.Option(help="A folder or hub id; the package's weights if not said.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
+) -> None:
+    """Train a tower on drawings for the pretrained decoder (or go on with it)."""
+    from lost_in_attention.training.tower import TowerConfig, named, train_tower
+
+    _at_least(1, steps=steps)
+    _at_least(0, seed=seed)
+    check_writable("runs", runs)
+    trained = train_tower(TowerConfig(seed=seed, steps=steps), runs=runs, decoder=decoder)
+    for split in ("train", "validation", "heldout"):
+        typer.echo(f"{split}: {named(trained, split, scenes=500)}")
 
 
 @app.command()

@@ -36,9 +36,9 @@ for _module in (pope, realworldqa, threedsrbench, mmmu, vmcbench, hallusionbench
 def load_benchmark(name: str, source: str | Path = "digits", split: str | None = None) -> Samples:
     """The samples of a benchmark.
 
-    `source` is "digits" for the embedded set, "hub" for the original's own repository, a folder
-    of Parquet files (or of a folder for each benchmark, named as it is), or another hub id;
-    `split` is the one that the paper uses if not named.
+    `source` is "digits" or "pictures" for an embedded set, "hub" for the original's own
+    repository, a folder of Parquet files (or of a folder for each benchmark, named as it is), or
+    another hub id; `split` is the one that the paper uses if not named.
 
     Raises:
         ValueError: an unknown benchmark or split, a benchmark without an embedded set or without a

@@ -20,6 +20,8 @@ from lost_in_attention.runs.paths import data_folder
 _UNREADABLE = (
     AttributeError, OSError, SyntaxError, TypeError, ValueError, Image.DecompressionBombError,
 )  # fmt: skip
+# The embedded sets: folders of the repository's data.
+WORLDS = ("digits", "pictures")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -124,8 +126,8 @@ class Published:
     configurations: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, source: str | Path, split: str | None) -> Rows | datasets.Dataset:
-        """Rows of the embedded set ("digits"), of its own repository ("hub"), of a folder with
-        SPLIT.parquet or SPLIT-*.parquet, or of another repository by its id.
+        """Rows of an embedded set (one of `WORLDS`), of its own repository ("hub"), of a folder
+        with SPLIT.parquet or SPLIT-*.parquet, or of another repository by its id.
 
         Raises:
             ValueError: an unknown split, missing columns, no rows, a value of the wrong kind.
@@ -134,8 +136,8 @@ class Published:
         split = split or next(iter(self.splits))
         if split not in self.splits:
             raise ValueError(f"split: expected one of {list(self.splits)}, got {split!r}")
-        if source == "digits":
-            source = data_folder() / "digits" / self.key
+        if source in WORLDS:
+            source = data_folder() / source / self.key
         if source != "hub" and Path(source).is_dir():
             table = self._from_folder(Path(source), split)
         else:
@@ -160,8 +162,8 @@ class Published:
     def _from_hub(self, source: str | Path, split: str) -> datasets.Dataset:
         if isinstance(source, Path) or not _HUB_ID.fullmatch(source):
             raise FileNotFoundError(
-                f"source: expected 'digits', 'hub', a folder that exists or a hub id such as "
-                f"{self.hub!r}, got {str(source)!r}"
+                f"source: expected 'digits', 'pictures', 'hub', a folder that exists or a hub id "
+                f"such as {self.hub!r}, got {str(source)!r}"
             )
         configuration = self.configurations.get(source, self.splits[split])
         table = datasets.load_dataset(source, configuration, split=split)

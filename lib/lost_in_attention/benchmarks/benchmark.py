@@ -7,10 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from lost_in_attention.benchmarks.answers import completed
-from lost_in_attention.benchmarks.base import Judgement, Sample, Samples
+from lost_in_attention.benchmarks.base import WORLDS, Judgement, Sample, Samples
 from lost_in_attention.benchmarks.scores import alike, plain
-
-EMBEDDED = "digits"
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Benchmark:
     authors publish a script that does so, "official".
     `score` boils a table of judged replies down.  `weights` are those of the questions in its
     accuracy: their weighted mean of `correct` is what `score` calls accuracy.
-    `hub` is its own repository, and `embedded` says whether the library brings a set of its form.
+    `hub` is its own repository, and `embedded` says whether the library brings sets of its form.
 
     Raises ValueError if there is no strict judge.
     """
@@ -48,16 +46,17 @@ class Benchmark:
         if not self.has(source):
             raise ValueError(
                 f"source: expected another one for {self.name}, which has no "
-                f"{'embedded set' if source == EMBEDDED else 'repository'}, got {source!r}"
+                f"{'embedded set' if source in WORLDS else 'repository'}, got {source!r}"
             )
         own = Path(source) / self.name
-        if source not in (EMBEDDED, "hub") and own.is_dir():
+        if source not in (*WORLDS, "hub") and own.is_dir():
             source = own
         return self.load(source, split)
 
     def has(self, source: str | Path) -> bool:
         """Whether there is an embedded set, or a repository, where `source` asks for it."""
-        return bool({EMBEDDED: self.embedded, "hub": self.hub}.get(source, True))
+        embedded = dict.fromkeys(WORLDS, self.embedded)
+        return bool((embedded | {"hub": self.hub}).get(source, True))
 
     def judge(
         self, reply: str, sample: Sample, *, finished: bool = True, judging: str = "strict"

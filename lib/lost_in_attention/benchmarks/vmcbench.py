@@ -27,14 +27,18 @@ PUBLISHED = Published(
     names=("index",),
     options=("A", "B", "C", "D"),
 )
-# The groups of the published datasets; below them those of the embedded question kinds.
+# The groups of the published datasets; below them those of the embedded question kinds, first of
+# digits (Colour, Count, Comparison, String), then of pictures.
 GROUPS = {
     "general": ("SEEDBench", "MMStar", "A-OKVQA", "VizWiz", "MMVet", "VQAv2", "OKVQA",
-                "Colour", "Count"),
+                "Colour", "Count",
+                "Seen", "Unseen", "Kind", "Part", "Neighbour", "Use"),
     "reason": ("MMMU", "MathVista", "ScienceQA", "RealWorldQA", "GQA", "MathVision",
-               "Comparison"),
-    "ocr": ("TextVQA", "OCRVQA", "String"),
-    "doc": ("AI2D", "ChartQA", "DocVQA", "InfoVQA", "TableVQABench"),
+               "Comparison",
+               "Smallest", "Leftmost", "Topmost", "Most", "Odd one out"),
+    "ocr": ("TextVQA", "OCRVQA", "String", "Row", "Column"),
+    "doc": ("AI2D", "ChartQA", "DocVQA", "InfoVQA", "TableVQABench",
+            "Table cell", "Table row", "Chart value", "Chart most", "Chart least"),
 }  # fmt: skip
 
 judge = judge_letter

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 from lost_in_attention.digits.scenes import DIGIT_NAMES, IMAGE_SIZE, Scene
 from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.worlds import coco
+from lost_in_attention.worlds.coco import Annotated
 
 
 def image_source(index: int) -> str:
@@ -19,41 +21,23 @@ def instances(scenes: Sequence[Scene]) -> dict:
     Category ids are digit + 1, since COCO counts from 1.  `sklearn_index` names the
     handwritten image that was drawn.
     """
-    return {
-        "info": {"description": "Scenes of handwritten digits", "version": "1"},
-        "licenses": [{"id": 1, "name": "CC BY 4.0"}],
-        "images": [
-            {
-                "id": index,
-                "file_name": f"{image_source(index)}.png",
-                "width": IMAGE_SIZE,
-                "height": IMAGE_SIZE,
-                "license": 1,
-                "ground": scene.ground,
-            }
+    return coco.instances(
+        "Scenes of handwritten digits",
+        ["CC BY 4.0"],
+        IMAGE_SIZE,
+        [
+            {"file_name": f"{image_source(index)}.png", "license": 1, "ground": scene.ground}
             for index, scene in enumerate(scenes)
         ],
-        "annotations": [
-            {
-                "id": annotation,
-                "image_id": image,
-                "category_id": digit.digit + 1,
-                "bbox": list(digit.box),
-                "area": digit.box[2] * digit.box[3],
-                "iscrowd": 0,
-                "segmentation": [],
-                "colour": digit.colour,
-                "sklearn_index": digit.source,
-            }
-            for annotation, (image, digit) in enumerate(
-                (image, digit) for image, scene in enumerate(scenes) for digit in scene.digits
-            )
+        [
+            [
+                Annotated(d, d.digit + 1, {"colour": d.colour, "sklearn_index": d.source})
+                for d in scene.digits
+            ]
+            for scene in scenes
         ],
-        "categories": [
-            {"id": value + 1, "name": name, "supercategory": "digit"}
-            for value, name in enumerate(DIGIT_NAMES)
-        ],
-    }
+        [(name, "digit") for name in DIGIT_NAMES],
+    )
 
 
 @lru_cache

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from lost_in_attention.digits.facts import choose
 from lost_in_attention.digits.pope import existence_question
 from lost_in_attention.digits.scenes import COLOURS, Scene, Sketch
 from lost_in_attention.digits.variants import recoloured, without
+from lost_in_attention.worlds.facts import choose
 
 
 def twin(sketch: Sketch, rng: np.random.Generator) -> tuple[str, Sketch, list[str]] | None:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lost_in_attention.digits.facts import choose, unique_colours
+from lost_in_attention.digits.facts import unique_colours
 from lost_in_attention.digits.scenes import Scene
+from lost_in_attention.worlds.calculations import Question, number, which
+from lost_in_attention.worlds.facts import choose
 
-Question = dict
 _MOST_ADDED = 3
 
 
@@ -22,7 +23,7 @@ def plus(scene: Scene, rng: np.random.Generator) -> Question:
     [digit] = choose(unique_colours(scene), 1, rng)
     added = int(rng.integers(1, _MOST_ADDED + 1))
     text = f"What is the {digit.colour} digit plus {added}?"
-    return _number(text, digit.digit + added, "addition")
+    return number(text, digit.digit + added, "addition")
 
 
 def minus(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -32,40 +33,24 @@ def minus(scene: Scene, rng: np.random.Generator) -> Question | None:
     [digit] = choose(large, 1, rng)
     taken = int(rng.integers(1, min(digit.digit, _MOST_ADDED) + 1))
     text = f"What is the {digit.colour} digit minus {taken}?"
-    return _number(text, digit.digit - taken, "subtraction")
+    return number(text, digit.digit - taken, "subtraction")
 
 
 def total(scene: Scene, rng: np.random.Generator) -> Question:
     one, other = choose(unique_colours(scene), 2, rng)
     text = f"What is the sum of the {one.colour} digit and the {other.colour} digit?"
-    return _number(text, one.digit + other.digit, "sum")
+    return number(text, one.digit + other.digit, "sum")
 
 
 def higher(scene: Scene, rng: np.random.Generator) -> Question | None:
     one, other = choose(unique_colours(scene), 2, rng)
     if one.digit == other.digit:
         return None
-    return {
-        "question": f"Which digit is higher, the {one.colour} one or the {other.colour} one?",
-        "choices": [one.colour, other.colour],
-        "answer": one.colour if one.digit > other.digit else other.colour,
-        "question_type": "multi_choice",
-        "answer_type": "text",
-        "task": "comparison",
-    }
+    answer = one.colour if one.digit > other.digit else other.colour
+    text = f"Which digit is higher, the {one.colour} one or the {other.colour} one?"
+    return which(text, [one.colour, other.colour], answer, "comparison")
 
 
 _KINDS: tuple[Callable[[Scene, np.random.Generator], Question | None], ...] = (
     plus, minus, total, higher, higher,
 )  # fmt: skip
-
-
-def _number(text: str, answer: int, task: str) -> Question:
-    return {
-        "question": text,
-        "choices": None,
-        "answer": str(answer),
-        "question_type": "free_form",
-        "answer_type": "integer",
-        "task": task,
-    }

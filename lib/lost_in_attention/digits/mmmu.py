@@ -1,22 +1,13 @@
 """Several subjects, multiple choice and open: questions in MMMU's schema."""
 
-import ast
 from collections.abc import Callable
 
 import numpy as np
 
-from lost_in_attention.digits.facts import (
-    choose,
-    coloured_digit,
-    lettered,
-    quadrant,
-    unique_colours,
-)
+from lost_in_attention.digits.facts import coloured_digit, quadrant, unique_colours
 from lost_in_attention.digits.scenes import DIGIT_NAMES, Scene
-
-IMAGES = tuple(f"image_{number}" for number in range(1, 8))
-MARKER = "<image 1> "
-Question = dict[str, str]
+from lost_in_attention.worlds.facts import choose
+from lost_in_attention.worlds.subjects import MARKER, Question, by_letter, by_word
 
 
 def question(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -32,7 +23,7 @@ def art(scene: Scene, rng: np.random.Generator) -> Question | None:
         return None
     digit, others = found
     text = f"{MARKER}In which colour is the {digit.name} written?"
-    return _choice("Art", "Colour", text, digit.colour, others, rng)
+    return by_letter("Art", "Colour", text, digit.colour, others, rng)
 
 
 def geography(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -47,7 +38,7 @@ def geography(scene: Scene, rng: np.random.Generator) -> Question | None:
     names = [n for n in DIGIT_NAMES if n != digit.name]
     others = choose(names, 3, rng)
     text = f"{MARKER}Which digit lies in the {quadrant(digit)} part?"
-    return _choice("Geography", "Places", text, digit.name, others, rng)
+    return by_letter("Geography", "Places", text, digit.name, others, rng)
 
 
 def mathematics(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -56,7 +47,7 @@ def mathematics(scene: Scene, rng: np.random.Generator) -> Question | None:
     number, what = len(scene.digits), "digits"
     if rng.random() < 0.5:
         number, what = sum(d.colour == colour for d in scene.digits), f"{colour} digits"
-    return _open("Math", "Counting", f"{MARKER}How many {what} are there?", str(number))
+    return by_word("Math", "Counting", f"{MARKER}How many {what} are there?", str(number))
 
 
 def psychology(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -64,39 +55,11 @@ def psychology(scene: Scene, rng: np.random.Generator) -> Question | None:
     if not unique_colours(scene):
         return None
     [digit] = choose(unique_colours(scene), 1, rng)
-    return _open("Psychology", "Perception", f"{MARKER}Which digit is {digit.colour}?", digit.name)
-
-
-def options(row: Question) -> list[str]:
-    """The options as a list; empty for an open question."""
-    return ast.literal_eval(row["options"])
+    return by_word(
+        "Psychology", "Perception", f"{MARKER}Which digit is {digit.colour}?", digit.name
+    )
 
 
 KINDS: dict[str, Callable[[Scene, np.random.Generator], Question | None]] = {
     "Art": art, "Geography": geography, "Math": mathematics, "Psychology": psychology,
 }  # fmt: skip
-
-
-def _choice(
-    subject: str, field: str, text: str, answer: str, others: list[str], rng: np.random.Generator
-) -> Question:
-    options, letter = lettered(answer, others, rng)
-    return {
-        "subject": subject,
-        "question": text,
-        "options": str(list(options.values())),
-        "answer": letter,
-        "question_type": "multiple-choice",
-        "subfield": field,
-    }
-
-
-def _open(subject: str, field: str, text: str, answer: str) -> Question:
-    return {
-        "subject": subject,
-        "question": text,
-        "options": "[]",
-        "answer": answer,
-        "question_type": "open",
-        "subfield": field,
-    }

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 
 from lost_in_attention.digits.glyphs import Glyphs, load_glyphs
+from lost_in_attention.worlds.scenery import GROUNDS, Box, Painted, centre, pattern, place
 
 IMAGE_SIZE = 96
 DIGIT_NAMES = (
@@ -32,7 +33,6 @@ COLOURS = {
 THEMES = ((1, 7, 4, 9), (3, 8, 5, 2), (0, 6, 9, 5), (2, 7, 3, 1), (8, 6, 0, 4))
 THEME_WEIGHTS = (0.30, 0.25, 0.20, 0.15, 0.10)
 THEME_SHARE = 0.8
-GROUNDS = ("plain", "gradient", "stripes", "checks", "grain")
 
 HEIGHTS = (18, 30)
 _DIGITS_PER_SCENE = (3, 6)
@@ -47,7 +47,7 @@ class PlacedDigit:
 
     digit: int
     colour: str
-    box: tuple[int, int, int, int]
+    box: Box
     source: int
 
     @property
@@ -56,20 +56,18 @@ class PlacedDigit:
 
     @property
     def centre(self) -> tuple[float, float]:
-        x, y, width, height = self.box
-        return x + width / 2, y + height / 2
+        return centre(self.box)
 
 
 @dataclass(frozen=True)
-class Scene:
-    pixels: UInt8[np.ndarray, "96 96 3"]
+class Scene(Painted):
     digits: tuple[PlacedDigit, ...]
     theme: int | None
     ground: str
 
     @property
-    def image(self) -> Image.Image:
-        return Image.fromarray(self.pixels)
+    def things(self) -> tuple[PlacedDigit, ...]:
+        return self.digits
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,10 @@ class Sketch:
     digits: tuple[PlacedDigit, ...]
     theme: int | None
     ground: str
+
+    @property
+    def things(self) -> tuple[PlacedDigit, ...]:
+        return self.digits
 
     def painted(self) -> Scene:
         canvas = self.canvas.copy()
@@ -118,7 +120,7 @@ def draw_sketch(glyphs: Glyphs, rng: np.random.Generator, *, augment: bool = Fal
         stamp, source = draw_stamp(glyphs, value, HEIGHTS, rng, augment=augment)
         stamps.append(stamp)
         sources.append(source)
-    boxes = _place([stamp.shape for stamp in stamps], rng)
+    boxes = place([stamp.shape for stamp in stamps], IMAGE_SIZE, GAP, rng)
     canvas = paint_ground(ground, rng)
     colours = [str(rng.choice(list(COLOURS))) for _ in values]
     return Sketch(canvas, tuple(stamps), _placed(values, colours, boxes, sources), theme, ground)
@@ -181,48 +183,9 @@ def _small_affine(rng: np.random.Generator) -> tuple[float, ...]:
     return a, b, 24 - 24 * (a + b), d, e, 24 - 24 * (d + e)
 
 
-def _place(
-    shapes: list[tuple[int, int]], rng: np.random.Generator
-) -> list[tuple[int, int, int, int]]:
-    """Free positions for boxes of the given (height, width), by rejection; starts over if stuck."""
-    while True:
-        boxes: list[tuple[int, int, int, int]] = []
-        for height, width in shapes:
-            for _ in range(40):
-                x = int(rng.integers(GAP, IMAGE_SIZE - width - GAP + 1))
-                y = int(rng.integers(GAP, IMAGE_SIZE - height - GAP + 1))
-                if all(_apart((x, y, width, height), other) for other in boxes):
-                    boxes.append((x, y, width, height))
-                    break
-        if len(boxes) == len(shapes):
-            return boxes
-
-
-def _apart(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
-    return (
-        a[0] + a[2] + GAP <= b[0]
-        or b[0] + b[2] + GAP <= a[0]
-        or a[1] + a[3] + GAP <= b[1]
-        or b[1] + b[3] + GAP <= a[1]
-    )
-
-
 def paint_ground(kind: str, rng: np.random.Generator) -> Float[np.ndarray, "96 96 3"]:
     base, other = rng.uniform(10, 60, 3), rng.uniform(10, 60, 3)
-    rows, columns = np.mgrid[:IMAGE_SIZE, :IMAGE_SIZE]
-    angle, period = rng.uniform(0, np.pi), int(rng.integers(8, 24))
-    along = rows * np.sin(angle) + columns * np.cos(angle)
-    if kind == "plain":
-        share = np.zeros((IMAGE_SIZE, IMAGE_SIZE))
-    elif kind == "gradient":
-        share = (along - along.min()) / (along.max() - along.min())
-    elif kind == "stripes":
-        share = (along // (period / 2)) % 2
-    elif kind == "checks":
-        share = (rows // period + columns // period) % 2
-    else:
-        share = np.kron(rng.integers(0, 4, (24, 24)) / 3, np.ones((4, 4)))
-    return base + share[..., None] * (other - base)
+    return base + pattern(kind, IMAGE_SIZE, rng)[..., None] * (other - base)
 
 
 def _paint(

@@ -1,7 +1,6 @@
 """The seven question sets as rows, each in the column schema of its original.
 
-A row's image columns hold scenes; `write` turns them into pictures.  Every set has scenes of
-its own.  The schemas are those of the hubs' repositories that the loaders name.
+Every set has scenes of its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,133 +13,62 @@ from lost_in_attention.digits.coco import image_source
 from lost_in_attention.digits.glyphs import load_glyphs
 from lost_in_attention.digits.pope import existence_questions
 from lost_in_attention.digits.scenes import Scene, Sketch, draw_sketch, make_scenes
-from lost_in_attention.digits.threedsrbench import variants
-from lost_in_attention.digits.variants import make_row
+from lost_in_attention.digits.threedsrbench import KINDS
+from lost_in_attention.digits.variants import make_row, mirrored
+from lost_in_attention.worlds import schemas
+from lost_in_attention.worlds.existence import PER_SCENE
+from lost_in_attention.worlds.relations import variants
+from lost_in_attention.worlds.schemas import Row, Twin
 
-Row = dict
-PER_POPE_SCENE = 18
-_PER_SCENE = 2
+_WORLD = "digits"
 _ROW_SHARE = 0.25
+_EASY = 4
 
 
 def pope_rows(count: int, seed: int) -> list[Row]:
     """Six questions for each of three kinds of negatives on every scene."""
-    scenes = list(make_scenes(count // PER_POPE_SCENE, split="heldout", seed=seed))
+    scenes = list(make_scenes(count // PER_SCENE, split="heldout", seed=seed))
     images = {image_source(index): scene for index, scene in enumerate(scenes)}
-    table = existence_questions(scenes, seed=seed)
-    return [{**row, "image": images[row["image_source"]]} for row in table.to_dict("records")]
+    return schemas.pope_rows(existence_questions(scenes, seed=seed), images)
 
 
 def realworldqa_rows(count: int, seed: int) -> list[Row]:
-    return [
-        {"image": scene, **row} for scene, row in _asked(count, [seed, 2], realworldqa.question)
-    ]
+    return schemas.realworldqa_rows(_asked(count, [seed, 2], realworldqa.question))
 
 
 def threedsrbench_rows(count: int, seed: int) -> list[Row]:
-    """Four variants a question, named as published: `qid` ends in "-flip", "-1" or both."""
     rng = np.random.default_rng([seed, 3])
-    rows = []
-    while len(rows) < count:
-        base = len(rows) // 4
-        for scene, question in variants(_sketch(rng), rng):
-            flip, turn = question.pop("flip"), question.pop("turn")
-            qid = f"digits{base:05d}{flip}{turn}"
-            rows.append(
-                {
-                    "index": qid,
-                    "qid": qid,
-                    **question,
-                    "C": None,
-                    "D": None,
-                    "image_source": f"digits_{base:06d}{flip}",
-                    "image_url": "",
-                    "image": scene,
-                }
-            )
-    return rows
+    return schemas.threedsrbench_rows(
+        _WORLD, count, lambda: variants(_sketch(rng), mirrored, KINDS, rng)
+    )
 
 
 def mmmu_rows(count: int, seed: int) -> list[Row]:
-    rows = []
-    for scene, row in _asked(count, [seed, 4], mmmu.question):
-        subject = row.pop("subject")
-        rows.append(
-            {
-                "id": f"validation_{subject}_{len(rows) + 1}",
-                **row,
-                "explanation": "",
-                **dict.fromkeys(mmmu.IMAGES),
-                "image_1": scene,
-                "img_type": "['Pictures']",
-                "topic_difficulty": "Easy" if len(scene.digits) < 5 else "Hard",
-            }
-        )
-    return rows
+    return schemas.mmmu_rows(_asked(count, [seed, 4], mmmu.question), easy=_EASY)
 
 
 def vmcbench_rows(count: int, seed: int) -> list[Row]:
-    asked = _asked(count, [seed, 5], vmcbench.question, row_share=_ROW_SHARE)
-    return [{"index": index, **row, "image": scene} for index, (scene, row) in enumerate(asked)]
+    questions = _asked(count, [seed, 5], vmcbench.question, row_share=_ROW_SHARE)
+    return schemas.vmcbench_rows(questions)
 
 
 def hallusionbench_rows(count: int, seed: int) -> list[Row]:
     """Three questions on each image and on its edited twin."""
     rng = np.random.default_rng([seed, 6])
-    rows: list[Row] = []
-    pairs = 0
-    while len(rows) < count:
-        sketch = _sketch(rng)
-        found = hallusionbench.twin(sketch, rng)
-        if found is None:
-            continue
-        kind, edited, questions = found
-        for figure, each in ((1, sketch), (2, edited)):
-            scene = each.painted()
-            for number, text in enumerate(questions):
-                holds = hallusionbench.holds(text, scene)
-                rows.append(_pair_row(kind, pairs, figure, number, text, holds, scene))
-        pairs += 1
-    return rows
+    return schemas.hallusionbench_rows(count, lambda: _twin(rng), hallusionbench.holds)
 
 
 def mathvista_rows(count: int, seed: int) -> list[Row]:
-    rows = []
-    for scene, row in _asked(count, [seed, 7], mathvista.question):
-        task = row.pop("task")
-        pid = str(len(rows) + 1)
-        rows.append(
-            {
-                "pid": pid,
-                **row,
-                "image": f"images/{pid}.png",
-                "decoded_image": scene,
-                "unit": "",
-                "precision": None,
-                "metadata": {"category": "digits", "source": "digits", "task": task},
-                "query": row["question"],
-            }
-        )
-    return rows
+    return schemas.mathvista_rows(_WORLD, _asked(count, [seed, 7], mathvista.question))
 
 
-def _pair_row(
-    kind: str, pair: int, figure: int, number: int, text: str, holds: bool, scene: Scene
-) -> Row:
-    return {
-        "category": "VS",
-        "subcategory": kind,
-        "visual_input": str(figure),
-        "set_id": str(pair),
-        "figure_id": str(figure),
-        "sample_note": "edited" if figure == 2 else "original",
-        "question_id": str(number),
-        "question": text,
-        "gt_answer_details": "Yes." if holds else "No.",
-        "gt_answer": str(int(holds)),
-        "filename": f"{kind}_{pair}_{figure}.png",
-        "image": scene,
-    }
+def _twin(rng: np.random.Generator) -> Twin | None:
+    sketch = _sketch(rng)
+    found = hallusionbench.twin(sketch, rng)
+    if found is None:
+        return None
+    kind, edited, questions = found
+    return Twin(kind, (sketch.painted(), edited.painted()), questions)
 
 
 def _asked(
@@ -150,22 +78,14 @@ def _asked(
     *,
     row_share: float = 0.0,
 ) -> Iterator[tuple[Scene, Row]]:
-    """Up to two different questions on each scene, `count` in all."""
-    rng = np.random.default_rng(seed)
+    """Questions on scenes of their own; a `row_share` of these are digits in a row."""
     glyphs = load_glyphs("heldout")
-    left = count
-    while left > 0:
+
+    def draw(rng: np.random.Generator) -> Scene:
         is_row = rng.random() < row_share
-        scene = make_row(glyphs, rng) if is_row else _sketch(rng).painted()
-        # Two wordings of one fact are one question: what is asked, less the order of options.
-        texts = set()
-        for _ in range(_PER_SCENE):
-            row = ask(scene, rng)
-            if row is None or row["question"].split("\n")[0] in texts or left == 0:
-                continue
-            texts.add(row["question"].split("\n")[0])
-            left -= 1
-            yield scene, row
+        return make_row(glyphs, rng) if is_row else _sketch(rng).painted()
+
+    return schemas.asked(count, draw, ask, np.random.default_rng(seed))
 
 
 def _sketch(rng: np.random.Generator) -> Sketch:

@@ -8,7 +8,6 @@ from lost_in_attention.digits.glyphs import Glyphs
 from lost_in_attention.digits.scenes import (
     COLOURS,
     GAP,
-    GROUNDS,
     HEIGHTS,
     IMAGE_SIZE,
     PlacedDigit,
@@ -17,6 +16,7 @@ from lost_in_attention.digits.scenes import (
     draw_stamp,
     paint_ground,
 )
+from lost_in_attention.worlds.scenery import GROUNDS
 
 ROW_LENGTH = 3
 

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lost_in_attention.digits.facts import LETTERS, absent_digit, choose, coloured_digit, lettered
+from lost_in_attention.digits.facts import absent_digit, coloured_digit
 from lost_in_attention.digits.scenes import DIGIT_NAMES, Scene
+from lost_in_attention.worlds.choices import Question, four
+from lost_in_attention.worlds.facts import LETTERS, choose
 
-Question = dict[str, str]
 COUNTS = ("3", "4", "5", "6")
 
 
@@ -23,7 +24,7 @@ def colour(scene: Scene, rng: np.random.Generator) -> Question | None:
     if found is None:
         return None
     digit, others = found
-    return _four(f"What colour is the {digit.name}?", digit.colour, others, "Colour", rng)
+    return four(f"What colour is the {digit.name}?", digit.colour, others, "Colour", rng)
 
 
 def count(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -31,7 +32,7 @@ def count(scene: Scene, rng: np.random.Generator) -> Question | None:
     if number not in COUNTS:
         return None
     others = [c for c in COUNTS if c != number]
-    return _four("How many digits are in the image?", number, others, "Count", rng)
+    return four("How many digits are in the image?", number, others, "Count", rng)
 
 
 def highest(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -40,7 +41,7 @@ def highest(scene: Scene, rng: np.random.Generator) -> Question | None:
     spare = [n for n in DIGIT_NAMES if n != DIGIT_NAMES[present[-1]] and n not in others]
     others += choose(spare, 3 - len(others), rng)
     name = DIGIT_NAMES[present[-1]]
-    return _four("Which is the highest digit in the image?", name, others, "Comparison", rng)
+    return four("Which is the highest digit in the image?", name, others, "Comparison", rng)
 
 
 def written(scene: Scene, rng: np.random.Generator) -> Question:
@@ -57,7 +58,7 @@ def written(scene: Scene, rng: np.random.Generator) -> Question:
         if other != values and other not in others:
             others.append(other)
     texts = [spaced(other) for other in others]
-    return _four("What number is written in the image?", spaced(values), texts, "String", rng)
+    return four("What number is written in the image?", spaced(values), texts, "String", rng)
 
 
 _KINDS: tuple[Callable[[Scene, np.random.Generator], Question | None], ...] = (
@@ -68,10 +69,3 @@ _KINDS: tuple[Callable[[Scene, np.random.Generator], Question | None], ...] = (
 def spaced(values: list[int]) -> str:
     """A number with its digits apart ("4 7 2")."""
     return " ".join(map(str, values))
-
-
-def _four(
-    text: str, answer: str, others: list[str], category: str, rng: np.random.Generator
-) -> Question:
-    options, letter = lettered(answer, others, rng)
-    return {"question": text, **options, "answer": letter, "category": category}

@@ -20,6 +20,11 @@ def data_folder() -> Path:
     return folder
 
 
+def cache_folder() -> Path:
+    """Where what was obtained is kept: $LOST_IN_ATTENTION_CACHE, or `.cache` in the repository."""
+    return Path(os.environ.get("LOST_IN_ATTENTION_CACHE", Path(__file__).parents[2] / ".cache"))
+
+
 def check_writable(argument: str, path: Path) -> None:
     """Raises ValueError that names `argument` unless files can be made at or below `path`.
 

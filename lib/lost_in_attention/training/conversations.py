@@ -14,17 +14,14 @@ import numpy as np
 
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES, Scene
 from lost_in_attention.digits.facts import (
-    LETTERS,
-    PLACES,
     absent_digit,
     cell,
-    choose,
-    side,
     unique_colours,
     unique_digits,
 )
 from lost_in_attention.training import tasks
 from lost_in_attention.training.tasks import Style, Task, Turn
+from lost_in_attention.worlds.facts import LETTERS, PLACES, choose, side
 
 LISTS_PER_CONVERSATION = 2
 _PAIRS = 5

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ def train(config: TrainingConfig, *, runs: Path, device: str = "cpu") -> VisionL
     cannot be written.
     """
     folder = Path(runs) / config.name
-    _claim_folder(folder, config)
+    claim_folder(folder, config)
     tokenizer = train_tokenizer(_corpus())
     model, processor = ARCHITECTURES[config.architecture].build(tokenizer, seed=config.seed)
     if config.starts_from:
@@ -247,7 +248,11 @@ def _snapshot(vlm: VisionLanguageModel, folder: Path, step: int) -> None:
         save_file(weights, path, {"step": str(step)})
 
 
-def _claim_folder(folder: Path, config: TrainingConfig) -> None:
+def claim_folder(folder: Path, config: Any) -> None:
+    """Writes the configuration, a dataclass, into a run's folder.
+
+    Raises ValueError if the folder holds a run with another one, or cannot be written.
+    """
     check_writable("runs", folder)
     wanted = json.dumps(asdict(config), indent=2)
     path = folder / "config.json"

@@ -22,7 +22,9 @@ from lost_in_attention.digits import (
     threedsrbench,
     vmcbench,
 )
-from lost_in_attention.digits.facts import LETTERS, absent_digit
+from lost_in_attention.digits.facts import absent_digit
+from lost_in_attention.worlds import places, subjects
+from lost_in_attention.worlds.facts import LETTERS
 
 Style = Literal["plain", "letters", "words"]
 _OFFICIAL_SHARE = 0.5
@@ -56,7 +58,7 @@ def real_world(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | N
     row = realworldqa.question(scene, rng)
     if row is None:
         return None
-    words = realworldqa.options(row).get(row["answer"], row["answer"])
+    words = places.options(row).get(row["answer"], row["answer"])
     if style == "plain":
         return Turn(row["question"].split("\n")[0], words)
     return Turn(BENCHMARKS["realworldqa"].prompt(row), _reply(row["answer"], words, style))
@@ -76,9 +78,9 @@ def multi_discipline(scene: Scene, rng: np.random.Generator, style: Style) -> Tu
     row = mmmu.question(scene, rng)
     if row is None:
         return None
-    options = dict(zip(LETTERS, mmmu.options(row), strict=False))
+    options = dict(zip(LETTERS, subjects.options(row), strict=False))
     turn = _choice("mmmu", row, row | options, rng, style)
-    return turn._replace(question=turn.question.removeprefix(mmmu.MARKER))
+    return turn._replace(question=turn.question.removeprefix(subjects.MARKER))
 
 
 def hallusion(scene: Scene, rng: np.random.Generator, style: Style) -> Turn:

@@ -1,0 +1,182 @@
+"""A tower for a decoder that is trained already: it learns to name what lies under each token.
+
+The decoder's own word embeddings, frozen, are the classifier: the connector's output at a token
+that shows a cow should point towards " cow" among all nouns and " nothing".  A second, small loss
+draws it near that embedding, so that the decoder meets vectors of the size it knows; a linear
+probe, thrown away afterwards, asks every token for its column and row.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoTokenizer, LlamaConfig, SmolVLMConfig
+from transformers.models.smolvlm.modeling_smolvlm import (
+    SmolVLMConnector,
+    SmolVLMVisionTransformer,
+)
+
+from lost_in_attention.models.smollm2 import smollm2
+from lost_in_attention.pictures.drawings import groups
+from lost_in_attention.pictures.scenes import IMAGE_SIZE
+from lost_in_attention.training.loop import Phase, Rates, run_phase
+from lost_in_attention.training.pictures import (
+    NOTHING,
+    TOKENS,
+    LabelledScene,
+    crowded_scene,
+    plain_scene,
+)
+from lost_in_attention.training.recipe import claim_folder
+
+NOTHING_WORD = "nothing"
+PATCH = 8
+_NEARNESS = 0.1
+_PLACES = 0.1
+_CHECK_EVERY = 500
+_CHECKED = 96
+_SAVE_EVERY = 50
+
+
+@dataclass(frozen=True)
+class TowerConfig:
+    """What decides the tower's weights."""
+
+    seed: int = 0
+    steps: int = 8000
+    batch: int = 32
+    rates: tuple[float, float] = (5e-3, 1e-3)
+    warmup: int = 200
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "batch"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}: expected at least 1, got {getattr(self, field)}")
+
+
+def vlm_config(decoder: str) -> SmolVLMConfig:
+    """SmolVLM with the given decoder: a picture of 128 x 128 pixels becomes 8 x 8 visual tokens."""
+    tower = {
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 3,
+        "image_size": IMAGE_SIZE,
+        "patch_size": PATCH,
+        "initializer_range": 192**-0.5,
+    }
+    text = LlamaConfig.from_pretrained(decoder)
+    return SmolVLMConfig(vision_config=tower, text_config=text, scale_factor=2)
+
+
+def word_vectors(decoder: str, words: tuple[str, ...]) -> Float[Tensor, "words hidden"]:
+    """The decoder's input embedding of each word after a space; of several tokens, their mean."""
+    tokenizer = AutoTokenizer.from_pretrained(decoder)
+    with safe_open(Path(decoder) / "model.safetensors", framework="pt") as file:
+        embeddings = file.get_tensor("model.embed_tokens.weight").float()
+    ids = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
+    return torch.stack([embeddings[each].mean(0) for each in ids])
+
+
+class Tower(nn.Module):
+    """Vision tower and connector under the names that they have in SmolVLM."""
+
+    def __init__(self, config: SmolVLMConfig, words: Float[Tensor, "words hidden"]) -> None:
+        super().__init__()
+        self.vision_model = SmolVLMVisionTransformer(config.vision_config)
+        self.connector = SmolVLMConnector(config)
+        self.log_scale = nn.Parameter(torch.tensor(0.0))
+        self.places = nn.Linear(words.shape[1], 2 * TOKENS)
+        self.register_buffer("words", words, persistent=False)
+
+    def forward(self, pixels: Float[Tensor, "images 3 128 128"]) -> Float[Tensor, "tokens hidden"]:
+        with torch.autocast(pixels.device.type, torch.bfloat16):
+            seen = self.connector(self.vision_model(pixel_values=pixels).last_hidden_state)
+        return seen.flatten(0, 1).float()
+
+    def scores(self, features: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens words"]:
+        return self.log_scale.exp() * features @ self.words.T
+
+
+def train_tower(config: TowerConfig, *, runs: Path, decoder: str | None = None) -> Tower:
+    """Train the tower, or go on with it, in the folder `runs`/tower.
+
+    Raises ValueError if that folder belongs to another configuration or cannot be written.
+    """
+    folder = Path(runs) / "tower"
+    claim_folder(folder, config)
+    source = smollm2(decoder)
+    torch.manual_seed(config.seed)
+    tower = Tower(vlm_config(source), word_vectors(source, (*groups(), NOTHING_WORD)))
+    phase = Phase(
+        "tower", config.steps, Rates(*config.rates), config.warmup, tower,
+        list(tower.parameters()), lambda step: _loss(tower, config, step), save_every=_SAVE_EVERY,
+    )  # fmt: skip
+    run_phase(phase, folder)
+    return tower.eval()
+
+
+def _loss(tower: Tower, config: TowerConfig, step: int) -> tuple[Tensor, dict[str, float]]:
+    nouns = tuple(groups())
+    first = step * config.batch
+    scenes = [
+        crowded_scene("train", nouns, np.random.default_rng([config.seed, 1, first + i]))
+        for i in range(config.batch)
+    ]
+    features, labels = tower(as_pixels(scenes)), as_labels(scenes, len(nouns))
+    clear = labels >= 0
+    scores = tower.scores(features[clear])
+    near = F.mse_loss(features[clear], tower.words[labels[clear]]) / tower.words.var()
+    loss = F.cross_entropy(scores, labels[clear]) + _NEARNESS * near
+    loss = loss + _PLACES * _places_loss(tower, features)
+    numbers = accuracies(scores, labels[clear])
+    if step % _CHECK_EVERY == 0:
+        numbers |= {
+            f"{s}_accuracy": named(tower, s, scenes=_CHECKED)["objects"]
+            for s in ("train", "validation")
+        }
+    return loss, numbers
+
+
+def _places_loss(tower: Tower, features: Float[Tensor, "tokens hidden"]) -> Tensor:
+    cells = torch.arange(TOKENS**2).repeat(len(features) // TOKENS**2)
+    columns, rows = tower.places(features).split(TOKENS, dim=-1)
+    return F.cross_entropy(columns, cells % TOKENS) + F.cross_entropy(rows, cells // TOKENS)
+
+
+def as_pixels(scenes: list[LabelledScene]) -> Float[Tensor, "images 3 128 128"]:
+    """From -1 to 1, as SmolVLM's image processor gives them."""
+    pixels = torch.from_numpy(np.stack([scene.pixels for scene in scenes]))
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def as_labels(scenes: list[LabelledScene], nothing: int) -> Int[Tensor, " tokens"]:
+    """The noun's index under every token, `nothing` where there is none, negative if unclear."""
+    labels = torch.from_numpy(np.concatenate([scene.labels for scene in scenes]))
+    return torch.where(labels == NOTHING, nothing, labels)
+
+
+def accuracies(
+    scores: Float[Tensor, "tokens words"], labels: Int[Tensor, " tokens"]
+) -> dict[str, float]:
+    """Share of tokens named right, on drawings and on the ground."""
+    right, ground = scores.argmax(-1) == labels, labels == scores.shape[1] - 1
+    return {
+        "objects": right[~ground].float().mean().item(),
+        "ground": right[ground].float().mean().item(),
+    }
+
+
+@torch.inference_mode()
+def named(tower: Tower, split: str, *, scenes: int, seed: int = 0) -> dict[str, float]:
+    """Accuracies on unchanged drawings of a split; each noun is compared with all."""
+    nouns = tuple(groups())
+    made = [plain_scene(split, nouns, np.random.default_rng([seed, 2, i])) for i in range(scenes)]
+    labels = as_labels(made, len(nouns))
+    features = torch.cat([tower(as_pixels(made[i : i + 32])) for i in range(0, scenes, 32)])
+    return accuracies(tower.scores(features)[labels >= 0], labels[labels >= 0])

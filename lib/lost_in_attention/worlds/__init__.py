@@ -1,0 +1,1 @@
+"""What the embedded worlds share: grounds and places, facts of a scene, the originals' schemas."""

@@ -1,0 +1,96 @@
+"""What scenes of every world share: patterned grounds, and places for boxes that keep apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from PIL import Image
+
+GROUNDS = ("plain", "gradient", "stripes", "checks", "grain")
+_TRIES = 40
+
+Box = tuple[int, int, int, int]
+
+
+@runtime_checkable
+class Thing(Protocol):
+    """What a scene shows somewhere: a digit, a drawing.  `box` is (x, y, width, height)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def box(self) -> Box: ...
+    @property
+    def centre(self) -> tuple[float, float]: ...
+
+
+def centre(box: Box) -> tuple[float, float]:
+    x, y, width, height = box
+    return x + width / 2, y + height / 2
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A scene as it is shown; each world adds what stands in it."""
+
+    pixels: UInt8[np.ndarray, "size size 3"]
+
+    @property
+    def image(self) -> Image.Image:
+        return Image.fromarray(self.pixels)
+
+    @property
+    def things(self) -> tuple[Thing, ...]:
+        raise NotImplementedError
+
+
+def pattern(kind: str, size: int, rng: np.random.Generator) -> Shaped[np.ndarray, "size size"]:
+    """How much of a second colour each pixel of a ground has, from 0 to 1.
+
+    `kind` is one of `GROUNDS`; `size` is a multiple of 4.
+    """
+    rows, columns = np.mgrid[:size, :size]
+    angle, period = rng.uniform(0, np.pi), int(rng.integers(8, 24))
+    along = rows * np.sin(angle) + columns * np.cos(angle)
+    if kind == "plain":
+        return np.zeros((size, size))
+    if kind == "gradient":
+        return (along - along.min()) / (along.max() - along.min())
+    if kind == "stripes":
+        return (along // (period / 2)) % 2
+    if kind == "checks":
+        return (rows // period + columns // period) % 2
+    return np.kron(rng.integers(0, 4, (size // 4, size // 4)) / 3, np.ones((4, 4)))
+
+
+def place(
+    shapes: Sequence[tuple[int, int]], size: int, gap: int, rng: np.random.Generator
+) -> list[Box]:
+    """Free positions for boxes of the given (height, width), by rejection; starts over if stuck.
+
+    Boxes (x, y, width, height) keep `gap` pixels from each other, or overlap by as many if it is
+    negative; from the border of the `size` x `size` image they keep the gap if it is positive.
+    """
+    margin = max(gap, 0)
+    while True:
+        boxes: list[Box] = []
+        for height, width in shapes:
+            for _ in range(_TRIES):
+                x = int(rng.integers(margin, size - width - margin + 1))
+                y = int(rng.integers(margin, size - height - margin + 1))
+                if all(_apart((x, y, width, height), other, gap) for other in boxes):
+                    boxes.append((x, y, width, height))
+                    break
+        if len(boxes) == len(shapes):
+            return boxes
+
+
+def _apart(a: Box, b: Box, gap: int) -> bool:
+    return (
+        a[0] + a[2] + gap <= b[0]
+        or b[0] + b[2] + gap <= a[0]
+        or a[1] + a[3] + gap <= b[1]
+        or b[1] + b[3] + gap <= a[1]
+    )
