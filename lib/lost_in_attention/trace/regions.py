@@ -85,7 +85,7 @@ def _check_size(sample: Sample, annotated: tuple[int, int]) -> None:
         )
 
 
-def _check_box(box: Box, size: tuple[int, int]) -> None:
+def _check_box(box: Box, size: tuple[float, float]) -> None:
     x, y, width, height = box
     if not all(map(math.isfinite, box)) or width < 0 or height < 0:
         raise ValueError(f"objects: expected finite boxes of no negative extent, got {box}")
