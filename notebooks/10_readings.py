@@ -44,9 +44,10 @@ from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.paper import claimed, table1_words
 from lost_in_attention.publishing.votes import side_of, tally, unanimous
 from lost_in_attention.residual.baselines import noise_qkv, noise_update
-from lost_in_attention.residual.measure import batches, measure, prepared
+from lost_in_attention.residual.measure import measure, prepared
 from lost_in_attention.residual.stream import record
 from lost_in_attention.residual.tables import crowded_models, intervals, module_gaps, over_layers
+from lost_in_attention.runs.batches import batches
 
 # %% tags=["parameters"]
 tier = "book"

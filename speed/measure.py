@@ -30,8 +30,9 @@ from transformers import Qwen2Config
 
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.residual.measure import batches, measure, prepared
+from lost_in_attention.residual.measure import measure, prepared
 from lost_in_attention.residual.stream import record
+from lost_in_attention.runs.batches import batches
 from lost_in_attention.runs.provenance import device as device_name
 
 # Qwen2.5-7B's proportions.

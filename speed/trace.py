@@ -26,8 +26,9 @@ from transformers import Qwen2Config
 
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.residual.measure import batches, prepared
+from lost_in_attention.residual.measure import prepared
 from lost_in_attention.residual.stream import record
+from lost_in_attention.runs.batches import batches
 from lost_in_attention.trace import interaction_edges, trace
 
 WIDTH = 512

@@ -50,7 +50,7 @@ __all__ = [
     "update_geometry",
 ]
 
-State = Float[Tensor, "tokens features"] | Spectrum
+Matrix = Float[Tensor, "tokens features"] | Spectrum
 
 
 class InnovationFactors(NamedTuple):
@@ -85,38 +85,38 @@ class UpdateGeometry(NamedTuple):
     factors: InnovationFactors
 
 
-def effective_rank(x: State) -> float:
+def effective_rank(x: Matrix) -> float:
     """eRank(X), a number in [1, min(S, H)] (Def 3.4).  Raises what `spectrum` raises."""
     return _as_spectrum("x", x, NUMERICAL_RANK).effective_rank
 
 
-def spectrum_change(before: State, after: State) -> float:
+def spectrum_change(before: Matrix, after: Matrix) -> float:
     """Delta S = |eRank(X') - eRank(X)| / min(S, H) (Sec 3.3.1); at most (Q - 1) / Q."""
     before, after = _as_spectra(before, after, NUMERICAL_RANK)
     return abs(after.effective_rank - before.effective_rank) / min(before.matrix.shape)
 
 
 def support_innovation(
-    before: State, after: State, *, rank_rule: RankRule = NUMERICAL_RANK
+    before: Matrix, after: Matrix, *, rank_rule: RankRule = NUMERICAL_RANK
 ) -> float:
     """Delta D = (|(I - P_C) X'|_F + |X' (I - P_R)|_F) / (2 |X'|_F), in [0, 1] (Sec 3.3.1)."""
     return update_geometry(before, after, rank_rule=rank_rule).rid.support_innovation
 
 
 def innovation_factors(
-    before: State, after: State, *, rank_rule: RankRule = NUMERICAL_RANK
+    before: Matrix, after: Matrix, *, rank_rule: RankRule = NUMERICAL_RANK
 ) -> InnovationFactors:
     """The size of the update and the novelty of its tokens and features."""
     return update_geometry(before, after, rank_rule=rank_rule).factors
 
 
-def rid(before: State, after: State, *, rank_rule: RankRule = NUMERICAL_RANK) -> Rid:
+def rid(before: Matrix, after: Matrix, *, rank_rule: RankRule = NUMERICAL_RANK) -> Rid:
     """RID(X | X') with its two parts (Def 3.6).  Not symmetric; blind to support that is lost."""
     return update_geometry(before, after, rank_rule=rank_rule).rid
 
 
 def update_geometry(
-    before: State, after: State, *, rank_rule: RankRule = NUMERICAL_RANK
+    before: Matrix, after: Matrix, *, rank_rule: RankRule = NUMERICAL_RANK
 ) -> UpdateGeometry:
     """RID and the innovation factors of the update X -> X', from one set of residuals.
 
@@ -152,32 +152,32 @@ def _norms_beside_cut(
     return new, [float(residual.add_(cut).norm()) for residual in residuals]
 
 
-def token_projector(x: State, *, rank_rule: RankRule = NUMERICAL_RANK) -> Float64[Tensor, "S S"]:
+def token_projector(x: Matrix, *, rank_rule: RankRule = NUMERICAL_RANK) -> Float64[Tensor, "S S"]:
     """P_C, the orthogonal projector on `token_space` (Def 3.5)."""
     state = _as_spectrum("x", x, rank_rule)
     identity = torch.eye(state.tokens, dtype=torch.float64, device=state.matrix.device)
     return identity - state.residual_tokens(identity)
 
 
-def feature_projector(x: State, *, rank_rule: RankRule = NUMERICAL_RANK) -> Float64[Tensor, "H H"]:
+def feature_projector(x: Matrix, *, rank_rule: RankRule = NUMERICAL_RANK) -> Float64[Tensor, "H H"]:
     """P_R, the orthogonal projector on `feature_space` (Def 3.5)."""
     state = _as_spectrum("x", x, rank_rule)
     identity = torch.eye(state.features, dtype=torch.float64, device=state.matrix.device)
     return identity - state.residual_features(identity)
 
 
-def _as_spectra(before: State, after: State, rank_rule: RankRule) -> tuple[Spectrum, Spectrum]:
+def _as_spectra(before: Matrix, after: Matrix, rank_rule: RankRule) -> tuple[Spectrum, Spectrum]:
     shapes = _shape("before", before), _shape("after", after)
     if shapes[0] != shapes[1]:
         raise ValueError(f"before and after: expected one shape, got {shapes[0]} and {shapes[1]}")
     return _as_spectrum("before", before, rank_rule), _as_spectrum("after", after, rank_rule)
 
 
-def _as_spectrum(name: str, state: State, rank_rule: RankRule) -> Spectrum:
+def _as_spectrum(name: str, state: Matrix, rank_rule: RankRule) -> Spectrum:
     return state if isinstance(state, Spectrum) else decompose(name, state, rank_rule)
 
 
-def _shape(name: str, state: State) -> tuple[int, int]:
+def _shape(name: str, state: Matrix) -> tuple[int, int]:
     if isinstance(state, Spectrum):
         return state.tokens, state.features
     check_matrix(name, state)

@@ -4,7 +4,7 @@ The states stream out of the forward pass one after another; each is decomposed 
 and forgotten after the next (`tracker`).  One process or several give the same table (`batches`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,7 +12,6 @@ from typing import Literal, get_args
 import pandas as pd
 from jaxtyping import Bool
 from torch import Tensor
-from tqdm import tqdm
 from transformers import BatchFeature
 
 from lost_in_attention.benchmarks import Sample
@@ -77,15 +76,6 @@ def measure(
         resume=resume,
     )
     return pd.DataFrame(rows)
-
-
-def batches(samples: Sequence[Sample], size: int, doing: str) -> Iterator[list[Sample]]:
-    """The samples in batches, with a progress bar."""
-    with tqdm(total=len(samples), desc=doing, unit="sample") as bar:
-        for start in range(0, len(samples), size):
-            batch = list(samples[start : start + size])
-            yield batch
-            bar.update(len(batch))
 
 
 def prepared(

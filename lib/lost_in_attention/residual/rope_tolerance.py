@@ -16,8 +16,9 @@ from lost_in_attention.benchmarks import Sample
 from lost_in_attention.metrics.rid import NUMERICAL_RANK, RankRule, rid
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.residual.baselines import without_rope
-from lost_in_attention.residual.measure import batches, check_request, prepared
+from lost_in_attention.residual.measure import check_request, prepared
 from lost_in_attention.residual.stream import State, record
+from lost_in_attention.runs.batches import batches
 
 
 def rope_tolerance(

@@ -36,11 +36,11 @@ class State:
     hidden: Float[Tensor, "batch tokens features"]
 
 
-Visitor = Callable[[State], None]
+StateVisitor = Callable[[State], None]
 
 
 @torch.inference_mode()
-def record(vlm: VisionLanguageModel, inputs: Mapping[str, Any], visit: Visitor) -> None:
+def record(vlm: VisionLanguageModel, inputs: Mapping[str, Any], visit: StateVisitor) -> None:
     """Run the model once on `inputs` and show `visit` its 2L + 1 states, first to last.
 
     The tensors are the model's own: a visitor that wants to keep one copies it.  The
@@ -51,7 +51,7 @@ def record(vlm: VisionLanguageModel, inputs: Mapping[str, Any], visit: Visitor) 
 
 
 @contextmanager
-def visiting(vlm: VisionLanguageModel, visit: Visitor) -> Iterator[None]:
+def visiting(vlm: VisionLanguageModel, visit: StateVisitor) -> Iterator[None]:
     """Within the block every forward pass of the decoder shows its states to `visit`.
 
     Where a key-value cache is in use, only the pass over the prompt is shown.
@@ -69,7 +69,7 @@ def visiting(vlm: VisionLanguageModel, visit: Visitor) -> Iterator[None]:
             handle.remove()
 
 
-def _watch(layer: torch.nn.Module, index: int, visit: Visitor) -> list:
+def _watch(layer: torch.nn.Module, index: int, visit: StateVisitor) -> list:
     """Hooks on one layer: where attention's sum enters the second norm, and the output."""
     prompt = True
 

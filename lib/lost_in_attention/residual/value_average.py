@@ -17,7 +17,8 @@ from torch import Tensor
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.residual.measure import batches, check_request, prepared
+from lost_in_attention.residual.measure import check_request, prepared
+from lost_in_attention.runs.batches import batches
 
 
 @torch.inference_mode()

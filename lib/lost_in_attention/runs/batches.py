@@ -7,7 +7,7 @@ of samples before they are shared out.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -15,6 +15,8 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
 from lost_in_attention.runs.run_file import Identified, RunFile
+
+T = TypeVar("T")
 
 
 def in_batches(
@@ -61,6 +63,15 @@ def in_batches(
                 rows += new
                 bar.update(len(new) // rows_each)
     return rows
+
+
+def batches(samples: Sequence[T], size: int, doing: str) -> Iterator[list[T]]:
+    """The samples in batches, with a progress bar."""
+    with tqdm(total=len(samples), desc=doing, unit="sample") as bar:
+        for start in range(0, len(samples), size):
+            batch = list(samples[start : start + size])
+            yield batch
+            bar.update(len(batch))
 
 
 def check_batches(samples: Sequence, batch_size: int) -> None:

@@ -12,7 +12,7 @@ from lost_in_attention.models.attention_functions import DECODER, register, runn
 from lost_in_attention.models.changed import changing
 from lost_in_attention.models.tower_attention import check_recordable
 from lost_in_attention.sap.plan import SharedAttentionPrior
-from lost_in_attention.sap.session import Session
+from lost_in_attention.sap.replacement import Replacement
 
 _NAME = "shared_attention_prior"
 register(_NAME)
@@ -35,13 +35,13 @@ def shared_attention_prior(
             not run on SDPA; before the decoder runs if nothing is known of a prompt's images.
     """
     _check_fits(vlm, plan)
-    session, inner = Session(vlm, plan), vlm.model.model
+    replacement, inner = Replacement(vlm, plan), vlm.model.model
     first, last = plan.layers
     with ExitStack() as undo:
         changed = undo.enter_context(changing(vlm, plan.label))
-        asked = {layer.self_attn: session.attend for layer in vlm.layers[first : last + 1]}
+        asked = {layer.self_attn: replacement.attend for layer in vlm.layers[first : last + 1]}
         undo.enter_context(running_on(vlm.model, DECODER, _NAME, asked))
-        for module, hook in ((inner, session.see_tokens), (vlm.decoder, session.begin)):
+        for module, hook in ((inner, replacement.see_tokens), (vlm.decoder, replacement.begin)):
             undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
         yield changed
 

@@ -21,7 +21,7 @@ from lost_in_attention.sap.registry import VisualTokens
 
 
 @dataclass(frozen=True)
-class Pass:
+class DecoderPass:
     """One pass of the decoder: its rows start at position `first` of the keys.
 
     `prompt` is the prompts' length; rows from index `replaced` on are replaced.
@@ -72,7 +72,7 @@ class Prompts:
             and torch.equal(ids[:, :known], self.ids)
         )
 
-    def passed(self, first: int, not_padding: Bool[Tensor, "batch keys"]) -> Pass:
+    def passed(self, first: int, not_padding: Bool[Tensor, "batch keys"]) -> DecoderPass:
         """The pass over the keys from `first` on; 0 begins anew."""
         if first == 0:
             self._random = [
@@ -84,7 +84,7 @@ class Prompts:
         visual = torch.nn.functional.pad(self.visual, (0, added))
         begin = 0 if self.plan.queries == "all" else max(self.length - 1 - first, 0)
         prior = self._prior(visual, not_padding[:, first + begin :])
-        return Pass(first, self.length, begin, visual, not_padding, prior)
+        return DecoderPass(first, self.length, begin, visual, not_padding, prior)
 
     def _prior(
         self, visual: Bool[Tensor, "batch keys"], rows_not_padding: Bool[Tensor, "batch rows"]

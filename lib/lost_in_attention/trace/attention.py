@@ -55,12 +55,12 @@ class LayerAttention:
         return total / len(self.query)
 
 
-Visitor = Callable[[LayerAttention], None]
+LayerVisitor = Callable[[LayerAttention], None]
 
 
 @contextmanager
 def reading_attention(
-    vlm: VisionLanguageModel, tokens: Bool[Tensor, "batch tokens"], visit: Visitor
+    vlm: VisionLanguageModel, tokens: Bool[Tensor, "batch tokens"], visit: LayerVisitor
 ) -> Iterator[None]:
     """Within the block a forward pass shows `visit` every layer's attention, sample by sample.
 
@@ -81,7 +81,7 @@ def reading_attention(
 @dataclass(frozen=True)
 class _Reader:
     tokens: Bool[Tensor, "batch keys"]
-    visit: Visitor
+    visit: LayerVisitor
 
     def read(
         self,

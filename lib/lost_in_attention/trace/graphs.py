@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.residual.measure import batches, check_request, prepared
-from lost_in_attention.trace.attention import LayerAttention, Visitor, reading_attention
+from lost_in_attention.residual.measure import check_request, prepared
+from lost_in_attention.runs.batches import batches
+from lost_in_attention.trace.attention import LayerAttention, LayerVisitor, reading_attention
 from lost_in_attention.trace.rollout import rollout_step
 
 THRESHOLD = 0.1
@@ -135,7 +136,7 @@ def _visitor(
     ids: list[str],
     real: Bool[Tensor, "batch tokens"],
     visual: Bool[Tensor, "batch tokens"],
-) -> Visitor:
+) -> LayerVisitor:
     """What gathers the edges of one batch."""
     if weights == "rollout":
         return _Rollout(kept, ids, real, visual)

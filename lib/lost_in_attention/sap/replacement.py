@@ -21,7 +21,7 @@ from lost_in_attention.sap.attention_rows import (
 )
 from lost_in_attention.sap.images import IMAGE, OUTPUTS, BatchImages, encoded
 from lost_in_attention.sap.plan import SharedAttentionPrior
-from lost_in_attention.sap.prompts import Pass, Prompts
+from lost_in_attention.sap.prompts import DecoderPass, Prompts
 from lost_in_attention.sap.ranking import chosen_heads, mean_scores
 
 # Which heads each sample has chosen, in their order.
@@ -40,7 +40,7 @@ class _Layer:
     collapsed: Collapsed | None = None
 
 
-class Session:
+class Replacement:
     """What the hooks have seen, and the attention of the chosen layers."""
 
     def __init__(self, vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
@@ -53,7 +53,7 @@ class Session:
         self.images: BatchImages | None = None
         self.ids: Int[Tensor, "batch tokens"] | None = None
         self.prompts: Prompts | None = None
-        self.now: Pass | None = None
+        self.now: DecoderPass | None = None
         self.layers: dict[int, _Layer] = {}
 
     def see_tokens(self, module, args, kwargs) -> tuple[tuple, dict]:
