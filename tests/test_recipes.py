@@ -2,7 +2,10 @@
 
 import re
 
+import jupytext
+import nbformat
 import pandas as pd
+import papermill
 import pytest
 
 from conftest import ROOT
@@ -77,6 +80,18 @@ def test_a_family(tmp_path, capsys):
     assert (int(layers), int(visual)) == (len(names["vlm"].layers), 64)
 
 
-def test_a_chapter():
-    names = run("A chapter")
-    assert (names["tier"], names["model"], names["source"]) == ("book", "small-llava", "digits")
+def test_a_chapter(tmp_path):
+    """As a notebook, with parameters from outside: the run reads them from its cells."""
+    [code] = BLOCKS["A chapter"]
+    notebook = jupytext.reads(code, fmt="py:percent")
+    asked = "(run.provenance['parameters']['source'], len(samples), len(vlm.layers))"
+    notebook.cells.append(nbformat.v4.new_code_cell(asked))
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook.metadata["kernelspec"] = kernel
+    jupytext.write(notebook, tmp_path / "chapter.ipynb")
+    executed = papermill.execute_notebook(
+        tmp_path / "chapter.ipynb", None, {"tier": "smoke", "output": str(tmp_path)},
+        kernel_name="python3", cwd=ROOT, progress_bar=False,
+    )  # fmt: skip
+    [output] = executed.cells[-1].outputs
+    assert output["data"]["text/plain"] == "('digits', 6, 8)"

@@ -16,6 +16,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 from PIL import Image
 
 ATTENTION = "#0072B2"
@@ -119,9 +120,7 @@ def layer_curves(table: pd.DataFrame, value: str, ax: Axes, *, x: str = "layer")
         whole_numbers(ax)
 
 
-def band(
-    ax: Axes, x: Sequence[float] | pd.Series, rows: pd.DataFrame, look: Mapping[str, Any]
-) -> None:
+def band(ax: Axes, x: ArrayLike, rows: pd.DataFrame, look: Mapping[str, Any]) -> None:
     """Draw the column mean of `rows` over `x`, and a band from low to high in its colour.
 
     `look` is what `Axes.plot` takes, its colour among it.
