@@ -116,7 +116,7 @@ book/scorecard.md: $(EXECUTED) .stamps/inputs | .venv/book-installed
 
 # The pages on the library name its modules; Sphinx fills them in.
 book/api.rst: .stamps/inputs | .venv/book-installed
-	@$(BIN)/python -m lost_in_attention.api_reference book
+	@$(BIN)/python -m lost_in_attention.publishing.api_reference book
 
 # From nothing: pages that Sphinx holds for fresh would keep their warnings to themselves.  Aside:
 # a build that was killed has an index.html too.

@@ -35,14 +35,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import BENCHMARKS, chance, load_benchmark
 from lost_in_attention.benchmarks.departures import DEPARTURES
-from lost_in_attention.evaluate import evaluate
-from lost_in_attention.evidence import published_models
+from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.stats import mean_interval
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.evidence import published_models
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.statistics import mean_interval
 
 # %% tags=["parameters"]
 tier = "book"
@@ -54,16 +54,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "00_models_and_data",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    benchmark=benchmark,
-    questions=questions,
-)
+run = report.start("00_models_and_data", globals())
+
+# %%
 folders = sorted((data_folder() / "models").glob("*/training.json"))
 cards = {path.parent.name: json.loads(path.read_text()) for path in folders}
 published = published_models()
@@ -93,7 +86,7 @@ glue("most_billions", int(published["billions"].max()), display=False)
 # textured ground. The digits are real: scikit-learn's 1,797 images. They were split before
 # anything was drawn, so the digits below were never trained on.
 
-# %%
+# %% tags=["hide-input"]
 sets = {name: load_benchmark(name) for name in BENCHMARKS}
 fig, axes = plt.subplots(2, 4, figsize=(plots.WIDTH, 3.2), layout="constrained")
 axes.flat[-1].set_axis_off()
@@ -117,14 +110,14 @@ run.figure(
 # its original. *Chance* is what guessing without looking reaches: one over the number of options,
 # one half for yes or no, and for open questions the share of the commonest answer.
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     {"set": name, "questions": len(samples), "chance": chance(samples)}
     for name, samples in sets.items()
 ]
 run.table(pd.DataFrame(rows), "The seven sets")
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     {"set": name, "prompt": samples[4].prompt.replace("\n", " / ")}
     for name, samples in sets.items()
@@ -147,7 +140,7 @@ run.table(pd.DataFrame(rows), "The prompt of the scene above; a stroke ends a li
 # Prompts and the reading of replies are not the originals' word for word. Where a benchmark's own
 # rule for reading replies can be run, it is there by name: `evaluate(..., judging="official")`.
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     {"set": name, "departs from the benchmark's script or its harnesses": sentence}
     for name, sentences in DEPARTURES.items()
@@ -167,7 +160,7 @@ run.table(pd.DataFrame(rows), "Departures, set by set")
 #   after each row, a Mistral decoder.
 # - **LLaVA-OneVision**: a SigLIP tower, whole picture and tiles, a Qwen2 decoder.
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     {
         "model": name,
@@ -196,32 +189,25 @@ glue("zoo-size", shipped, display=False)
 
 # %%
 accuracy = pd.concat(
-    [
-        pd.DataFrame(card["accuracy"]).assign(model=name)
-        for name, card in cards.items()
-    ]
+    [pd.DataFrame(card["accuracy"]).assign(model=name) for name, card in cards.items()]
 )
 overall = accuracy[accuracy["group"] == "all"]
 seen = overall[overall["condition"] == "images"]
 blank = overall[overall["condition"] == "blank images"]
 guess = seen.groupby("benchmark", sort=False)["chance"].first()
 
-# %%
+# %% tags=["hide-input"]
 means = seen.groupby("model")["accuracy"].mean()
 told = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
 alt = f"Accuracy of each small model on the seven sets. Mean over the sets: {told}."
-caption = (
-    "Accuracy with images and with blank ones, against chance. Bars: 95% bootstrap "
-)
+caption = "Accuracy with images and with blank ones, against chance. Bars: 95% bootstrap "
 caption += "intervals over images. Measured once for each model's card."
 ncols = min(2, len(cards))
 nrows = -(-len(cards) // ncols)
 grid = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
 
-# %%
-fig, axes = plt.subplots(
-    nrows, ncols, figsize=(plots.WIDTH, 0.6 + 2.6 * nrows), **grid
-)
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(nrows, ncols, figsize=(plots.WIDTH, 0.6 + 2.6 * nrows), **grid)
 for ax in axes.flat[len(cards) :]:
     ax.set_axis_off()
 for ax, name in zip(axes.flat, cards, strict=False):
@@ -230,18 +216,14 @@ for ax, name in zip(axes.flat, cards, strict=False):
         these = part[part["model"] == name]
         mean = these["accuracy"]
         bars = [mean - these["low"], these["high"] - mean]
-        ax.errorbar(
-            mean, these["benchmark"], xerr=bars, fmt="o", color=colour, label=label
-        )
+        ax.errorbar(mean, these["benchmark"], xerr=bars, fmt="o", color=colour, label=label)
     ax.set(title=name, xlim=(-0.02, 1.02), xlabel="accuracy")
 axes.flat[0].invert_yaxis()
 marks = axes.flat[0].get_legend_handles_labels()
 fig.legend(*marks, loc="outside upper center", ncols=3)
-run.figure(
-    fig, "accuracy", data=overall.drop(columns="group"), alt=alt, caption=caption
-)
+run.figure(fig, "accuracy", data=overall.drop(columns="group"), alt=alt, caption=caption)
 
-# %%
+# %% tags=["hide-input"]
 table = seen.pivot(index="benchmark", columns="model", values="accuracy")
 without = blank.pivot(index="benchmark", columns="model", values="accuracy")
 table = table.loc[guess.index]
@@ -253,7 +235,7 @@ summary = pd.DataFrame(
     }
 ).T
 
-# %%
+# %% tags=["hide-input"]
 run.table(
     pd.concat([table, summary])
     .rename(columns=lambda name: name.removeprefix("small-"))
@@ -266,9 +248,7 @@ above = {
     name: [row.benchmark for row in part.itertuples() if row.low > row.chance]
     for name, part in seen.groupby("model")
 }
-told = "; ".join(
-    f"{name}: {', '.join(sets) or 'none'}" for name, sets in above.items()
-)
+told = "; ".join(f"{name}: {', '.join(sets) or 'none'}" for name, sets in above.items())
 glue("above-chance", told, display=False)
 
 # %% [markdown]

@@ -34,11 +34,11 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.digits.coco import annotated_boxes
 from lost_in_attention.models import load
-from lost_in_attention.stream import record
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.residual.stream import record
 
 # %% tags=["parameters"]
 tier = "book"
@@ -49,15 +49,7 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "01_residual_stream",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    row=row,
-)
+run = report.start("01_residual_stream", globals())
 vlm = load(model)
 sample = load_benchmark("pope", source)[row]
 
@@ -68,7 +60,7 @@ sample = load_benchmark("pope", source)[row]
 # below is made of digits that it has never seen. Its class and its processor are those of
 # Qwen2.5-VL, so everything here runs unchanged on the published model.
 
-# %%
+# %% tags=["hide-input"]
 boxes = annotated_boxes(sample.image_source) if source == "digits" else []
 shown = ", ".join(name for name, _ in boxes)
 fig, ax = plt.subplots(figsize=(3.5, 3.5), layout="constrained")
@@ -133,9 +125,7 @@ written = []
 modules = [m for layer in vlm.layers for m in (layer.self_attn, layer.mlp)]
 hooks = [
     module.register_forward_hook(
-        lambda module, args, out: written.append(
-            out[0] if isinstance(out, tuple) else out
-        )
+        lambda module, args, out: written.append(out[0] if isinstance(out, tuple) else out)
     )
     for module in modules
 ]
@@ -170,11 +160,12 @@ sizes = pd.DataFrame(
         "layer": [layer for layer, _ in names[1:]],
         "module": [module for _, module in names[1:]],
         "size": [
-            float((after - before).norm() / after.norm())
-            for before, after in pairwise(states)
+            float((after - before).norm() / after.norm()) for before, after in pairwise(states)
         ],
     }
 )
+
+# %% tags=["hide-input"]
 curves = sizes.rename(columns={"size": "mean"}).assign(quantity="size")
 curves = curves.assign(low=curves["mean"], high=curves["mean"])
 fig, (ax,) = plots.panels(1, row_height=2.8)
@@ -207,14 +198,10 @@ def single_tokens(word):
 with torch.inference_mode():
     last = torch.stack([state[-1] for state in states])
     chances = vlm.model.lm_head(vlm.decoder.norm(last)).float().softmax(-1)
-lens = pd.DataFrame(
-    {w: chances[:, single_tokens(w)].sum(1).tolist() for w in ("yes", "no")}
-)
-lens.insert(
-    0, "state", ["input", *(f"{layer} {module}" for layer, module in names[1:])]
-)
+lens = pd.DataFrame({w: chances[:, single_tokens(w)].sum(1).tolist() for w in ("yes", "no")})
+lens.insert(0, "state", ["input", *(f"{layer} {module}" for layer, module in names[1:])])
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=2.8)
 for word, colour in zip(("yes", "no"), plots.OKABE_ITO[2:4], strict=True):
     ax.plot(lens[word], color=colour, marker="o")
@@ -289,7 +276,7 @@ glue("final_no", f"{lens['no'].iloc[-1]:.3f}", display=False)
 # *Research, 60 minutes.* Set the update of one module of one layer to zero (a forward hook may
 # return another output) and ask 200 questions. Is the accuracy lost related to the size of the
 # update that you removed?
-# Hint: `evaluate` in `lost_in_attention.evaluate` asks the questions.
+# Hint: `evaluate` in `lost_in_attention.evaluation.questions` asks the questions.
 # ```
 #
 # ```{solution} ex-silent-half

@@ -39,14 +39,15 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.geometry import effective_rank, spectrum
-from lost_in_attention.interactive import show_interactive
+from lost_in_attention.metrics.rid import effective_rank, spectrum
 from lost_in_attention.models import load
-from lost_in_attention.stats import mean_intervals
-from lost_in_attention.stream import record
-from lost_in_attention.teaching.figures import decaying_values, spectrum_by_decay
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.frames_spectrum import decaying_values, spectrum_by_decay
+from lost_in_attention.publishing.interactive import show_interactive
+from lost_in_attention.publishing.paper import claimed
+from lost_in_attention.residual.stream import record
+from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
 tier = "book"
@@ -57,20 +58,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "02_effective_rank",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-vlm = load(model, device=device, dtype=dtype)
-asked = 4 if tier == "smoke" else questions
-samples = load_benchmark("pope", source).draw(asked, seed=seed)
+run = report.start("02_effective_rank", globals())
+vlm = load(model, device=run.device, dtype=run.dtype)
+samples = load_benchmark("pope", source).draw(run.count(questions, smoke=4), seed=seed)
 
 # %% [markdown]
 # ## A matrix is a stretch between two rotations
@@ -101,7 +91,7 @@ angle = torch.linspace(0, 2 * math.pi, 100, dtype=torch.float64)
 circle = torch.stack([angle.cos(), angle.sin()])
 ellipse = shear @ circle
 
-# %%
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(plots.WIDTH, 3.4), layout="constrained")
 ax.plot(*circle, color="gray", lw=1)
 ax.plot(*ellipse, color=plots.OKABE_ITO[2])
@@ -177,7 +167,7 @@ for values in ([1, 1, 1, 1], [1, 1, 0, 0], [1, 0.5, 0.25, 0.125], [1, 0, 0, 0]):
 # Move the sliders. The bars are the $p_i$. The dashed box is the flat spectrum with the same
 # entropy: it is $\mathrm{eRank}$ wide.
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(3, row_height=1.7)
 flat = []
 for ax, decay in zip(axes, (0.1, 0.4, 1.2), strict=True):
@@ -316,6 +306,8 @@ run.table(pd.DataFrame([row]), f"One state: layer {state[0]}, after {state[1]}")
 gray = torch.tensor(np.asarray(samples[0].image.convert("L")), dtype=torch.float64)
 u, sigma, vt = torch.linalg.svd(gray, full_matrices=False)
 ranks = [k for k in (2, 8, 24) if k < len(sigma)]
+
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 2, figsize=(plots.WIDTH, 5.4), layout="constrained")
 shown = [(f"all {len(sigma)}", gray)]
 shown += [(f"k = {k}", (u[:, :k] * sigma[:k]) @ vt[:k]) for k in ranks]
@@ -327,13 +319,9 @@ for ax, (name, picture), error in zip(axes.flat, shown, errors, strict=False):
 run.figure(
     fig,
     "truncated_scene",
-    data=pd.DataFrame(
-        {"kept": [name for name, _ in shown], "relative_error": errors}
-    ),
+    data=pd.DataFrame({"kept": [name for name, _ in shown], "relative_error": errors}),
     alt=f"{samples[0].image_source} and its best approximations: relative errors "
-    + ", ".join(
-        f"{e:.0%} for {name}" for (name, _), e in zip(shown, errors, strict=True)
-    ),
+    + ", ".join(f"{e:.0%} for {name}" for (name, _), e in zip(shown, errors, strict=True)),
     caption="A scene, and the closest matrices of rank k.",
 )
 
@@ -352,7 +340,7 @@ curves = pd.concat(
     for name, c in ((name, error_curve(x)) for name, x in both.items())
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 told = []
 for (name, x), color in zip(both.items(), plots.OKABE_ITO[2:4], strict=True):
@@ -421,9 +409,7 @@ for m in (4, 25, 400):
     values = torch.full((m + 1,), 1 / m, dtype=torch.float64)
     values[0] = 1
     missed = float(1 - values[0] ** 2 / values.square().sum())
-    print(
-        f"m = {m}: eRank {effective_rank(torch.diag(values)):.2f}, missed {missed:.4f}"
-    )
+    print(f"m = {m}: eRank {effective_rank(torch.diag(values)):.2f}, missed {missed:.4f}")
 
 # %% [markdown]
 # *Question.* Layer normalisation rescales every row before a module reads it. Which of the counts
@@ -441,18 +427,14 @@ for sample in samples:
 
     def count(s, place=place):
         if s.module != "input":
-            rows.append(
-                place | {"layer": s.layer, "module": s.module} | counts(s.hidden[0])
-            )
+            rows.append(place | {"layer": s.layer, "module": s.module} | counts(s.hidden[0]))
 
     record(vlm, vlm.prepare([sample.image], [sample.prompt]), count)
 counted = pd.DataFrame(rows)
 shown = ["effective_rank", "participation_ratio"]
-layers = mean_intervals(
-    counted, shown, ["layer", "module"], unit="image_source", seed=seed
-)
+layers = mean_intervals(counted, shown, ["layer", "module"], unit="image_source", seed=seed)
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(2, row_height=2.8)
 for quantity, ax in zip(shown, axes, strict=True):
     plots.layer_curves(layers, quantity, ax)
@@ -483,7 +465,7 @@ for name, column in (("erank", "effective_rank"), ("pr", "participation_ratio"))
 run.claim(
     "C007",
     statement="Effective rank is at least this, and at most min(S, H)",
-    paper=1.0,
+    paper=claimed("C007"),
     measured="shown for every matrix",
     tolerance="a proof",
     verdict="proved",

@@ -35,9 +35,9 @@ import torch
 from myst_nb import glue
 from scipy.linalg import subspace_angles
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.geometry import (
+from lost_in_attention.metrics.rank_rules import NUMERICAL_RANK, STATE_EPSILON
+from lost_in_attention.metrics.rid import (
     ExplainedEnergy,
     feature_projector,
     spectrum,
@@ -45,11 +45,11 @@ from lost_in_attention.geometry import (
     support_innovation,
     token_projector,
 )
-from lost_in_attention.interactive import seen_from, show_interactive
 from lost_in_attention.models import load
-from lost_in_attention.ranks import NUMERICAL_RANK, STATE_EPSILON
-from lost_in_attention.stream import record
-from lost_in_attention.teaching.figures import plane, tilted_planes, tilted_vector
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.frames_planes import plane, tilted_planes, tilted_vector
+from lost_in_attention.publishing.interactive import seen_from, show_interactive
+from lost_in_attention.residual.stream import record
 
 # %% tags=["parameters"]
 tier = "book"
@@ -60,19 +60,11 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "03_projectors",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    row=row,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-vlm = load(model, device=device, dtype=dtype)
+run = report.start("03_projectors", globals())
+vlm = load(model, device=run.device, dtype=run.dtype)
 sample = load_benchmark("pope", source)[row]
+
+# %%
 states = []
 inputs = vlm.prepare([sample.image], [sample.prompt])
 record(vlm, inputs, lambda s: states.append(s.hidden[0].double().cpu()))
@@ -150,7 +142,7 @@ print(f"P P = P: {torch.allclose(p @ p, p)}; trace of P: {float(p.trace()):.0f}"
 # Move the sliders: an old plane, a new plane that shares a line with it, and a vector $y$ in the
 # new one. The dotted segment is the innovation of $y$.
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3.6)
 for tilt, color in ((0, plots.OKABE_ITO[2]), (45, plots.OKABE_ITO[4])):
     ax.fill(*seen_from(plane(tilt), 110).T, color=color, alpha=0.5)
@@ -229,9 +221,9 @@ updates = {
     "attention": (states[2 * middle], states[2 * middle + 1]),
     "ffn": (states[2 * middle + 1], states[2 * middle + 2]),
 }
-angles = pd.DataFrame(
-    {n: np.degrees(subspace_angles(a.T, b.T)) for n, (a, b) in updates.items()}
-)
+angles = pd.DataFrame({n: np.degrees(subspace_angles(a.T, b.T)) for n, (a, b) in updates.items()})
+
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 for name, look in plots.MODULES.items():
     ax.plot(angles.index + 1, angles[name], **look)
@@ -273,9 +265,7 @@ glue("turned", f"{turned['attention']} and {turned['ffn']}", display=False)
 
 # %%
 random = torch.Generator().manual_seed(seed)
-frame = torch.linalg.qr(torch.randn(128, 128, generator=random, dtype=torch.float64))[
-    0
-]
+frame = torch.linalg.qr(torch.randn(128, 128, generator=random, dtype=torch.float64))[0]
 basis, outside = frame[:, :64], frame[:, 64]
 rows = []
 for share in np.logspace(0, -5, 21):
@@ -287,11 +277,9 @@ for share in np.logspace(0, -5, 21):
     rooted = float((single.norm() ** 2 - shadow.norm() ** 2).clamp(min=0).sqrt())
     errors = [abs(got / share - 1) for got in (formed, rooted)]
     rows.append([share, *errors])
-residuals = pd.DataFrame(
-    rows, columns=["share", "norm of y - Py", "root of difference"]
-)
+residuals = pd.DataFrame(rows, columns=["share", "norm of y - Py", "root of difference"])
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 styles = zip(residuals.columns[1:], plots.OKABE_ITO[2:4], ("-", "--"), strict=True)
 for name, color, dashes in styles:
@@ -334,22 +322,16 @@ kept = pd.DataFrame(
 kept.insert(0, "state", list(named))
 run.table(kept, "Directions kept by three rules")
 
-# %%
+# %% tags=["hide-input"]
 drawn = {n: spectrum(x).singular_values for n, x in named.items()}
 drawn = pd.DataFrame({n: (values / values[0]).numpy() for n, values in drawn.items()})
 fig, (ax,) = plots.panels(1, row_height=3.2)
 for name, color, mark in zip(named, plots.OKABE_ITO[2:4], ".x", strict=True):
-    ax.semilogy(
-        drawn.index + 1, drawn[name].clip(1e-9), mark, color=color, label=name
-    )
-ax.axhline(
-    max(states[0].shape) * STATE_EPSILON, color="gray", ls=":", label="cut-off"
-)
+    ax.semilogy(drawn.index + 1, drawn[name].clip(1e-9), mark, color=color, label=name)
+ax.axhline(max(states[0].shape) * STATE_EPSILON, color="gray", ls=":", label="cut-off")
 ax.set(xlabel="singular value (index)", ylabel=r"$\sigma_i / \sigma_1$")
 ax.legend(loc="lower left")
-words = "; ".join(
-    f"{r['state']}: {r['numerical rank']} above" for _, r in kept.iterrows()
-)
+words = "; ".join(f"{r['state']}: {r['numerical rank']} above" for _, r in kept.iterrows())
 run.figure(
     fig,
     "cut_off",
@@ -417,7 +399,7 @@ for strength in np.logspace(-9, -1, 33):
     rows.append([strength, spectrum(moved).rank, float(gap), change])
 jump = pd.DataFrame(rows, columns=["noise", "rank", "projector", "spectrum_change"])
 
-# %%
+# %% tags=["hide-input"]
 fig, (top, bottom) = plots.panels(2)
 top.semilogx(jump["noise"], jump["rank"], color=plots.OKABE_ITO[2])
 top.set(ylabel="rank kept (directions)")
@@ -425,9 +407,7 @@ for name, color, dashes in (
     ("projector", plots.OKABE_ITO[3], "-"),
     ("spectrum_change", plots.OKABE_ITO[2], "--"),
 ):
-    bottom.loglog(
-        jump["noise"], jump[name], dashes, color=color, label=plots.axis_label(name)
-    )
+    bottom.loglog(jump["noise"], jump[name], dashes, color=color, label=plots.axis_label(name))
 bottom.set(xlabel="size of the noise relative to the state", ylabel="distance moved")
 bottom.legend()
 steps = jump["projector"].diff()
@@ -476,7 +456,7 @@ curves = pd.DataFrame(
     index=pd.Index(counts, name="kept"),
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 told = []
 for name, look in plots.MODULES.items():
@@ -608,9 +588,7 @@ def principal_angles(a, b):
     inside = u.T @ v
     cosines = torch.linalg.svdvals(inside)
     sines = torch.linalg.svdvals(v - u @ inside).flip(0)
-    return torch.where(
-        cosines > sines, sines.clamp(max=1).asin(), cosines.clamp(max=1).acos()
-    )
+    return torch.where(cosines > sines, sines.clamp(max=1).asin(), cosines.clamp(max=1).acos())
 
 
 # %% tags=["exercise-check"]

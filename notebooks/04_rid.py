@@ -39,12 +39,13 @@ import torch
 from myst_nb import glue
 from scipy.optimize import brentq
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.geometry import effective_rank, rid, update_geometry
-from lost_in_attention.measure import measure
+from lost_in_attention.metrics.rid import effective_rank, rid, update_geometry
 from lost_in_attention.models import load
-from lost_in_attention.stats import mean_intervals
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.paper import claimed
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
 tier = "book"
@@ -55,20 +56,11 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "04_rid",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-vlm = load(model, device=device, dtype=dtype)
-asked = 4 if tier == "smoke" else questions
-samples = load_benchmark("pope", source).draw(asked, seed=seed)
+run = report.start("04_rid", globals())
+vlm = load(model, device=run.device, dtype=run.dtype)
+samples = load_benchmark("pope", source).draw(run.count(questions, smoke=4), seed=seed)
+
+# %%
 measured = measure(vlm, samples)
 random = torch.Generator().manual_seed(seed)
 
@@ -123,9 +115,7 @@ for name, end in (
     ("replaced", [0.0, 0.0, 1.0]),
 ):
     change, innovation = rid(start, torch.diag(torch.tensor(end)))
-    print(
-        f"{name}: spectrum change {change:.3f}, support innovation {innovation:.3f}"
-    )
+    print(f"{name}: spectrum change {change:.3f}, support innovation {innovation:.3f}")
 
 # %% [markdown]
 # *Question.* The stretched state spans what the old one spanned. In which half does RID notice it?
@@ -181,7 +171,7 @@ flat, outside = torch.eye(8, 12), torch.zeros(8, 12)
 outside[0, 11] = 1
 extreme = rid(outside, flat)
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3.6)
 full = pairs["rank_before"] == 8
 for chosen, color, mark, name in (
@@ -238,6 +228,8 @@ for strength in (0.0, *np.linspace(0.01, 1, 40)):
     faded = torch.diag(torch.tensor([1.0, 1.0, strength], dtype=torch.float64))
     rows.append([strength, rid(identity, faded).total, rid(faded, identity).total])
 fade = pd.DataFrame(rows, columns=["strength", "forward", "backward"])
+
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 for way, look, color in (
     ("forward", "-", plots.OKABE_ITO[2]),
@@ -318,7 +310,7 @@ for rank, k in ((3, 2), (4, 2), (4, 3), (6, 2), (6, 3), (6, 4), (6, 5)):
     found[rank, k] = t
     print(f"ranks {rank} and {k}, t = {t:.6f}: RID {ways[0]:.6f}, back {ways[1]:.6f}")
 
-# %%
+# %% tags=["hide-input"]
 strengths, ranks = np.linspace(0, 1, 101), (3, 4, 6)
 curves = pd.DataFrame(
     {r: [effective_rank(flattened(t, r)) for t in strengths] for r in ranks},
@@ -440,7 +432,7 @@ for tokens in (4, 12, 24, 36, 48, 60, 72, 84, 90, 96, 102, 120, 144, 192, 288):
     rows.append([tokens / features, geometry.rid.support_innovation, expected])
 lengths = pd.DataFrame(rows, columns=["length", "measured", "expected"])
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 ax.plot(lengths["length"], lengths["expected"], color="gray", label="expected")
 ax.plot(lengths["length"], lengths["measured"], "ko", ms=5, label="measured")
@@ -476,9 +468,7 @@ for module, novelty in means["novelty"].items():
     glue(f"novelty_{module}", f"{novelty:.3f}", display=False)
     word = "below" if novelty < chance else "above"
     glue(f"below_{module}", word, display=False)
-told = "; ".join(
-    f"{m}: size {r[0]:.3f}, novelty {r[1]:.3f}" for m, *r in means.itertuples()
-)
+told = "; ".join(f"{m}: size {r[0]:.3f}, novelty {r[1]:.3f}" for m, *r in means.itertuples())
 
 # %% [markdown]
 # Where $S = H$ even pure noise has no support innovation. A value of RID means something beside
@@ -519,7 +509,7 @@ told = "; ".join(
 # the two modules splits without remainder. First the two factors. Dotted lines join points of equal
 # support innovation; the dashed line is the novelty of noise by {prf:ref}`thm-chance-novelty`.
 
-# %%
+# %% tags=["hide-input"]
 by_layer = measured.groupby(["module", "layer"])
 points = by_layer[["size", "novelty"]].mean().reset_index()
 fig, (ax,) = plots.panels(1, row_height=4.2)
@@ -553,7 +543,7 @@ ratios = (logs["ffn"] - logs["attention"]).reset_index()
 gaps = mean_intervals(ratios, parts, ["layer"], unit="image_source", seed=seed)
 factors = np.exp(gaps.groupby("quantity")["mean"].mean())[parts]
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3.4)
 for index, (name, mark) in enumerate(zip(parts, "os^", strict=True)):
     part = gaps[gaps["quantity"] == name]
@@ -584,9 +574,7 @@ signs = np.sign(gaps.pivot(index="layer", columns="quantity", values="mean"))
 glue("ratio_innovation", f"{factors[parts[0]]:.2f}", display=False)
 for part in parts[1:]:
     glue(f"ratio_{part}", f"{factors[part]:.2f}", display=False)
-    glue(
-        f"follows_{part}", int((signs[part] == signs[parts[0]]).sum()), display=False
-    )
+    glue(f"follows_{part}", int((signs[part] == signs[parts[0]]).sum()), display=False)
 glue("layers", len(signs), display=False)
 glue("heavier", np.log(factors[parts[1:]]).abs().idxmax(), display=False)
 
@@ -600,11 +588,11 @@ glue("heavier", np.log(factors[parts[1:]]).abs().idxmax(), display=False)
 # {glue:text}`below_attention` and {glue:text}`below_ffn` the {glue:text}`chance` of noise. This is
 # one small model with one training seed.
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C068",
     statement="RID = 0 makes rank and spaces equal (Theorem F.4), equal rank not presupposed",
-    paper="RID 0",
+    paper=f"RID {claimed('C068'):g}",
     measured="RID 0 between ranks 3 and 2",
     tolerance="a proof",
     verdict="contradicted by proof",
@@ -612,14 +600,15 @@ run.claim(
     "(Assumption 3.1), at rank 1 and 2, or with RID 0 both ways.",
 )
 glue("verdict_c068", run.claims[-1].verdict, display=False)
-for claim, words, paper, found in (
-    ("C003", "RID is at least this", 0, "attained by X' = X"),
-    ("C004", "RID is at most this", 2, "below 2 - 1/Q for every pair"),
-    ("C005", "Spectrum change is at most this", 1, "at most (Q - 1)/Q, attained"),
-    ("C006", "Support innovation is at most this", 1, "attained if Q > 1"),
+for claim, words, found in (
+    ("C003", "RID is at least this", "attained by X' = X"),
+    ("C004", "RID is at most this", "below 2 - 1/Q for every pair"),
+    ("C005", "Spectrum change is at most this", "at most (Q - 1)/Q, attained"),
+    ("C006", "Support innovation is at most this", "attained if Q > 1"),
 ):
     run.claim(
-        claim, statement=words, paper=paper, measured=found, tolerance="a proof", verdict="proved"
+        claim, statement=words, paper=claimed(claim), measured=found,
+        tolerance="a proof", verdict="proved",
     )  # fmt: skip
 run.claims_table()
 
@@ -645,7 +634,7 @@ run.claims_table()
 # ```
 
 # %% tags=["solution", "hide-input"]
-from lost_in_attention.geometry import support_innovation
+from lost_in_attention.metrics.rid import support_innovation
 
 
 def lost_support(before, after):
@@ -718,7 +707,7 @@ check_update_factors(update_factors)
 import torch
 from scipy.optimize import brentq
 
-from lost_in_attention.geometry import effective_rank
+from lost_in_attention.metrics.rid import effective_rank
 
 
 def counterexample(larger, smaller):

@@ -40,15 +40,15 @@ import pandas as pd
 import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.interactive import show_interactive
-from lost_in_attention.mixing import entropy_bounds, token_mixing_entropy
+from lost_in_attention.metrics.mixing import entropy_bounds, token_mixing_entropy
 from lost_in_attention.models import load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.stats import mean_intervals
-from lost_in_attention.stream import record
-from lost_in_attention.teaching.sphere import PLACES, entropy, tokens_on_sphere
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.frames_sphere import PLACES, entropy, tokens_on_sphere
+from lost_in_attention.publishing.interactive import show_interactive
+from lost_in_attention.publishing.paper import table1
+from lost_in_attention.residual.stream import record
+from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
 tier = "book"
@@ -59,20 +59,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "05_token_mixing",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-vlm = load(model, device=device, dtype=dtype)
-asked = 4 if tier == "smoke" else questions
-samples = load_benchmark("pope", source).draw(asked, seed=seed)
+run = report.start("05_token_mixing", globals())
+vlm = load(model, device=run.device, dtype=run.dtype)
+samples = load_benchmark("pope", source).draw(run.count(questions, smoke=4), seed=seed)
 random = torch.Generator().manual_seed(seed)
 
 # %% [markdown]
@@ -256,7 +245,7 @@ print(f"TME {by_hand:.4f}, library {token_mixing_entropy(plane):.4f}")
 #
 # Four states of six tokens and, below, where random states lie.
 
-# %%
+# %% tags=["hide-input"]
 angles = {
     "one direction": [90] * 6,
     "two equal groups": [0] * 3 + [180] * 3,
@@ -296,12 +285,10 @@ cloud = pd.DataFrame(rows, columns=["tokens", "rho", "deficit", "bound"])
 groups = []
 for tokens, first in ((5, 3), (5, 4), (6, 3), (6, 4), (6, 5)):
     x = torch.tensor([[1.0]] * first + [[-1.0]] * (tokens - first))
-    groups.append(
-        [tokens, float(x.mean()), math.log(tokens) - token_mixing_entropy(x)]
-    )
+    groups.append([tokens, float(x.mean()), math.log(tokens) - token_mixing_entropy(x)])
 groups = pd.DataFrame(groups, columns=["tokens", "rho", "deficit"])
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3.6)
 rho = np.linspace(0, 0.999, 200)
 ceiling = -sum(share * np.log(share) for share in ((1 + rho) / 2, (1 - rho) / 2))
@@ -329,7 +316,7 @@ run.figure(
 # line is $\log S - \log 2$. The second curve belongs to the variant of the released code, which
 # raises the weights to the 8th power first.
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 for power, look, name in ((1, "-", "definition"), (8, "--", "8th power")):
     color = plots.OKABE_ITO[2 if power == 1 else 3]
@@ -404,6 +391,8 @@ for cosine in np.linspace(0, 1, 41):
     x = vectors * values.clamp(min=0).sqrt()
     rows.append([cosine, *(token_mixing_entropy(x, power=power) for power in (1, 8))])
 alike = pd.DataFrame(rows, columns=["cosine", "definition", "8th power"])
+
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3)
 colors = plots.OKABE_ITO[2:4]
 alike.set_index("cosine").plot(ax=ax, style=["-", "--"], color=colors)
@@ -452,9 +441,7 @@ for sample in samples:
     place = {"sample": sample.id, "image_source": sample.image_source}
 
     def keep(s, place=place):
-        rows.append(
-            place | {"layer": s.layer, "module": s.module} | deficits(s.hidden[0])
-        )
+        rows.append(place | {"layer": s.layer, "module": s.module} | deficits(s.hidden[0]))
 
     record(vlm, vlm.prepare([sample.image], [sample.prompt]), keep)
 states = pd.DataFrame(rows)
@@ -462,7 +449,7 @@ states["state"] = states.groupby("sample").cumcount()
 bounds = ["deficit", "row_bound", "spread_bound", "mean_bound"]
 means = states.groupby("state")[[*bounds, "participation_ratio"]].mean()
 
-# %%
+# %% tags=["hide-input"]
 fig, (ax,) = plots.panels(1, row_height=3.6)
 looks = zip(bounds, ("k-", "--", "-.", ":"), strict=True)
 for (name, look), color in zip(looks, ("black", *plots.OKABE_ITO[2:5]), strict=True):
@@ -512,12 +499,10 @@ run.figure(
 #
 # What the input leaves to gain is $d_0$, fixed before the first layer has run.
 
-# %%
+# %% tags=["hide-input"]
 running = states.set_index(["sample", "state"])["tme"].unstack("state")
 running = running.sub(running[0], axis=0)
-cumulative = pd.DataFrame(
-    {"mean": running.mean(), "low": running.min(), "high": running.max()}
-)
+cumulative = pd.DataFrame({"mean": running.mean(), "low": running.min(), "high": running.max()})
 fig, (ax,) = plots.panels(1, row_height=3)
 color = plots.OKABE_ITO[2]
 ax.plot(cumulative["mean"], color=color, marker="o")
@@ -539,14 +524,9 @@ run.figure(
 
 # %% tags=["remove-cell"]
 gains = states.sort_values(["sample", "state"])
-totals = gains.groupby("sample")["tme"].apply(
-    lambda t: sum(b - a for a, b in pairwise(t))
-)
+totals = gains.groupby("sample")["tme"].apply(lambda t: sum(b - a for a, b in pairwise(t)))
 assert np.allclose(totals, running.iloc[:, -1].reindex(totals.index))
-table1 = pd.read_csv(
-    data_folder() / "paper" / "table1_modules.csv", index_col="module"
-)
-per_layer = float(table1.loc[["attention", "feed_forward"], "mixig"].sum())
+per_layer = float(table1().loc[["attention", "ffn"], "mixig"].sum())
 rho = np.linspace(0, 0.999, 4000)
 h = -sum(s * np.log(s) for s in ((1 + rho) / 2, (1 - rho) / 2))
 needed = (2 + 2 * rho) * np.exp(per_layer - h) - 1 - 2 * rho
@@ -568,19 +548,17 @@ glue("pr_found", f"{means['participation_ratio'][0]:.1f}", display=False)
 # updates. In nats and in bits the room is that of {prf:ref}`thm-tme-least` for even $S$; the
 # released variant, treated below, lies between 0 and 1.
 
-# %%
+# %% tags=["hide-input"]
 rooms = {"nats": math.log(2), "bits": 1.0, "released variant": 1.0}
 rows = []
 for reading, room in rooms.items():
-    noise = table1.loc["noise_delta", "mixig"]
+    noise = table1().loc["noise_delta", "mixig"]
     rows.append(
         {
             "scale": reading,
             "room of one update": f"{room:.3f}",
             f"noise at {noise}": "possible" if abs(noise) <= room else "impossible",
-            f"most layers that gain {per_layer:.2f} each": math.floor(
-                room / per_layer
-            ),
+            f"most layers that gain {per_layer:.2f} each": math.floor(room / per_layer),
         }
     )
 run.table(pd.DataFrame(rows), "Table 1 read as means over updates")
@@ -629,7 +607,7 @@ run.table(pd.DataFrame(rows), "Table 1 read as means over updates")
 # steady it. What stays is {prf:ref}`thm-telescoping`, which holds for every difference of a number
 # of the states.
 
-# %%
+# %% tags=["hide-input"]
 updates = states.sort_values(["sample", "state"])
 for name, column in (("mixig", "tme"), ("released_mixig", "released")):
     updates[name] = updates.groupby("sample")[column].diff()

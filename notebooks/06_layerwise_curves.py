@@ -36,26 +36,22 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.files import replaced_when_complete
-from lost_in_attention.measure import measure
-from lost_in_attention.models import each_model
-from lost_in_attention.zoo import (
-    chosen_models,
+from lost_in_attention.models.shipped import recipe_of
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.paper import claimed, table1_words
+from lost_in_attention.publishing.votes import interval_table, labour_divided, tally
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.tables import (
     crowded_models,
-    in_words,
     intervals,
-    labour_divided,
     module_gaps,
     over_layers,
-    recipe_of,
-    tally,
     without_forced_zeros,
 )
+from lost_in_attention.runs.files import replaced_when_complete
 
 # %% tags=["parameters"]
 tier = "book"
@@ -66,20 +62,8 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "06_layerwise_curves",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked = 8 if tier == "smoke" else questions
+run = report.start("06_layerwise_curves", globals())
+names, asked = run.models, run.count(questions, smoke=8)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -133,8 +117,7 @@ QUANTITIES = [
     "feature_novelty",
 ]
 tables = []
-for name, vlm in each_model(names, device=device, dtype=dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     tables.append(measure(vlm, samples).assign(model=name))
 measured = without_forced_zeros(pd.concat(tables, ignore_index=True))
 crowded = crowded_models(measured)
@@ -171,24 +154,19 @@ glue("n_crowded", len(crowded), display=False)
 # ## RID and MixIG
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_curve(ax, rows, member):
     """One model's two curves; models of one recipe share a panel and differ in their marks."""
     for module, curve in rows.groupby("module"):
         look = plots.MODULES[module] | {"marker": "os^Dv"[member % 5]}
         depth = 100 * curve["layer"] / max(curve["layer"].max(), 1)
-        ax.plot(depth, curve["mean"], **look, lw=1.3, ms=3.5)
-        ax.fill_between(
-            depth, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0
-        )
+        plots.band(ax, depth, curve, look | {"lw": 1.3, "ms": 3.5})
 
 
-# %%
+# %% tags=["hide-input"]
 def peaks_alt(rows):
     """Where every curve is highest."""
-    tops = rows.loc[
-        rows.groupby(["quantity", "model", "module"])["mean"].idxmax().to_numpy()
-    ]
+    tops = rows.loc[rows.groupby(["quantity", "model", "module"])["mean"].idxmax().to_numpy()]
     return "; ".join(
         f"{plots.axis_label(row['quantity'])}, {row['model']}, "
         f"{plots.MODULES[row['module']]['label']}: {row['mean']:.2g} at layer {row['layer']}"
@@ -196,7 +174,7 @@ def peaks_alt(rows):
     )
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_rows(grid, shown):
     """A row of panels a recipe, a column a quantity."""
     for axes, (recipe, group) in zip(grid, recipes.items(), strict=True):
@@ -210,14 +188,12 @@ def draw_rows(grid, shown):
         bottom.set_xlabel("depth (% of layers)")
 
 
-# %%
+# %% tags=["hide-input"]
 def draw(name, shown, caption):
     rows, width = len(recipes), 3.2 * len(shown)
     shared = {"squeeze": False, "sharex": True, "sharey": "col"}
     size = (width, 0.9 + 1.75 * rows)
-    fig, grid = plt.subplots(
-        rows, len(shown), figsize=size, layout="constrained", **shared
-    )
+    fig, grid = plt.subplots(rows, len(shown), figsize=size, layout="constrained", **shared)
     draw_rows(grid, shown)
     looks = [look | {"marker": ""} for look in plots.MODULES.values()]
     lines = [plt.Line2D([], [], **look) for look in looks]
@@ -243,12 +219,11 @@ draw(
 #
 # ## Where RID comes from
 
-# %%
+# %% tags=["hide-input"]
 draw(
     "rid_parts",
     ["spectrum_change", "support_innovation"],
-    "The two parts of RID: the change of effective rank, "
-    "and what lies outside the old support.",
+    "The two parts of RID: the change of effective rank, and what lies outside the old support.",
 )
 
 # %% [markdown]
@@ -276,7 +251,7 @@ draw(
 # the old row space, whatever its size. A module that "expands the subspace" should stand out in the
 # second.
 
-# %%
+# %% tags=["hide-input"]
 draw(
     "size_novelty",
     ["size", "feature_novelty"],
@@ -293,30 +268,22 @@ draw(
 # many tokens as features.
 
 
-# %%
-def cells(table, rows, columns):
-    """A table of means with their intervals."""
-    words = table.assign(cell=table.apply(in_words, axis=1))
-    return words.pivot(index=rows, columns=columns, values="cell")
-
-
+# %% tags=["hide-input"]
 def gap_table(per_sample, caption):
     """FFN minus attention, and the table of it for every model and quantity."""
     gaps = module_gaps(per_sample, QUANTITIES, ["model"], seed=seed)
-    shown = cells(gaps, "model", "quantity").loc[names, QUANTITIES]
+    shown = interval_table(gaps, "model", "quantity").loc[names, QUANTITIES]
     run.table(shown.rename(columns=plots.axis_label).reset_index(), caption)
     return gaps
 
 
 # %%
-from lost_in_attention.depth import layers_in_range, over_depth
+from lost_in_attention.residual.depth import layers_in_range, over_depth
 
 per_sample = over_depth(measured, QUANTITIES, ["model", "module"])
 levels = intervals(per_sample, ["rid", "mixig"], ["model", "module"], seed=seed)
-shown = cells(levels, "model", ["quantity", "module"]).loc[names]
-shown.columns = [
-    f"{plots.axis_label(q)}, {plots.MODULES[m]['label']}" for q, m in shown.columns
-]
+shown = interval_table(levels, "model", ["quantity", "module"]).loc[names]
+shown.columns = [f"{plots.axis_label(q)}, {plots.MODULES[m]['label']}" for q, m in shown.columns]
 run.table(shown.reset_index(), "Means over depth with 95% intervals")
 gaps = gap_table(per_sample, "FFN minus attention over depth, with 95% intervals")
 
@@ -338,7 +305,7 @@ if repeated:
     )
 glue("seeds_said", SEEDS_SAID, display=False)
 
-# %%
+# %% tags=["hide-input"]
 found = gaps.dropna(subset="mean").assign(
     width=gaps["high"] - gaps["low"], recipe=gaps["model"].map(recipe_of)
 )
@@ -349,9 +316,7 @@ spread = found.groupby(["recipe", "quantity"]).agg(
     mean_width=("width", "mean"),
 )
 spread = spread.loc[list(recipes)].reset_index()
-spread["spread over seeds"] = (spread["highest"] - spread["lowest"]).where(
-    spread["seeds"] > 1
-)
+spread["spread over seeds"] = (spread["highest"] - spread["lowest"]).where(spread["seeds"] > 1)
 spread = spread[spread["quantity"].isin(["rid", "mixig", "size", "feature_novelty"])]
 spread["quantity"] = spread["quantity"].map(plots.axis_label)
 columns = {"mean_width": "width of one model's interval"}
@@ -385,7 +350,7 @@ def peak(rows, quantity):
     }
 
 
-# %%
+# %% tags=["hide-input"]
 peaks = pd.DataFrame(
     {"model": name, "module": module, "quantity": quantity} | peak(rows, quantity)
     for quantity in ("rid", "mixig")
@@ -411,14 +376,12 @@ LAYERS = {
     ),
 }
 answered = {
-    label: labour_divided(
-        module_gaps(table, ["rid", "mixig"], ["model"], seed=seed)
-    ).loc[names]
+    label: labour_divided(module_gaps(table, ["rid", "mixig"], ["model"], seed=seed)).loc[names]
     for label, table in LAYERS.items()
 }
 
 
-# %%
+# %% tags=["hide-input"]
 roomy = [name for name in names if name not in crowded]
 rows = [
     {
@@ -459,7 +422,7 @@ glue("mixig_turned", int((~same["mixig"]).sum()), display=False)
 # ## The verdicts
 
 # %%
-from lost_in_attention.depth import first_is_strong, holds_for_mean, peak_answer
+from lost_in_attention.residual.depth import first_is_strong, holds_for_mean, peak_answer
 
 mixing = measured[measured["module"] == "attention"]
 by_model = {name: mixing[mixing["model"] == name] for name in names}
@@ -470,8 +433,7 @@ answers = {
         for name, rows in by_model.items()
     },
     "C017": {
-        name: peak_answer(rows, "mixig", 0.3, 0.5, seed=seed)
-        for name, rows in by_model.items()
+        name: peak_answer(rows, "mixig", 0.3, 0.5, seed=seed) for name, rows in by_model.items()
     },
 }
 attention = peaks.query("module == 'attention' and quantity == 'mixig'")
@@ -481,13 +443,13 @@ in_range = {layers_in_range(count, 0.3, 0.5) for count in attention["layers"]}
 layers_there = " or ".join(map(str, sorted(in_range)))
 said = {claim: tally(each.values()) for claim, each in answers.items()}
 
-# %%
+# %% tags=["hide-input"]
 halves = answered["over depth"]
 later = answered["layers 1 and later"]
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse",
-    paper="RID 0.06 against 0.21, MixIG 0.61 against 0.02",
+    paper=table1_words("attention", "ffn", "against"),
     measured=f"over depth, RID: {tally(halves['rid'])}; MixIG: {tally(halves['mixig'])}; "
     f"both: {said['C073']}. Layers 1 and later, RID: {tally(later['rid'])}; "
     f"MixIG: {tally(later['mixig'])}; both: {tally(later['both'])}",
@@ -497,11 +459,11 @@ run.claim(
     f"{tally(halves.loc[roomy, 'rid'])}",
 )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C016",
     statement="Layer 0 reconfigures strongly",
-    paper="layer 0 named",
+    paper=f"layer {claimed('C016'):g} named",
     measured=f"rank of layer 0 by |MixIG| of attention: {ranks}; {said['C016']}",
     tolerance="among the largest quarter of layers in 97.5% of resamples",
     answers=answers["C016"],
@@ -509,7 +471,7 @@ run.claim(
 run.claim(
     "C017",
     statement="Layers around this share of the depth reconfigure strongly",
-    paper="40%",
+    paper=f"{claimed('C017'):g}%",
     measured=f"depth of the largest |MixIG| after layer 0: {depths}; {said['C017']}",
     tolerance="between 30% and 50% in 97.5% of resamples, at least three layers there",
     answers=answers["C017"],

@@ -33,29 +33,29 @@
 # %%
 import numpy as np
 import pandas as pd
-import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
-from lost_in_attention.averaging import output_against_values
-from lost_in_attention.baselines import noise_qkv, noise_update
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.controls import Noise
-from lost_in_attention.measure import measure
-from lost_in_attention.models import each_model
-from lost_in_attention.paths import data_folder
-from lost_in_attention.zoo import (
-    chosen_models,
-    crowded_models,
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.paper import table1, table1_words
+from lost_in_attention.publishing.votes import (
     in_words,
-    intervals,
+    interval_table,
     labour_divided,
-    module_gaps,
-    over_layers,
     side_of,
     tally,
+)
+from lost_in_attention.residual.baselines import noise_qkv, noise_update
+from lost_in_attention.residual.controls import Noise
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.tables import (
+    crowded_models,
+    intervals,
+    module_gaps,
+    over_layers,
     without_forced_zeros,
 )
+from lost_in_attention.residual.value_average import output_against_values
 
 # %% tags=["parameters"]
 tier = "book"
@@ -67,21 +67,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "07_modulewise",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-    noise_seeds=noise_seeds,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked, draws = (6, 1) if tier == "smoke" else (questions, noise_seeds)
+run = report.start("07_modulewise", globals())
+names, asked = run.models, run.count(questions, smoke=6)
+draws = run.count(noise_seeds, smoke=1)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -111,6 +99,8 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 
 # %%
 BASELINES = {"noise_delta": noise_update, "noise_qkv": noise_qkv}
+
+# %% tags=["hide-input"]
 LOOKS = {
     "attention": ("attention", plots.ATTENTION),
     "ffn": ("FFN", plots.FFN),
@@ -140,15 +130,12 @@ def measure_averaging(vlm):
     """Outputs against values, with the learned weights and with noise for them."""
     learned = output_against_values(vlm, samples).assign(weights="learned")
     with noise_qkv(vlm, seed=seed) as noisy:
-        return pd.concat(
-            [learned, output_against_values(noisy, samples).assign(weights="noise")]
-        )
+        return pd.concat([learned, output_against_values(noisy, samples).assign(weights="noise")])
 
 
 # %%
 found, averaging = [], []
-for name, vlm in each_model(names, device=device, dtype=dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     found.append(measure_updates(vlm).assign(model=name))
     averaging.append(measure_averaging(vlm).assign(model=name))
 measured, averaging = without_forced_zeros(pd.concat(found)), pd.concat(averaging)
@@ -162,7 +149,7 @@ crowded = crowded_models(measured)
 # and these draws of noise.
 
 # %%
-from lost_in_attention.depth import over_depth
+from lost_in_attention.residual.depth import over_depth
 
 BOTH = ["rid", "mixig"]
 PARTS = ["size", "feature_novelty", "spectrum_change", "support_innovation"]
@@ -174,7 +161,7 @@ per_sample = over_depth(per_layer, [*PARTS, *BOTH], groups)
 points = intervals(per_sample, BOTH, groups, seed=seed)
 glue("n_questions", len(samples), display=False)
 
-# %%
+# %% tags=["hide-input"]
 MARKS = dict(zip(names, 3 * "osD^vP*X<>hpd8H", strict=False))
 
 
@@ -194,12 +181,9 @@ def draw_plane(ax, shown):
         ax.plot([], [], MARKS[name], color="0.4", label=name)
 
 
-# %%
+# %% tags=["hide-input"]
 means = points.groupby(["module", "quantity"])["mean"].agg(["min", "max"])
-ranges = [
-    f"{LOOKS[m][0]} {q} {low:.2g} to {high:.2g}"
-    for (m, q), (low, high) in means.iterrows()
-]
+ranges = [f"{LOOKS[m][0]} {q} {low:.2g} to {high:.2g}" for (m, q), (low, high) in means.iterrows()]
 fig, [ax] = plots.panels(1, row_height=5.4)
 draw_plane(ax, points)
 fig.legend(loc="outside lower left", ncols=2, frameon=False)
@@ -223,9 +207,7 @@ run.figure(
 # layers are put together nor the base of its logarithm. We show both, and compare neither with the
 # paper's size: a sum grows with the number of layers, and these models are small.
 
-# %%
-table1 = pd.read_csv(data_folder() / "paper" / "table1_modules.csv").set_index("module")
-table1 = table1.rename(index={"feed_forward": "ffn"})
+# %% tags=["hide-input"]
 layer_sums = over_layers(measured, BOTH, [*groups, "draw"], how="sum")
 sums = intervals(layer_sums, BOTH, groups, seed=seed)
 columns = {}
@@ -241,7 +223,7 @@ shown["module"] = [LOOKS[module][0] for module in shown["module"]]
 run.table(shown, "Means over depth and sums over layers, with 95% intervals")
 
 # %% tags=["remove-cell"]
-learned_sum = table1.loc[["attention", "ffn"], "mixig"].sum()
+learned_sum = table1().loc[["attention", "ffn"], "mixig"].sum()
 layers = 28
 glue("table1_sum", f"{learned_sum:.2f}", display=False)
 glue("table1_layers", layers, display=False)
@@ -255,7 +237,7 @@ glue("table1_total", f"{layers * learned_sum:.1f}", display=False)
 # moments drift from layer to layer, and the state that it is added to is not the one that attention
 # meets.
 
-# %%
+# %% tags=["hide-input"]
 means = per_sample.groupby("module")[[*PARTS, *BOTH]].mean()
 means = means.loc[list(LOOKS)].rename(index={m: look[0] for m, look in LOOKS.items()})
 run.table(means.reset_index(), "Parts of RID, mean over models")
@@ -267,9 +249,7 @@ glue("draw_spread", f"{spread['rid'].max():.3f}", display=False)
 glue("n_draws", draws, display=False)
 relation = means.loc["NoiseΔ in one layer", "rid"] / means.loc["NoiseΔ", "rid"]
 glue("one_layer_ratio", f"{relation:.2f}", display=False)
-rough = (
-    means.loc["NoiseΔ", "feature_novelty"] / means.loc["attention", "feature_novelty"]
-)
+rough = means.loc["NoiseΔ", "feature_novelty"] / means.loc["attention", "feature_novelty"]
 glue("novelty_ratio", f"{rough:.2f}", display=False)
 glue("crowded", ", ".join(crowded) or "none of these models", display=False)
 
@@ -337,7 +317,7 @@ run.table(
 # measured. Below, the shift is $|\bar y - \bar v|$ in units of the spread of the values, and the
 # variance ratio is the spread of outputs over that of values.
 
-# %%
+# %% tags=["hide-input"]
 SHARES = {
     "mean_shift": "shift of mean (spreads)",
     "variance_ratio": "variance ratio",
@@ -347,7 +327,7 @@ shares = intervals(averaging, list(SHARES), ["model", "weights", "layer"], seed=
 ends = shares.groupby(["quantity", "weights"])["mean"].agg(["min", "max"])
 spans = [f"{SHARES[q]}, {w}: {a:.2g} to {b:.2g}" for (q, w), (a, b) in ends.iterrows()]
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(2, row_height=2.6)
 for ax, (quantity, label) in zip(axes, SHARES.items(), strict=True):
     rows = shares[shares["quantity"] == quantity]
@@ -402,12 +382,10 @@ glue("f3_one_over_n", f"{1 / tokens:.3f}", display=False)
 # ## The verdicts
 
 # %%
-from lost_in_attention.zoo import opposite, unanimous
+from lost_in_attention.publishing.votes import opposite, unanimous
 
 noise, modules = list(BASELINES), ["attention", "ffn"]
-wide = per_sample.pivot(
-    index=["model", "sample", "image_source"], columns="module", values=BOTH
-)
+wide = per_sample.pivot(index=["model", "sample", "image_source"], columns="module", values=BOTH)
 margins = pd.DataFrame(
     {
         "margin": wide["rid"][noise].min(axis=1) - wide["rid"][modules].max(axis=1),
@@ -417,7 +395,7 @@ margins = pd.DataFrame(
 margins = intervals(margins, ["margin", "mixig"], ["model"], seed=seed)
 margins = margins.set_index(["model", "quantity"])
 run.table(
-    margins.apply(in_words, axis=1).unstack().reset_index(),
+    interval_table(margins.reset_index(), "model", "quantity").reset_index(),
     "C071: least RID of the two baselines minus the larger of attention and FFN; "
     "the higher MixIG of the two baselines",
 )
@@ -443,7 +421,7 @@ later = over_layers(measured[measured["layer"] > 0], BOTH, groups)
 later = later[later["module"].isin(modules)]
 later = labour_divided(module_gaps(later, BOTH, ["model"], seed=seed)).loc[names]
 roomy = [name for name in names if name not in crowded]
-rows = gaps.set_index(["model", "quantity"]).apply(in_words, axis=1).unstack()
+rows = interval_table(gaps, "model", "quantity")
 run.table(
     rows.assign(**{"S ≥ H": ["yes" if n in crowded else "no" for n in rows.index]})
     .reset_index(),
@@ -451,11 +429,11 @@ run.table(
 )  # fmt: skip
 
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C071",
     statement="Both noise baselines have RID well above the modules' and negative MixIG",
-    paper="RID 0.61 and 0.44, MixIG -0.80 and -0.50",
+    paper=table1_words("noise_delta", "noise_qkv", "and"),
     measured=f"of {len(names)} models: {tally(noise_answers.values())}",
     tolerance="RID above both modules, MixIG below 0, intervals clear",
     answers=noise_answers,
@@ -464,7 +442,7 @@ run.claim(
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse, in every model",
-    paper="RID 0.06 against 0.21, MixIG 0.61 against 0.02",
+    paper=table1_words("attention", "ffn", "against"),
     measured=f"over depth, RID: {tally(halves['rid'])}; MixIG: {tally(halves['mixig'])}; "
     f"both: {tally(halves['both'])}. Layers 1 and later, RID: {tally(later['rid'])}; "
     f"MixIG: {tally(later['mixig'])}; both: {tally(later['both'])}",
@@ -475,12 +453,12 @@ run.claim(
 )
 
 
-# %%
-from lost_in_attention.zoo import within
+# %% tags=["hide-input"]
+from lost_in_attention.publishing.votes import within
 
 
 def cell_claim(module, quantity):
-    paper = float(table1.loc[module, quantity])
+    paper = float(table1().loc[module, quantity])
     rows = [
         intervals(table, [quantity], ["module"], seed=seed)
         .set_index("module").loc[module]
@@ -498,8 +476,8 @@ def cell_claim(module, quantity):
     )
 
 
-# %%
-for module in table1.index:
+# %% tags=["hide-input"]
+for module in table1().index:
     for quantity in BOTH:
         cell_claim(module, quantity)
 run.claims_table()

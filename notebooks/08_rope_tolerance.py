@@ -30,24 +30,18 @@
 # %%
 import numpy as np
 import pandas as pd
-import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
-from lost_in_attention.baselines import without_rope
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.depth import over_depth
-from lost_in_attention.evaluate import evaluate
-from lost_in_attention.measure import measure
-from lost_in_attention.models import each_model
-from lost_in_attention.tolerance import rope_tolerance
-from lost_in_attention.zoo import (
-    chosen_models,
-    in_words,
-    intervals,
-    over_layers,
-    within,
-)
+from lost_in_attention.evaluation.questions import evaluate
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.paper import claimed, table1
+from lost_in_attention.publishing.votes import in_words, interval_table, within
+from lost_in_attention.residual.baselines import without_rope
+from lost_in_attention.residual.depth import over_depth
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.rope_tolerance import rope_tolerance
+from lost_in_attention.residual.tables import intervals, over_layers
 
 # %% tags=["parameters"]
 tier = "book"
@@ -58,20 +52,8 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "08_rope_tolerance",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked = 6 if tier == "smoke" else questions
+run = report.start("08_rope_tolerance", globals())
+names, asked = run.models, run.count(questions, smoke=6)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -103,8 +85,7 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 
 # %%
 tolerances, updates, replies = [], [], []
-for name, vlm in each_model(names, device=device, dtype=dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     tolerances.append(rope_tolerance(vlm, samples).assign(model=name))
     updates.append(measure(vlm, samples).assign(model=name))
     answers = evaluate(vlm, samples, benchmark="pope")
@@ -125,7 +106,7 @@ by_layer = ["model", "module", "layer"]
 curves = pd.concat([tolerance.assign(module="tolerance"), updates])
 curves = intervals(curves, ["rid", "spectrum_change"], by_layer, seed=seed)
 
-# %%
+# %% tags=["hide-input"]
 LOOKS = {
     "tolerance": {
         "label": "tolerance",
@@ -139,27 +120,14 @@ LOOKS = {
 
 def draw_layers(ax, rows):
     for module, curve in rows.groupby("module"):
-        look = LOOKS[module]
-        ax.plot(curve["layer"], curve["mean"], **look)
-        ax.fill_between(
-            curve["layer"],
-            curve["low"],
-            curve["high"],
-            color=look["color"],
-            alpha=0.2,
-            lw=0,
-        )
+        plots.band(ax, curve["layer"], curve, LOOKS[module])
     ax.set(ylabel=plots.axis_label("rid"), ylim=(0, None))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    plots.whole_numbers(ax)
 
 
-# %%
+# %% tags=["hide-input"]
 shown = curves[curves["quantity"] == "rid"]
-ends = (
-    shown[shown["module"] == "tolerance"]
-    .groupby("model")["mean"]
-    .agg(["max", "idxmax"])
-)
+ends = shown[shown["module"] == "tolerance"].groupby("model")["mean"].agg(["max", "idxmax"])
 peaks = [
     f"{name} {row['max']:.2g} at layer {shown.loc[row['idxmax'], 'layer']}"
     for name, row in ends.iterrows()
@@ -169,8 +137,7 @@ for ax, name in zip(axes, names, strict=True):
     draw_layers(ax, shown[shown["model"] == name])
     ax.set_title(name)
 axes[-1].set_xlabel("layer (index)")
-handles, labels = axes[0].get_legend_handles_labels()
-fig.legend(handles, labels, ncols=3, loc="outside lower center", frameon=False)
+plots.legend_below(fig, axes[0], columns=3)
 run.figure(
     fig,
     "by_layer",
@@ -186,7 +153,7 @@ run.figure(
 # The tolerance is one number in the paper. Depending on the layer, it is one of these. What is not
 # zero at layer 0 is rounding, or what the {term}`rank rule` cuts of the state.
 
-# %%
+# %% tags=["hide-input"]
 later = tolerance[tolerance["layer"] > 0]
 last = tolerance["layer"].max()
 readings = {
@@ -198,13 +165,9 @@ readings = {
 }
 columns = {}
 for reading, rows in readings.items():
-    found = intervals(
-        over_layers(rows, ["rid"], ["model"]), ["rid"], ["model"], seed=seed
-    )
+    found = intervals(over_layers(rows, ["rid"], ["model"]), ["rid"], ["model"], seed=seed)
     columns[reading] = found.set_index("model").apply(in_words, axis=1)
-run.table(
-    pd.DataFrame(columns).reset_index(), "The tolerance of every model, by reading"
-)
+run.table(pd.DataFrame(columns).reset_index(), "The tolerance of every model, by reading")
 positive = curves[(curves["module"] == "tolerance") & (curves["layer"] > 0)]
 sizes = positive[positive["quantity"] == "rid"].groupby("model")["mean"]
 glue("reading_span", f"{(sizes.max() / sizes.min()).max():.1f}", display=False)
@@ -232,9 +195,8 @@ levels = intervals(wide, ["tolerance", *plots.MODULES], ["model"], seed=seed)
 doublings = intervals(wide, ratios, ["model"], seed=seed)
 factors = doublings.assign(**{c: 2 ** doublings[c] for c in ("mean", "low", "high")})
 table = pd.concat([levels, factors])
-table["cell"] = table.apply(in_words, axis=1)
 order = ["tolerance", *plots.MODULES, *ratios]
-table = table.pivot(index="model", columns="quantity", values="cell")[order]
+table = interval_table(table, "model", "quantity")[order]
 run.table(
     table.reset_index().rename(columns={"ffn": "FFN", "ffn ratio": "FFN ratio"}),
     "Mean RID over depth, and its ratio to the tolerance (geometric mean over questions)",
@@ -250,25 +212,18 @@ run.table(
 # A tolerance should be the RID of a change that leaves the information where it was. So we ask the
 # models without rotary embedding the same questions.
 
-# %%
+# %% tags=["hide-input"]
 replies["correct"] = replies["correct"].astype(float)
 accuracy = intervals(replies, ["correct"], ["model", "rotary"], seed=seed)
-accuracy["cell"] = accuracy.apply(in_words, axis=1)
-shown_accuracy = accuracy.pivot(index="model", columns="rotary", values="cell")[
-    ["on", "off"]
-]
+shown_accuracy = interval_table(accuracy, "model", "rotary")[["on", "off"]]
 run.table(
-    shown_accuracy.reset_index().rename(
-        columns={"on": "with RoPE", "off": "without RoPE"}
-    ),
+    shown_accuracy.reset_index().rename(columns={"on": "with RoPE", "off": "without RoPE"}),
     "Accuracy on the same questions, with 95% intervals",
 )
 drop_of = accuracy.pivot(index="model", columns="rotary", values="mean")
 drop = (drop_of["on"] - drop_of["off"]).mean()
 glue("accuracy_drop", f"{100 * drop:.0f}", display=False)
-falls = [
-    f"{name} {100 * (row['on'] - row['off']):.0f}" for name, row in drop_of.iterrows()
-]
+falls = [f"{name} {100 * (row['on'] - row['off']):.0f}" for name, row in drop_of.iterrows()]
 glue("accuracy_falls", ", ".join(falls), display=False)
 
 # %% [markdown]
@@ -278,39 +233,36 @@ glue("accuracy_falls", ", ".join(falls), display=False)
 #
 # ## The verdicts
 
-# %%
+# %% tags=["hide-input"]
 attention = doublings[doublings["quantity"] == "attention ratio"].set_index("model")
 # In doublings: a ratio between a half and two lies within one of zero.
-answers = {
-    name: within(row["low"], row["high"], 0, 1) for name, row in attention.iterrows()
-}
+answers = {name: within(row["low"], row["high"], 0, 1) for name, row in attention.iterrows()}
 factor = 2 ** attention["mean"]
 run.claim(
     "C072",
     statement="Attention's RID is about the tolerance",
-    paper="0.06 against 0.062",
+    paper=f"{table1().loc['attention', 'rid']} against {claimed('C012')}",
     measured=f"ratio {factor.min():.2f} to {factor.max():.2f} over {len(names)} models",
     tolerance="ratio between 1/2 and 2, intervals inside",
     answers=answers,
     note="tolerance as mean over layers after layer 0",
 )
 
-# %%
+# %% tags=["hide-input"]
 epsilon = intervals(
     over_layers(later, ["rid"], ["model"]).assign(models="all"),
     ["rid"],
     ["models"],
     seed=seed,
 ).iloc[0]
+near = within(epsilon["low"], epsilon["high"], claimed("C012"), claimed("C012") / 10)
 run.claim(
     "C012",
     statement="The tolerance",
-    paper=0.062,
+    paper=claimed("C012"),
     measured=in_words(epsilon),
     tolerance="interval within a tenth, on published weights",
-    answers={
-        "mean over models": within(epsilon["low"], epsilon["high"], 0.062, 0.0062)
-    },
+    answers={"mean over models": near},
     number=True,
     note="mean over models and layers after layer 0",
 )

@@ -33,25 +33,16 @@
 
 # %%
 import pandas as pd
-import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.controls import Resized, Rotated
-from lost_in_attention.depth import over_depth
-from lost_in_attention.measure import measure
-from lost_in_attention.models import each_model
-from lost_in_attention.zoo import (
-    chosen_models,
-    crowded_models,
-    in_words,
-    intervals,
-    module_gaps,
-    over_layers,
-    side_of,
-    tally,
-)
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.forest import forest
+from lost_in_attention.publishing.votes import in_words, interval_table, side_of, tally
+from lost_in_attention.residual.controls import Resized, Rotated
+from lost_in_attention.residual.depth import over_depth
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.tables import crowded_models, intervals, module_gaps, over_layers
 
 # %% tags=["parameters"]
 tier = "book"
@@ -63,21 +54,8 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "09_size_or_novelty",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-    size=size,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked = 6 if tier == "smoke" else questions
+run = report.start("09_size_or_novelty", globals())
+names, asked = run.models, run.count(questions, smoke=6)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -111,8 +89,7 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 glue("size_shown", size, display=False)
 controls = {"resized": Resized(size), "rotated": Rotated(size, seed=seed)}
 tables = []
-for name, vlm in each_model(names, device=device, dtype=dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     tables.append(measure(vlm, samples, controls=controls).assign(model=name))
 measured = pd.concat(tables)
 measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]
@@ -138,7 +115,7 @@ glue("n_questions", len(samples), display=False)
 by_layer = ["model", "update", "module", "layer"]
 curves = intervals(measured, ["size", "novelty"], by_layer, seed=seed)
 
-# %%
+# %% tags=["hide-input"]
 UPDATES = {
     "own": ("as they are", "k", "o"),
     "resized": ("resized", plots.OKABE_ITO[2], "s"),
@@ -153,21 +130,16 @@ def draw_module(ax, rows):
         look = dict(plots.MODULES[module])
         if update == "rotated":
             look |= {"color": "0.6", "label": None, "marker": None}
-        x = curve["layer"]
-        ax.plot(x, curve["mean"], **look)
-        ax.fill_between(
-            x, curve["low"], curve["high"], color=look["color"], alpha=0.2, lw=0
-        )
-    ax.xaxis.get_major_locator().set_params(integer=True)
+        plots.band(ax, curve["layer"], curve, look)
+    plots.whole_numbers(ax)
     ax.set_ylim(0, None)
 
 
-# %%
+# %% tags=["hide-input"]
 def layers_alt(rows):
     means = rows.groupby(["model", "update", "module"])["mean"].mean()
     parts = [
-        f"{m} {plots.MODULES[k]['label']} {UPDATES[u][0]} {v:.2g}"
-        for (m, u, k), v in means.items()
+        f"{m} {plots.MODULES[k]['label']} {UPDATES[u][0]} {v:.2g}" for (m, u, k), v in means.items()
     ]
     return f"Lines by layer, a panel a model. Means over layers: {'; '.join(parts)}."
 
@@ -180,17 +152,14 @@ def draw_layers(quantity, updates, caption):
         ax.set_title(f"{name}, tokens ≥ features" if name in crowded else name)
         ax.set_ylabel(LABELS[quantity])
     axes[-1].set_xlabel("layer (index)")
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, ncols=2, loc="outside lower center", frameon=False)
+    plots.legend_below(fig, axes[0], columns=2)
     run.figure(fig, quantity, data=rows, alt=layers_alt(rows), caption=caption)
 
 
-# %%
-draw_layers(
-    "size", ["own"], "How large the updates are, as a share of the state after them."
-)
+# %% tags=["hide-input"]
+draw_layers("size", ["own"], "How large the updates are, as a share of the state after them.")
 
-# %%
+# %% tags=["hide-input"]
 draw_layers(
     "novelty",
     ["own", "rotated"],
@@ -208,29 +177,22 @@ draw_layers(
 # %%
 per_sample = over_depth(measured, QUANTITIES, ["model", "update", "module"])
 gaps = module_gaps(per_sample, QUANTITIES, ["model", "update"], seed=seed)
+
+# %% tags=["hide-input"]
 SHOWN = ["rid", "support_innovation", "spectrum_change"]
+MARKS = {
+    update: {"label": label, "color": color, "marker": mark}
+    for update, (label, color, mark) in UPDATES.items()
+}
 
-
-def draw_gaps(ax, rows):
-    for offset, (update, (label, color, mark)) in enumerate(UPDATES.items()):
-        found = rows[rows["update"] == update].set_index("model").loc[names]
-        y = [len(names) - number + 0.2 * (1 - offset) for number in range(len(names))]
-        bars = [found["mean"] - found["low"], found["high"] - found["mean"]]
-        ax.errorbar(
-            found["mean"], y, xerr=bars, fmt=mark, color=color, label=label, ms=5
-        )
-    ax.axvline(0, color="0.7", lw=1, zorder=0)
-    ax.locator_params(axis="x", nbins=5)
-    ax.set_yticks(range(len(names), 0, -1), names)
-
-
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(len(SHOWN), row_height=0.9 + 0.35 * len(names))
 for ax, quantity in zip(axes, SHOWN, strict=True):
-    draw_gaps(ax, gaps[gaps["quantity"] == quantity])
+    found = gaps[gaps["quantity"] == quantity]
+    forest(ax, found, row="model", order=names, series="update", looks=MARKS)
+    ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel(f"FFN - attention, {plots.axis_label(quantity).split(' (')[0]}")
-handles, labels = axes[0].get_legend_handles_labels()
-fig.legend(handles, labels, ncols=3, loc="outside lower center", frameon=False)
+plots.legend_below(fig, axes[0], columns=3)
 drawn = gaps[gaps["quantity"].isin(SHOWN)]
 spans = drawn.groupby(["quantity", "update"])["mean"].agg(["min", "max"])
 words = [
@@ -247,7 +209,7 @@ run.figure(
 )
 
 
-# %%
+# %% tags=["hide-input"]
 def gap_table(gaps, caption):
     shown = gaps[gaps["update"] != "rotated"]
     cells = shown.assign(
@@ -286,8 +248,7 @@ wide = novelty.pivot(
 ).reset_index()
 wide["ratio"] = wide["own"] / wide["rotated"]
 ratios = intervals(wide, ["ratio"], ["model", "module"], seed=seed)
-ratios["cell"] = ratios.apply(in_words, axis=1)
-shown = ratios.pivot(index="model", columns="module", values="cell")
+shown = interval_table(ratios, "model", "module")
 run.table(
     shown.rename(columns={"ffn": "FFN"}).reset_index(),
     "Novelty as a multiple of the novelty of chance, with 95% intervals",
@@ -313,9 +274,7 @@ def votes(table, update):
     """For every model: is the FFN's RID above attention's?"""
     rows = table[(table["update"] == update) & (table["quantity"] == "rid")]
     rows = rows.set_index("model").loc[names]
-    return [
-        side_of(low, high) for low, high in zip(rows["low"], rows["high"], strict=True)
-    ]
+    return [side_of(low, high) for low, high in zip(rows["low"], rows["high"], strict=True)]
 
 
 own, resized = votes(gaps, "own"), votes(gaps, "resized")
@@ -349,9 +308,7 @@ glue("changed", changed, display=False)
 # same differences over layers 1 and later:
 
 # %%
-later = over_layers(
-    measured[measured["layer"] > 0], QUANTITIES, ["model", "update", "module"]
-)
+later = over_layers(measured[measured["layer"] > 0], QUANTITIES, ["model", "update", "module"])
 later_gaps = module_gaps(later, QUANTITIES, ["model", "update"], seed=seed)
 gap_table(later_gaps, "FFN minus attention over layers 1 and later, with 95% intervals")
 glue("later_own", tally(votes(later_gaps, "own")), display=False)

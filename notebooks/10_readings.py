@@ -34,27 +34,19 @@
 import math
 
 import pandas as pd
-import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
-from lost_in_attention.baselines import noise_qkv, noise_update
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.geometry import ExplainedEnergy, spectrum, update_geometry
-from lost_in_attention.measure import batches, measure, prepared
-from lost_in_attention.mixing import token_mixing_entropy
-from lost_in_attention.models import each_model
-from lost_in_attention.stream import record
-from lost_in_attention.zoo import (
-    chosen_models,
-    crowded_models,
-    intervals,
-    module_gaps,
-    over_layers,
-    side_of,
-    tally,
-    unanimous,
-)
+from lost_in_attention.metrics.mixing import token_mixing_entropy
+from lost_in_attention.metrics.rid import ExplainedEnergy, spectrum, update_geometry
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.forest import forest
+from lost_in_attention.publishing.paper import claimed, table1_words
+from lost_in_attention.publishing.votes import side_of, tally, unanimous
+from lost_in_attention.residual.baselines import noise_qkv, noise_update
+from lost_in_attention.residual.measure import batches, measure, prepared
+from lost_in_attention.residual.stream import record
+from lost_in_attention.residual.tables import crowded_models, intervals, module_gaps, over_layers
 
 # %% tags=["parameters"]
 tier = "book"
@@ -66,21 +58,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "10_readings",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-    noise_questions=noise_questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked, under_noise = (3, 2) if tier == "smoke" else (questions, noise_questions)
+run = report.start("10_readings", globals())
+names, asked = run.models, run.count(questions, smoke=3)
+under_noise = run.count(noise_questions, smoke=2)
 samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
 
 # %% [markdown]
@@ -181,9 +161,7 @@ def rid_readings(x_in, x_attn, x_ffn):
 def mixig_readings(x_in, x_attn, x_ffn):
     """(reading, module, MixIG or what takes its place)."""
     for reading, how in TMES.items():
-        first, middle, last = (
-            token_mixing_entropy(x, **how) for x in (x_in, x_attn, x_ffn)
-        )
+        first, middle, last = (token_mixing_entropy(x, **how) for x in (x_in, x_attn, x_ffn))
         yield reading, "attention", middle - first
         yield reading, "ffn", last - middle
     first, middle, last = map(token_mixing_entropy, (x_in, x_attn, x_ffn))
@@ -224,9 +202,7 @@ def hand_rows(vlm, batch, inputs, real):
         for index, sample in enumerate(batch):
             origin = {"sample": sample.id, "image_source": sample.image_source}
             states = [hidden[index][real[index]] for hidden in kept]
-            rows.extend(
-                origin | {"layer": state.layer} | row for row in of_layer(states)
-            )
+            rows.extend(origin | {"layer": state.layer} | row for row in of_layer(states))
         del kept[:-1]
 
     record(vlm, inputs, visit)
@@ -245,8 +221,7 @@ def every_reading(vlm, samples):
 
 
 tables = []
-for name, vlm in each_model(names, device=device, dtype=dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     tables.append(every_reading(vlm, samples).assign(model=name))
     for module, baseline in NOISE.items():
         with baseline(vlm, seed=seed) as noisy:
@@ -287,7 +262,7 @@ ORDER = [
     OF_UPDATE,
 ]
 groups = ["model", "reading"]
-from lost_in_attention.depth import over_depth
+from lost_in_attention.residual.depth import over_depth
 
 plainly = measured["reading"].isin(PLAIN)
 per_sample = pd.concat(
@@ -301,9 +276,7 @@ gaps = module_gaps(own, BOTH, groups, seed=seed).dropna(subset="mean")
 
 # %%
 glue("n_questions", len(samples), display=False)
-strength = measured[measured["module"].isin(plots.MODULES)].set_index(
-    [*groups, "module"]
-)
+strength = measured[measured["module"].isin(plots.MODULES)].set_index([*groups, "module"])
 strength = strength[BOTH].abs().groupby([*groups, "module"]).mean()
 scale = strength.groupby(groups).sum().stack()
 scale = scale.rename_axis([*groups, "quantity"]).rename("scale")
@@ -311,37 +284,16 @@ shares = gaps.join(scale, on=[*groups, "quantity"])
 for column in ("mean", "low", "high"):
     shares[column] /= shares["scale"]
 
-# %%
-COLORS = [*plots.OKABE_ITO[2:6], "black", "0.55"]
-
-
-def draw_forest(ax, rows):
-    """A line a reading, a mark a model."""
-    readings = [reading for reading in ORDER if reading in set(rows["reading"])]
-    for place, name in enumerate(names):
-        found = rows[rows["model"] == name].set_index("reading").reindex(readings)
-        middle = found["mean"]
-        shift = 0.7 * ((place + 1) / (len(names) + 1) - 0.5)
-        ax.errorbar(
-            middle, [-number - shift for number in range(len(readings))],
-            xerr=[middle - found["low"], found["high"] - middle], label=name, ms=4, lw=1,
-            fmt="osD^vP"[place % 6], color=COLORS[place % 6],
-        )  # fmt: skip
-    ax.axvline(0, color="0.4", lw=1, zorder=0)
-    for number in range(1, len(readings)):
-        ax.axhline(0.5 - number, color="0.9", lw=0.8, zorder=0)
-    ax.set_yticks([-n for n in range(len(readings))], readings)
-    ax.set_ylim(0.5 - len(readings), 0.5)
-
-
-# %%
+# %% tags=["hide-input"]
 NAMES = {"rid": "RID", "mixig": "MixIG"}
 
 
-def forest(quantity):
+def show_forest(quantity):
     rows = shares[shares["quantity"] == quantity]
     fig, [ax] = plots.panels(1, row_height=1.3 + 0.42 * rows["reading"].nunique())
-    draw_forest(ax, rows)
+    readings = [reading for reading in ORDER if reading in set(rows["reading"])]
+    looks = plots.model_looks(names)
+    forest(ax, rows, row="reading", order=readings, series="model", looks=looks)
     ax.set_xlabel(f"{NAMES[quantity]}, FFN - attention\n(as a share of both, -1 to 1)")
     fig.legend(loc="outside lower left", ncols=2, frameon=False)
     spans = rows.groupby("reading")["mean"].agg(["min", "max"]).reindex(ORDER).dropna()
@@ -356,11 +308,11 @@ def forest(quantity):
     )
 
 
-# %%
-forest("rid")
+# %% tags=["hide-input"]
+show_forest("rid")
 
-# %%
-forest("mixig")
+# %% tags=["hide-input"]
+show_forest("mixig")
 
 # %% [markdown]
 # ## Which conclusions depend on the reading?
@@ -387,7 +339,7 @@ def noise_margins():
 
 
 # %%
-from lost_in_attention.depth import first_is_strong, holds_for_mean, peak_answer
+from lost_in_attention.residual.depth import first_is_strong, holds_for_mean, peak_answer
 
 
 def layer_answers(rows):
@@ -410,9 +362,7 @@ parts = [by_layer]
 for quantity, above in (("rid", True), ("mixig", False)):
     rows = gaps[gaps["quantity"] == quantity]
     parts.append(answered(rows, f"C073, {NAMES[quantity]}", above))
-for (quantity, values), above in zip(
-    noise_margins().items(), (True, False), strict=True
-):
+for (quantity, values), above in zip(noise_margins().items(), (True, False), strict=True):
     table = values.rename("least").reset_index()
     found = intervals(table, ["least"], groups, seed=seed)
     # The entropy of an update is no gain: it is never negative.
@@ -426,7 +376,7 @@ CONCLUSIONS = ["C073, RID", "C073, MixIG", "C071, RID", "C071, MixIG", "C016", "
 # %% [markdown]
 # First a table for each conclusion. A reading that cannot change the answer is left out.
 
-# %%
+# %% tags=["hide-input"]
 QUESTIONS = {
     "C073, RID": "FFN's RID above attention's?",
     "C073, MixIG": "Attention's MixIG above the FFN's?",
@@ -449,7 +399,7 @@ for conclusion in CONCLUSIONS:
 # And all of them together, models counted:
 
 
-# %%
+# %% tags=["hide-input"]
 def over_models(rows):
     return [None if word == "open" else word == "yes" for word in rows]
 
@@ -460,7 +410,7 @@ wide.loc[PLAIN, ["C016", "C017"]] = "asked of the curve"
 wide.loc[OF_UPDATE, ["C016", "C017", "C071, MixIG"]] = "no gain"
 run.table(wide.reset_index(), "Of all models, how many say yes, no, or leave it open")
 
-# %%
+# %% tags=["hide-input"]
 together = counts.map(unanimous)
 TURNS = "models that say yes and no"
 word_of = {True: "yes in every model", False: "no in some", None: "open"}
@@ -479,7 +429,7 @@ def summary(conclusion):
     }
 
 
-# %%
+# %% tags=["hide-input"]
 summaries = pd.DataFrame(map(summary, CONCLUSIONS))
 run.table(summaries, "Readings counted, and models that answer differently by reading")
 depends = summaries[summaries[TURNS] > 0]["conclusion"]
@@ -510,17 +460,17 @@ def over_readings(claim_id):
 STATED = {
     "C073": (
         "Attention has low RID and high MixIG, the FFN the reverse",
-        "RID 0.06 against 0.21, MixIG 0.61 against 0.02",
+        table1_words("attention", "ffn", "against"),
     ),
     "C071": (
         "Both noise baselines: RID above the modules', MixIG negative",
-        "RID 0.61 and 0.44, MixIG -0.80 and -0.50",
+        table1_words("noise_delta", "noise_qkv", "and"),
     ),
-    "C016": ("Layer 0 reconfigures strongly", "layer 0 named"),
-    "C017": ("Layers around this share of the depth do so too", "40%"),
+    "C016": ("Layer 0 reconfigures strongly", f"layer {claimed('C016'):g} named"),
+    "C017": ("Layers around this share of the depth do so too", f"{claimed('C017'):g}%"),
 }
 
-# %%
+# %% tags=["hide-input"]
 for claim_id, (statement, paper) in STATED.items():
     halves = [c for c in CONCLUSIONS if c.startswith(claim_id)]
     rows = summaries.set_index("conclusion").loc[halves, ["readings", word_of[True]]]

@@ -34,24 +34,18 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
+import seaborn as sns
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.evaluate import evaluate
-from lost_in_attention.measure import measure
+from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.zoo import (
-    in_words,
-    intervals,
-    module_gaps,
-    over_layers,
-    saved_steps,
-    saved_weights,
-    side_of,
-)
+from lost_in_attention.models.shipped import saved_steps, saved_weights
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.votes import in_words, side_of
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.tables import intervals, module_gaps, over_layers
+from lost_in_attention.runs.paths import data_folder
 
 # %% tags=["parameters"]
 tier = "book"
@@ -63,24 +57,15 @@ seed = 0
 output = "book/generated"
 
 # %%
-run = report.start(
-    "11_training_dynamics",
-    tier=tier,
-    seed=seed,
-    model=model,
-    output=output,
-    source=source,
-    questions=questions,
-    asked=asked,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
+run = report.start("11_training_dynamics", globals())
 saved = saved_steps(model)
+drawn = list(load_benchmark("pope", source).draw(run.count(asked, smoke=8), seed=seed))
+
+# %%
 if tier == "smoke":
-    questions, asked = 4, 8
     saved = {step: saved[step] for step in (min(saved), max(saved))}
-measured_samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
-asked_samples = [replace(s, prompt=s.question) for s in measured_samples]
-measured_samples = measured_samples[:questions]
+asked_samples = [replace(s, prompt=s.question) for s in drawn]
+measured_samples = drawn[: run.count(questions, smoke=4)]
 
 # %% [markdown]
 # ## One training run
@@ -106,7 +91,7 @@ measured_samples = measured_samples[:questions]
 
 # %%
 QUANTITIES = ["rid", "size", "novelty", "mixig"]
-vlm = load(model, device=device)
+vlm = load(model, device=run.device)
 tables, replies = [], []
 for step, weights in saved.items():
     with saved_weights(vlm, weights) as early:
@@ -146,11 +131,9 @@ unparsed = replies["parsed"].isna().groupby(replies["step"]).mean()
 loss = pd.read_csv(folder / "training_curve.csv")
 loss["global_step"] = loss["step"] + loss["phase"].map(starts)
 loss = loss[loss["phase"] != "alignment"]
-loss = loss.assign(
-    smooth=loss.groupby("phase")["loss"].transform(lambda x: x.rolling(5, 1).mean())
-)
+loss = loss.assign(smooth=loss.groupby("phase")["loss"].transform(lambda x: x.rolling(5, 1).mean()))
 
-# %%
+# %% tags=["hide-input"]
 NEAR = 10
 
 
@@ -171,23 +154,12 @@ def step_axis(axes):
     axes[-1].set_xlabel("decoder step (log scale; dotted: joint phase)")
 
 
-# %%
-def draw_band(ax, rows, look):
-    x = [across(step) for step in rows["step"]]
-    ax.plot(x, rows["mean"], **look)
-    ax.fill_between(
-        x, rows["low"], rows["high"], color=look["color"], alpha=0.2, lw=0
-    )
-
-
-# %%
-fig, axes = plt.subplots(
-    2, 1, figsize=(plots.WIDTH, 4.4), layout="constrained", sharex=True
-)
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(2, 1, figsize=(plots.WIDTH, 4.4), layout="constrained", sharex=True)
 axes[0].plot(loss["global_step"].map(across), loss["smooth"], color="0.3", lw=1.3)
 axes[0].set_ylabel("training loss (nats)")
-draw_band(
-    axes[1], by_step.reset_index(), {"color": plots.OKABE_ITO[2], "marker": "o"}
+plots.band(
+    axes[1], by_step.index.map(across), by_step, {"color": plots.OKABE_ITO[2], "marker": "o"}
 )
 axes[1].axhline(0.5, color="0.7", lw=1, zorder=0)
 axes[1].set(ylabel="accuracy (share)", ylim=(0, 1.02))
@@ -211,6 +183,8 @@ run.figure(
 # %%
 per_sample = over_layers(measured, QUANTITIES, ["step", "module"])
 levels = intervals(per_sample, QUANTITIES, ["step", "module"], seed=seed)
+
+# %% tags=["hide-input"]
 LABELS = {q: plots.axis_label(q) for q in QUANTITIES} | {
     "novelty": "novelty (0 to 2)",
     "size": "size (ratio)",
@@ -218,22 +192,20 @@ LABELS = {q: plots.axis_label(q) for q in QUANTITIES} | {
 
 
 def draw_modules():
-    fig, axes = plt.subplots(
-        4, 1, figsize=(plots.WIDTH, 8), layout="constrained", sharex=True
-    )
+    fig, axes = plt.subplots(4, 1, figsize=(plots.WIDTH, 8), layout="constrained", sharex=True)
     for ax, quantity in zip(axes, QUANTITIES, strict=True):
         rows = levels[levels["quantity"] == quantity]
         for module, look in plots.MODULES.items():
-            draw_band(ax, rows[rows["module"] == module], look)
+            curve = rows[rows["module"] == module]
+            plots.band(ax, curve["step"].map(across), curve, look)
         ax.set_ylabel(LABELS[quantity])
     axes[-1].axhline(0, color="0.7", lw=1, zorder=0)
     step_axis(axes)
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, ncols=2, loc="outside lower center", frameon=False)
+    plots.legend_below(fig, axes[0], columns=2)
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 ends = levels.set_index(["quantity", "module", "step"])["mean"]
 words = [
     f"{LABELS[q]}, {look['label']}: {ends[q, m].iloc[0]:.2g} to {ends[q, m].iloc[-1]:.2g}"
@@ -255,21 +227,19 @@ run.figure(
 #
 # ## Layer by layer
 
-# %%
-by_layer = intervals(
-    measured, ["rid", "mixig"], ["step", "module", "layer"], seed=seed
-)
-colors = plt.get_cmap("viridis_r")(np.linspace(0.08, 1, len(saved)))
+# %% tags=["hide-input"]
+by_layer = intervals(measured, ["rid", "mixig"], ["step", "module", "layer"], seed=seed)
+colors = sns.color_palette("viridis_r", len(saved))
 
 
 def draw_layers(ax, rows):
     for (step, curve), color in zip(rows.groupby("step"), colors, strict=True):
         label = "random" if across(step) < 0 else str(across(step))
         ax.plot(curve["layer"], curve["mean"], color=color, lw=1.4, label=label)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    plots.whole_numbers(ax)
 
 
-# %%
+# %% tags=["hide-input"]
 def draw_by_layer():
     fig, grid = plt.subplots(
         2, 2, figsize=(6.4, 5.2), layout="constrained", sharex=True, sharey="row"
@@ -287,7 +257,7 @@ def draw_by_layer():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 tops = by_layer.loc[by_layer.groupby(["quantity", "module", "step"])["mean"].idxmax()]
 moved = tops.groupby(["quantity", "module"])["layer"].agg(["first", "last"])
 words = [
@@ -334,19 +304,11 @@ def parted(quantity):
 above = by_step["low"] > 0.5
 middle = (0.5 + by_step["mean"].iloc[-1]) / 2
 competent = since(above.to_dict())
-halfway = (
-    since((by_step["mean"] > middle).to_dict()) if competent is not None else None
-)
+halfway = since((by_step["mean"] > middle).to_dict()) if competent is not None else None
 
 
 def shown_step(step):
-    return (
-        "never"
-        if step is None
-        else "random"
-        if across(step) < 0
-        else str(across(step))
-    )
+    return "never" if step is None else "random" if across(step) < 0 else str(across(step))
 
 
 def order(step, other):
@@ -356,12 +318,10 @@ def order(step, other):
     return "with" if step == other else "before" if step < other else "after"
 
 
-# %%
+# %% tags=["hide-input"]
 SIDES = {True: "FFN higher", False: "attention higher", None: "open"}
 found = {quantity: parted(quantity) for quantity in QUANTITIES}
-cells = gaps.assign(cell=gaps.apply(in_words, axis=1)).set_index(
-    ["quantity", "step"]
-)["cell"]
+cells = gaps.assign(cell=gaps.apply(in_words, axis=1)).set_index(["quantity", "step"])["cell"]
 timing = pd.DataFrame(
     {
         "quantity": LABELS[quantity],
@@ -376,10 +336,7 @@ timing = pd.DataFrame(
 )
 run.table(timing, "FFN minus attention at both ends, and when the modules parted")
 competence = {"above one half": competent, "halfway": halfway}
-rows = [
-    {"the model is": k, "since (decoder step)": shown_step(v)}
-    for k, v in competence.items()
-]
+rows = [{"the model is": k, "since (decoder step)": shown_step(v)} for k, v in competence.items()]
 run.table(pd.DataFrame(rows), "Competence on existence questions")
 
 # %% tags=["remove-cell"]

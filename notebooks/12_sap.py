@@ -31,14 +31,10 @@
 
 # %%
 import pandas as pd
-import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import BENCHMARKS
-from lost_in_attention.models import load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.sweep import (
+from lost_in_attention.evaluation import (
     READINGS,
     against_vanilla,
     answer_under,
@@ -52,8 +48,11 @@ from lost_in_attention.sweep import (
     seen_by_either,
     with_stored,
 )
-from lost_in_attention.sweep.drawing import dots
-from lost_in_attention.zoo import chosen_models
+from lost_in_attention.models import load
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.dots import dots_by_model
+from lost_in_attention.publishing.paper import published
+from lost_in_attention.publishing.votes import in_points
 
 # %% tags=["parameters"]
 tier = "book"
@@ -66,22 +65,8 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "12_sap",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    live_benchmarks=live_benchmarks,
-    questions=questions,
-    margin=margin,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked = 12 if tier == "smoke" else questions
+run = report.start("12_sap", globals())
+names, asked = run.models, run.count(questions, smoke=12)
 
 # %% [markdown]
 # ## What is compared
@@ -143,7 +128,7 @@ glue("sap_margin", f"{margin:g}", display=False)
 
 
 # %%
-vlm = load(names[0], device=device, dtype=dtype)
+vlm = load(names[0], device=run.device, dtype=run.dtype)
 run.saw(vlm)
 variants = presets(family_of(vlm), depth=len(vlm.layers))
 live = []
@@ -192,22 +177,17 @@ cells = against_vanilla(answers, seed=seed)
 at = cells.set_index(["model", "benchmark", "preset", "variant"])
 
 
-def in_points(row):
-    return f"{100 * row['change']:+.1f}{'*' if row['p_holm'] < 0.05 else ''}"
-
-
+# %% tags=["hide-input"]
 def by_benchmark(rows, values):
     """One row a place, one column a benchmark."""
     table = rows.pivot(index="where", columns="benchmark", values=values)
     table = table.reindex(index=rows["where"].unique(), columns=sets)
     # Soft hyphens: wide headers may break there.
-    table.columns = table.columns.str.replace(
-        "(bench|world|vista)", "\u00ad\\1", regex=True
-    )
+    table.columns = table.columns.str.replace("(bench|world|vista)", "\u00ad\\1", regex=True)
     return table.rename_axis(columns=None)
 
 
-# %%
+# %% tags=["hide-input"]
 cells["where"] = cells["preset"] + ", " + cells["variant"]
 cells["shown"] = cells.apply(in_points, axis=1)
 ORDER = ["none", "paper", "released", "everywhere"]
@@ -215,28 +195,22 @@ for name in shown:
     own = cells[cells["model"] == name]
     vanilla = own[own["variant"] == "vanilla"].set_index("benchmark")["accuracy"]
     changed = own[~own["variant"].isin(["vanilla", "blend0"])]
-    changed = changed.sort_values(
-        "preset", key=lambda p: p.map(ORDER.index), kind="stable"
-    )
+    changed = changed.sort_values("preset", key=lambda p: p.map(ORDER.index), kind="stable")
     table = by_benchmark(changed.replace("none, blank", "blank image"), "shown")
     percent = (100 * vanilla).map("{:.1f}".format).reindex(sets)
     table.loc["vanilla (%)"] = percent.tolist()
     table = table.loc[["vanilla (%)", *table.index[:-1]]].fillna("not asked")
     run.table(table.reset_index(), f"{name}: changes against vanilla in points")
 
-# %%
+# %% tags=["hide-input"]
 PAPER_NAMES = {"POPE": "pope", "RWQA": "realworldqa"}
-table2 = pd.read_csv(data_folder() / "paper" / "table2_sap.csv")
+table2 = published("table2_sap")
 table2["benchmark"] = [PAPER_NAMES.get(n, n.lower()) for n in table2["benchmark"]]
-wide = table2.pivot(
-    index=["model", "benchmark"], columns="variant", values="accuracy"
-)
+wide = table2.pivot(index=["model", "benchmark"], columns="variant", values="accuracy")
 paper_changes = wide.drop(columns="vanilla").sub(wide["vanilla"], axis=0)
 PRIORS = {"vis_attn": "encoder", "patch_comp": "complexity", "noise": "noise"}
 paper_changes = paper_changes.rename(columns=PRIORS)
-printed = paper_changes.map("{:+.1f}".format, na_action="ignore").fillna(
-    "not printed"
-)
+printed = paper_changes.map("{:+.1f}".format, na_action="ignore").fillna("not printed")
 printed.insert(0, "vanilla (%)", wide["vanilla"].map("{:.1f}".format))
 printed = printed.stack().rename("shown").reset_index()
 printed["where"] = printed["model"] + ", " + printed["variant"]
@@ -245,7 +219,7 @@ run.table(
     "The paper's Table 2, as changes against its vanilla in points",
 )
 
-# %%
+# %% tags=["hide-input"]
 LOOKS = {
     "encoder": ("o", plots.OKABE_ITO[0]),
     "complexity": ("s", plots.OKABE_ITO[2]),
@@ -254,19 +228,14 @@ LOOKS = {
     "blend0": ("x", plots.OKABE_ITO[7]),
 }
 
-# %%
+# %% tags=["hide-input"]
 drawn_rows = cells[(cells["preset"] == "paper")]
-fig, axes = plots.panels(len(shown), row_height=2 + 2 / len(shown))
-for ax, name in zip(axes, shown, strict=True):
-    dots(ax, drawn_rows[drawn_rows["model"] == name], "change",
-         series="variant", looks=LOOKS, across="benchmark", order=sets)  # fmt: skip
-    ax.axhline(0, color="0.6", lw=1, zorder=0)
+fig, axes = dots_by_model(
+    drawn_rows, shown, "change", series="variant", looks=LOOKS, across="benchmark", order=sets,
+    ylabel="change against vanilla (points)", row_height=2 + 2 / len(shown), columns=3,
+)  # fmt: skip
+for ax in axes:
     ax.axhline(-margin, color="0.6", lw=1, ls=":", zorder=0)
-    ax.set_title(name, loc="left")
-    ax.label_outer()
-fig.supylabel("change against vanilla (points)", fontsize=11)
-fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, frameon=False,
-           loc="outside lower center")  # fmt: skip
 means = 100 * drawn_rows.groupby("variant")["change"].agg(["min", "max"])
 spans = [f"{v} {r['min']:+.1f} to {r['max']:+.1f}" for v, r in means.iterrows()]
 run.figure(
@@ -296,7 +265,7 @@ run.figure(
 # This cannot credit guesses: answers that are right without the image are left out, so a variant
 # that is as good as blind scores nothing here, whatever it scores on all questions.
 
-# %%
+# %% tags=["hide-input"]
 blank = answers[answers["variant"] == "blank"]
 pairs = ["model", "benchmark", "sample"]
 glue("sap_unseen", int((~blank["correct"].astype(bool)).sum()), display=False)
@@ -311,6 +280,9 @@ KEPT = {
 
 # %%
 both_ways = kept_and_returned(answers)
+seen = seen_by_either(answers)
+
+# %% tags=["hide-input"]
 both_ways["where"] = both_ways["preset"] + ", " + both_ways["variant"]
 both_ways = both_ways[both_ways["where"].isin(KEPT)].dropna()
 both_ways["shown"] = [
@@ -328,8 +300,7 @@ for name in shown:
         f"{name}: share of vanilla's answers kept / of the variant's that vanilla has (%)",
     )
 
-# %%
-seen = seen_by_either(answers)
+# %% tags=["hide-input"]
 seen = seen[(seen["preset"] + ", " + seen["variant"]).isin([*KEPT, "none, vanilla"])]
 net = against_vanilla(seen, seed=seed) if len(seen) else cells[:0]
 net["where"] = net["preset"] + ", " + net["variant"]
@@ -337,21 +308,16 @@ net = net[net["where"].isin(KEPT)].dropna(subset=["change_low", "change_high"])
 
 
 def draw_net():
-    fig, axes = plots.panels(len(shown), row_height=2 + 2 / len(shown))
-    for ax, name in zip(axes, shown, strict=True):
-        dots(ax, net[net["model"] == name], "change",
-             series="where", looks=KEPT, across="benchmark", order=sets)  # fmt: skip
-        ax.axhline(0, color="0.6", lw=1, zorder=0)
+    fig, axes = dots_by_model(
+        net, shown, "change", series="where", looks=KEPT, across="benchmark", order=sets,
+        ylabel="net change (points)", row_height=2 + 2 / len(shown), columns=2,
+    )  # fmt: skip
+    for ax in axes:
         ax.set_ylim(-105, 105)
-        ax.set_title(name, loc="left")
-        ax.label_outer()
-    fig.supylabel("net change (points)", fontsize=11)
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
-               loc="outside lower center")  # fmt: skip
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 means = 100 * net.groupby("where")["change"].mean()
 if len(net):
     run.figure(
@@ -388,9 +354,7 @@ run.table(
     .reindex(sets).rename_axis(columns=None).reset_index(),
     "What the controls say about the encoder prior",
 )  # fmt: skip
-run.table(
-    counts.rename_axis("reading").reset_index(), "How often each reading applies"
-)
+run.table(counts.rename_axis("reading").reset_index(), "How often each reading applies")
 why_words = "; ".join(f"{name}: {n}" for name, n in counts.items() if n)
 glue("sap_why", why_words, display=False)
 
@@ -447,7 +411,7 @@ if above:
     words = "So there are places where the content of the prior is used."
 glue("sap_content_words", words, display=False)
 
-# %%
+# %% tags=["hide-input"]
 same = cells[cells["variant"] != "vanilla"].groupby(["preset", "variant"]).agg(
     same=("same", "mean"), least=("same", "min"), seed_range=("seed_range", "max")
 )  # fmt: skip
@@ -498,7 +462,7 @@ def count(column):
     return f"{int(judged[column].sum())} of {len(judged)} cells"
 
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C070",
     statement="SAP is comparable or superior on most datasets",
@@ -510,7 +474,7 @@ run.claim(
     note=f"controls of the encoder prior: {why_words}",
 )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C074",
     statement="SAP does not degrade any model on any benchmark",
@@ -531,23 +495,18 @@ run.claim(
 )
 
 
-# %%
-PUBLISHED = {
-    "Qwen-2.5-VL-3B": "Qwen/Qwen2.5-VL-3B-Instruct",
-    "Qwen-2.5-VL-7B": "Qwen/Qwen2.5-VL-7B-Instruct",
-    "LLaVA-1.5-7B": "llava-hf/llava-1.5-7b-hf",
-    "LLaVA-OneVision-7B": "llava-hf/llava-onevision-qwen2-7b-ov-hf",
-}
+# %% tags=["hide-input"]
+hubs = published("published_models").set_index("variant")["hub"]
 ours = 100 * judged.set_index(["model", "benchmark", "variant"])["change"]
-for published, hub in PUBLISHED.items():
-    printed = paper_changes.loc[published].stack()
+for variant in table2["model"].unique():
+    hub, printed = hubs[variant], paper_changes.loc[variant].stack()
     mine = ours[hub] if hub in shown else printed[:0]
     mine = mine.reindex(printed.index)
     far = (mine - printed).abs().max()
     agrees = reproduces(mine, printed, tolerance=1)
     run.claim(
-        f"T2.{published.replace('.', '_')}",
-        statement=f"changes of {published}, {len(printed)} cells",
+        f"T2.{variant.replace('.', '_')}",
+        statement=f"changes of {variant}, {len(printed)} cells",
         paper=f"{printed.min():+.2f} to {printed.max():+.2f} points",
         measured="not measured: needs these weights" if mine.isna().all()
         else f"{mine.count()} of these cells, largest distance {far:.2f} points",

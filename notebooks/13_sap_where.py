@@ -29,15 +29,10 @@
 
 # %%
 import pandas as pd
-import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import each_model, load
-from lost_in_attention.paths import data_folder
-from lost_in_attention.stats import mean_intervals
-from lost_in_attention.sweep import (
+from lost_in_attention.evaluation import (
     ablations,
     against_vanilla,
     answer_under,
@@ -48,8 +43,12 @@ from lost_in_attention.sweep import (
     seen_by_either,
     with_stored,
 )
-from lost_in_attention.sweep.drawing import dots
-from lost_in_attention.zoo import chosen_models, side_of, unanimous
+from lost_in_attention.models import load
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.dots import dots, dots_by_model
+from lost_in_attention.publishing.paper import claimed, published
+from lost_in_attention.publishing.votes import in_points, opposite, side_of, tally, unanimous
+from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
 tier = "book"
@@ -62,22 +61,9 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "13_sap_where",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    live_benchmark=live_benchmark,
-    questions=questions,
-    images=images,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-asked, looked_at = (8, 4) if tier == "smoke" else (questions, images)
+run = report.start("13_sap_where", globals())
+names, asked = run.models, run.count(questions, smoke=8)
+looked_at = run.count(images, smoke=4)
 
 # %% [markdown]
 # ## How flat is a prior?
@@ -93,22 +79,19 @@ asked, looked_at = (8, 4) if tier == "smoke" else (questions, images)
 
 # %%
 entropies = []
-for name, vlm in each_model(names, device=device, dtype=dtype):
-    run.saw(vlm)
+for name, vlm in run.each_model():
     # POPE asks several questions about an image, so more are drawn than images are wanted.
     pool = load_benchmark("pope", source).draw(4 * looked_at, seed=seed)
     first = {sample.image_source: sample for sample in pool}
     samples = list(first.values())[:looked_at]
     entropies.append(prior_entropies(vlm, samples, seed=seed).assign(model=name))
 flat = pd.concat(entropies).assign(missing=lambda table: 1 - table["entropy"])
-flat = mean_intervals(
-    flat, ["missing"], ["model", "prior", "variant"], "image_source", seed=seed
-)
+flat = mean_intervals(flat, ["missing"], ["model", "prior", "variant"], "image_source", seed=seed)
 flat = flat.drop(columns="quantity").rename(
     columns={"mean": "missing", "low": "missing_low", "high": "missing_high"}
 )
 
-# %%
+# %% tags=["hide-input"]
 LOOKS = {
     "encoder": ("o", plots.OKABE_ITO[0]),
     "complexity": ("s", plots.OKABE_ITO[2]),
@@ -124,12 +107,11 @@ def draw_flatness():
         ax.set(title=variant, yscale="log", ylim=(1e-8, 100))
         ax.label_outer()
     fig.supylabel("missing entropy (%)", fontsize=11)
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, frameon=False,
-               loc="outside lower center")  # fmt: skip
+    plots.legend_below(fig, axes[0], columns=3)
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 means = 100 * flat.groupby(["variant", "prior"])["missing"].mean()
 spans = [f"{v} {p} {share:.2g}" for (v, p), share in means.items() if p in LOOKS]
 run.figure(
@@ -184,11 +166,9 @@ for variant in ("paper", "released"):
 # with 1,000; the rules stayed as they were.
 
 # %%
-vlm = load(names[0], device=device, dtype=dtype)
+vlm = load(names[0], device=run.device, dtype=run.dtype)
 variants = ablations(family_of(vlm), depth=len(vlm.layers))
-drawn = draw_as_stored(
-    names[0], live_benchmark, source, grid="ablations", count=asked, seed=seed
-)
+drawn = draw_as_stored(names[0], live_benchmark, source, grid="ablations", count=asked, seed=seed)
 run.evidence.asked(live_benchmark, drawn)
 live = answer_under(vlm, drawn, benchmark=live_benchmark, variants=variants)
 found = with_stored(live, names, "ablations")
@@ -215,25 +195,19 @@ def place(row):
     return f"{row.low_head:g}-{row.high_head:g}"
 
 
-answers = answers.assign(place=[place(row) for row in answers.itertuples()])
+replaced = ["preset", "first_layer", "last_layer", "low_head", "high_head"]
+kinds = answers[replaced].drop_duplicates()
+kinds = kinds.assign(place=[place(row) for row in kinds.itertuples()])
+answers = answers.merge(kinds, on=replaced, how="left")
 CELL = ["model", "preset", "place", "variant"]
 cells = against_vanilla(answers, by=CELL, seed=seed)
 seen = seen_by_either(answers)
 seen = seen[seen["variant"] != "blank"]
 net = against_vanilla(seen, by=CELL, seed=seed) if len(seen) else cells[:0]
-cells = pd.concat(
-    [cells.assign(asked="all questions"), net.assign(asked="need the image")]
-)
+cells = pd.concat([cells.assign(asked="all questions"), net.assign(asked="need the image")])
 
-
-def in_points(row):
-    star = "*" if row["p_holm"] < 0.05 else ""
-    change = 100 * row[["change", "change_low", "change_high"]].astype(float)
-    return "{:+.1f} [{:+.1f}, {:+.1f}]{}".format(*change, star)
-
-
-# %%
-told = cells.assign(shown=cells.apply(in_points, axis=1))
+# %% tags=["hide-input"]
+told = cells.assign(shown=cells.apply(in_points, axis=1, interval=True))
 for (ranking, which), rows in told.groupby(["preset", "asked"], sort=False):
     if not ranking.startswith("heads"):
         continue
@@ -250,6 +224,8 @@ run.table(
 
 # %%
 both_ways = kept_and_returned(answers, by=CELL)
+
+# %% tags=["hide-input"]
 both_ways["shown"] = [
     f"{100 * row.kept:.1f} / {100 * row.returned:.1f}" for row in both_ways.itertuples()
 ]
@@ -282,7 +258,7 @@ run.table(
 # {glue:text}`where_origin` Of the answers computed now: {glue:text}`where_equal`. The first model
 # has {glue:text}`where_heads` heads in each layer, so that a narrow band is few heads, or one.
 
-# %%
+# %% tags=["hide-input"]
 BANDS = ["0-0.3", "0.3-0.6", "0.6-0.9", "0.2-0.8", "0-1"]
 RANKED = {
     "heads": ("o", plots.OKABE_ITO[0]),
@@ -293,25 +269,17 @@ bands = every[every["preset"].isin(RANKED)]
 
 
 def draw_bands():
-    fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
-    for ax, name in zip(axes, shown, strict=True):
-        dots(ax, bands[bands["model"] == name], "change",
-             series="preset", looks=RANKED, across="place", order=BANDS)  # fmt: skip
-        ax.axhline(0, color="0.6", lw=1, zorder=0)
-        ax.set_title(name, loc="left")
-        ax.label_outer()
-    fig.supylabel("change (points)", fontsize=11)
+    fig, axes = dots_by_model(
+        bands, shown, "change", series="preset", looks=RANKED, across="place", order=BANDS,
+        ylabel="change (points)", row_height=1.9 + 1.4 / len(shown), columns=2,
+    )  # fmt: skip
     axes[-1].set_xlabel("band of heads (share)")
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
-               loc="outside lower center", handletextpad=0.2)  # fmt: skip
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 means = 100 * bands.groupby(["preset", "place"])["change"].mean()
-spans = [
-    f"{preset} {where} {change:+.1f}" for (preset, where), change in means.items()
-]
+spans = [f"{preset} {where} {change:+.1f}" for (preset, where), change in means.items()]
 run.figure(
     draw_bands(),
     "bands",
@@ -321,32 +289,24 @@ run.figure(
     "counterpart of Tables 4, 5 and 8.",
 )
 
-# %%
+# %% tags=["hide-input"]
 ASKED = {
     "all questions": ("o", plots.OKABE_ITO[0]),
     "need the image": ("^", plots.OKABE_ITO[1]),
 }
-ranges = cells[cells["preset"] == "layers"].dropna(
-    subset=["change_low", "change_high"]
-)
+ranges = cells[cells["preset"] == "layers"].dropna(subset=["change_low", "change_high"])
 
 
 def draw_ranges():
-    fig, axes = plots.panels(len(shown), row_height=1.9 + 1.4 / len(shown))
-    for ax, name in zip(axes, shown, strict=True):
-        own = ranges[ranges["model"] == name]
-        dots(ax, own, "change", series="asked", looks=ASKED, across="place",
-             order=own["place"].drop_duplicates().sort_values().tolist())  # fmt: skip
-        ax.axhline(0, color="0.6", lw=1, zorder=0)
-        ax.set_title(name, loc="left")
-    fig.supylabel("change (points)", fontsize=11)
+    fig, axes = dots_by_model(
+        ranges, shown, "change", series="asked", looks=ASKED, across="place",
+        ylabel="change (points)", row_height=1.9 + 1.4 / len(shown), columns=2,
+    )  # fmt: skip
     axes[-1].set_xlabel("replaced layers (first-last)")
-    fig.legend(*axes[0].get_legend_handles_labels(), ncols=2, frameon=False,
-               loc="outside lower center", handletextpad=0.2)  # fmt: skip
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 worst = 100 * ranges.groupby(["model", "asked"])["change"].min()
 spans = [f"{name}, {which}: {change:+.1f}" for (name, which), change in worst.items()]
 run.figure(
@@ -364,15 +324,13 @@ run.figure(
 # {glue:text}`where_paper_middle` of {glue:text}`where_paper_models` models, and the lowest band
 # below the two others in {glue:text}`where_paper_low`. Table 6 and Table 7 have two models.
 
-# %%
-folder = data_folder() / "paper"
-table8 = pd.read_csv(folder / "table8_variants.csv")
+# %% tags=["hide-input"]
+table8 = published("table8_variants")
 table8["accuracy"] *= 100
-tables45 = pd.read_csv(folder / "tables4_5_heads.csv").query("dataset == 'AVG'")
+tables45 = published("tables4_5_heads").query("dataset == 'AVG'")
 by_band = pd.concat([tables45, table8])
 by_band["place"] = [
-    f"{low:g}-{high:g}"
-    for low, high in zip(by_band["head_min"], by_band["head_max"], strict=True)
+    f"{low:g}-{high:g}" for low, high in zip(by_band["head_min"], by_band["head_max"], strict=True)
 ]
 by_band = by_band.pivot(index="model", columns="place", values="accuracy")[BANDS]
 run.table(
@@ -386,8 +344,8 @@ glue("where_paper_models", len(by_band), display=False)
 glue("where_paper_middle", int(above_both.sum()), display=False)
 glue("where_paper_low", int(below_both.sum()), display=False)
 
-# %%
-layers_csv = pd.read_csv(folder / "tables6_7_layers.csv").query("dataset == 'AVG'")
+# %% tags=["hide-input"]
+layers_csv = published("tables6_7_layers").query("dataset == 'AVG'")
 run.table(
     layers_csv[["model", "layer_first", "layer_last", "accuracy"]],
     "The paper's Tables 6 and 7, averages: accuracy (%)",
@@ -421,11 +379,13 @@ def named(row):
     return None
 
 
-# %%
-typed = answers.assign(variant=[named(row) for row in answers.itertuples()])
-typed = typed.dropna(subset="variant")
+# %% tags=["hide-input"]
+kinds = answers[["model", "preset", "place", "variant"]].drop_duplicates()
+kinds = kinds.assign(typed=[named(row) for row in kinds.itertuples()])
+typed = answers.merge(kinds.dropna(subset="typed"), on=["model", "preset", "place", "variant"])
+typed = typed.drop(columns="variant").rename(columns={"typed": "variant"})
 by_type = against_vanilla(typed, by=["benchmark", "group", "variant"], seed=seed)
-by_type["shown"] = by_type.apply(in_points, axis=1)
+by_type["shown"] = by_type.apply(in_points, axis=1, interval=True)
 wide = by_type.pivot(index=["benchmark", "group"], columns="variant", values="shown")
 vanilla = by_type[by_type["variant"] == "vanilla"].set_index(["benchmark", "group"])
 wide["vanilla"] = (100 * vanilla["accuracy"]).map("{:.1f}%".format)
@@ -436,10 +396,7 @@ run.table(
 )
 kinds = by_type[by_type["variant"] != "vanilla"]
 noticing = kinds[kinds["p_holm"] < 0.05].groupby("variant").size()
-words = [
-    f"{where} {noticing.get(where, 0)}"
-    for where in kinds["variant"].drop_duplicates()
-]
+words = [f"{where} {noticing.get(where, 0)}" for where in kinds["variant"].drop_duplicates()]
 glue("where_noticing", ", ".join(words), display=False)
 glue("where_types", len(wide), display=False)
 
@@ -458,27 +415,23 @@ def against_place(preset, reference):
     for name, own in rows.groupby("model", sort=False):
         base = reference[name] if isinstance(reference, dict) else reference
         own = own.assign(variant=own["place"])
-        found.append(
-            against_vanilla(own, by=["model", "variant"], reference=base, seed=seed)
-        )
+        found.append(against_vanilla(own, by=["model", "variant"], reference=base, seed=seed))
     return pd.concat(found).set_index(["model", "variant"])
 
 
 def below(table, places):
     """Model by model: is each of its places surely below the reference?"""
-    opposite = {True: False, False: True, None: None}
     answered = []
     for name in shown:
         own = [table.loc[(name, place)] for place in places[name]]
         sides = [side_of(row["change_low"], row["change_high"]) for row in own]
-        answered.append(unanimous(opposite[side] for side in sides))
+        answered.append(unanimous(map(opposite, sides)))
     return answered
 
 
 # %%
-tails = below(
-    against_place("heads", "0.3-0.6"), {name: ["0-0.3", "0.6-0.9"] for name in shown}
-)
+to_middle = against_place("heads", "0.3-0.6")
+tails = below(to_middle, {name: ["0-0.3", "0.6-0.9"] for name in shown})
 table = against_place("heads", "0-0.3")
 low = [
     unanimous(
@@ -491,17 +444,11 @@ early = below(
     against_place("layers", {name: late for name, (_, late) in ends.items()}),
     {name: [early] for name, (early, _) in ends.items()},
 )
-middle = against_place("heads", "0.3-0.6")["change"].unstack()
+middle = to_middle["change"].unstack()
 qwen = [name for name in shown if "qwen2.5-vl" in name.lower()]
 best = [bool((middle.loc[name, BANDS] <= 0).all()) for name in qwen]
 
-
-def tally(answered):
-    count = answered.count
-    return f"{count(True)} yes, {count(False)} no, {count(None)} open"
-
-
-# %%
+# %% tags=["hide-input"]
 CLAIMS = {
     "C076": ("Middle heads beat both tails", tails, "above both tails, intervals clear"),
     "C077": ("The heads that look most at text are the most sensitive", low,
@@ -520,7 +467,7 @@ for claim_id, (statement, answered, tolerance) in CLAIMS.items():
         questions=fewest,
     )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C079",
     statement="Middle heads are frequently the best band in Qwen variants",
@@ -532,22 +479,22 @@ run.claim(
     note="point estimates, no intervals: left open",
 )
 
-# %%
+# %% tags=["hide-input"]
 llava = layers_csv[layers_csv["model"] == "LLaVA-1.5-7B"]
 printed = llava.set_index(["layer_first", "layer_last"])["accuracy"]
-vanilla = pd.read_csv(folder / "table2_sap.csv").query(
+vanilla = published("table2_sap").query(
     "model == 'LLaVA-1.5-7B' and variant == 'vanilla' and benchmark == 'VMCBench'"
 )["accuracy"].item()  # fmt: skip
 losses = {
-    "C051": ("Noise in layers 1 to 7 of LLaVA-1.5-7B costs 13%", 13, (2, 7)),
-    "C052": ("Noise in layers 22 to 31 of LLaVA-1.5-7B costs 0.5%", 0.5, (22, 31)),
+    "C051": ("Noise in layers 1 to 7", (2, 7)),
+    "C052": ("Noise in layers 22 to 31", (22, 31)),
 }
-for claim_id, (statement, value, row) in losses.items():
+for claim_id, (noise, row) in losses.items():
     change = printed[row] - vanilla
     run.claim(
         claim_id,
-        statement=statement,
-        paper=value,
+        statement=f"{noise} of LLaVA-1.5-7B costs {claimed(claim_id):g}%",
+        paper=claimed(claim_id),
         measured="not measured: needs these weights",
         tolerance="within 1 point, on these weights",
         verdict="needs published weights",

@@ -19,12 +19,12 @@
 # - **Verdict** None on the scorecard: the paper measures no time. On the layer below, at the
 # largest size and in this run, overwriting scores takes {glue:text}`cost_eager` times as long as
 # plain attention, and the merged computation {glue:text}`cost_ours` times.
-# - **Takes** about three minutes and 2 GB at tier `book`.
+# - **Takes** about two minutes and 2 GB at tier `book`.
 #
 # You will
 #
 # 1. see why a prior that no query changes turns a head's view of the image into a running mean,
-# 2. time three ways to compute the same layer, in pairs,
+# 2. time three ways to compute the same layer, side by side,
 # 3. set the cost of each variant beside what it does to accuracy.
 #
 # You need {doc}`12_sap`.
@@ -38,44 +38,29 @@ import torch
 from myst_nb import glue
 from torch.nn.functional import scaled_dot_product_attention
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.decoding import GREEDY, replies_to
+from lost_in_attention.evaluation import against_vanilla, family_of, presets, read_results
+from lost_in_attention.evaluation.decoding import GREEDY, replies_to
 from lost_in_attention.models import each_model
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.votes import side_of
+from lost_in_attention.runs.timing import LEAST_ROUNDS, timed_ratios
 from lost_in_attention.sap import encoded, shared_attention_prior
-from lost_in_attention.sap.rows import TextKeys, merged_rows, visual_part
-from lost_in_attention.sweep import against_vanilla, family_of, presets, read_results
-from lost_in_attention.timing import LEAST_PAIRS, paired_ratio
-from lost_in_attention.zoo import chosen_models, side_of
+from lost_in_attention.sap.attention_rows import TextKeys, merged_rows, visual_part
 
 # %% tags=["parameters"]
 tier = "book"
 models = "families"
 source = "digits"
-questions = 20
-pairs = 9
+questions = 10
+rounds = 9
 seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
-run = report.start(
-    "14_sap_cost",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    questions=questions,
-    pairs=pairs,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-smoke = tier == "smoke"
-asked, repeated = (2, LEAST_PAIRS) if smoke else (questions, pairs)
-lengths = (64, 128) if smoke else (512, 1024, 2048)
-timed_models = names[:1] if smoke else names
+run = report.start("14_sap_cost", globals())
+names, asked = run.models, run.count(questions, smoke=2)
+repeated = run.count(rounds, smoke=LEAST_ROUNDS)
 
 # %% [markdown]
 # ## A running mean
@@ -104,14 +89,15 @@ timed_models = names[:1] if smoke else names
 # the softmax; `plain` is PyTorch's fused attention with nothing replaced; `merged` is this
 # library's.
 #
-# Two methods are compared in {glue:text}`cost_pairs` pairs. In a pair they run one right after the
-# other and take turns in going first, so that other work on the machine falls on both, and only
-# the ratio of the two times is kept. Tables have the median ratio with a 95% interval between two
+# Methods are compared in {glue:text}`cost_pairs` rounds. In a round they run one right after the
+# other and take turns in going first, so that other work on the machine falls on all, and only
+# the ratios of their times are kept. Tables have the median ratio with a 95% interval between two
 # of the ratios, which needs no assumption on how they scatter. Where it holds 1, the question
 # which of the two is faster stays undecided. All ratios depend on the machine.
 
 # %%
 HEADS, KV_HEADS, FEATURES = 28, 4, 128
+lengths = (64, 128) if tier == "smoke" else (512, 1024, 2048)
 SCALING = FEATURES**-0.5
 glue("cost_pairs", repeated, display=False)
 
@@ -120,12 +106,12 @@ def random_layer(tokens):
     """Queries, keys, values, a prior, and which keys are visual: all but the two ends."""
     random = torch.Generator().manual_seed(seed)
     states = [
-        torch.randn(1, count, tokens, FEATURES, generator=random).to(device, dtype)
+        torch.randn(1, count, tokens, FEATURES, generator=random).to(run.device, run.dtype)
         for count in (HEADS, KV_HEADS, KV_HEADS)
     ]
-    visual = torch.zeros(1, tokens, dtype=torch.bool, device=device)
+    visual = torch.zeros(1, tokens, dtype=torch.bool, device=run.device)
     visual[:, tokens // 20 : -(tokens // 20)] = True
-    return *states, torch.rand(1, tokens, generator=random).to(device), visual
+    return *states, torch.rand(1, tokens, generator=random).to(run.device), visual
 
 
 # %%
@@ -133,11 +119,9 @@ def eager(query, key, value, prior, visual):
     groups = HEADS // KV_HEADS
     key, value = (states.repeat_interleave(groups, 1) for states in (key, value))
     scores = query @ key.transpose(2, 3) * SCALING
-    scores = torch.where(
-        visual[:, None, None], prior[:, None, None].to(dtype), scores
-    )
-    later = torch.ones(scores.shape[2:], dtype=torch.bool, device=device).triu(1)
-    return scores.masked_fill_(later, torch.finfo(dtype).min).softmax(-1) @ value
+    scores = torch.where(visual[:, None, None], prior[:, None, None].to(run.dtype), scores)
+    later = torch.ones(scores.shape[2:], dtype=torch.bool, device=run.device).triu(1)
+    return scores.masked_fill_(later, torch.finfo(run.dtype).min).softmax(-1) @ value
 
 
 def plain(query, key, value, prior, visual):
@@ -149,7 +133,7 @@ def plain(query, key, value, prior, visual):
 # %%
 def merged(query, key, value, prior, visual):
     text = TextKeys.of(~visual)
-    groups = torch.arange(HEADS, device=device)[None] // (HEADS // KV_HEADS)
+    groups = torch.arange(HEADS, device=run.device)[None] // (HEADS // KV_HEADS)
     return merged_rows(
         query, text.take(key), text.take(value), text,
         visual_part(value, prior, visual, by_row=True),
@@ -177,16 +161,17 @@ def timed_layer(tokens):
     layer = random_layer(tokens)
     outputs = {name: method(*layer) for name, method in METHODS.items()}
     difference = (outputs["merged"] - outputs["eager"]).abs().max().item()
-    calls = {name: lambda m=method: m(*layer) for name, method in METHODS.items()}
+    calls = {name: partial(method, *layer) for name, method in METHODS.items()}
+    ratios = timed_ratios(calls, COMPARED, rounds=repeated)
     return [
         {"tokens": tokens, "method": one, "against": other}
-        | as_row(paired_ratio(calls[one], calls[other], pairs=repeated))
+        | as_row(ratio)
         | {"difference": difference}
-        for one, other in COMPARED
+        for (one, other), ratio in zip(COMPARED, ratios, strict=True)
     ]
 
 
-# %%
+# %% tags=["hide-input"]
 layer_times = pd.DataFrame([row for tokens in lengths for row in timed_layer(tokens)])
 run.table(
     layer_times,
@@ -198,7 +183,7 @@ LINES = {
 }
 
 
-# %%
+# %% tags=["hide-input"]
 to_plain = layer_times[layer_times["against"] == "plain"]
 fig, [ax] = plots.panels(1, row_height=3.4)
 for name, (line, color) in LINES.items():
@@ -222,7 +207,7 @@ run.figure(
     f"eager {last.loc[('eager', 'plain'), 'time']:.2f}, "
     f"merged {last.loc[('merged', 'plain'), 'time']:.2f}.",
     caption="Time of one layer over the whole prompt, relative to fused attention: median over "
-    "pairs with its 95% interval.",
+    "rounds with its 95% interval.",
 )
 
 # %% tags=["remove-cell"]
@@ -254,16 +239,14 @@ glue("cost_tokens", lengths[-1], display=False)
 # In a model attention is one part, and a preset replaces a few heads of some layers. Below, every
 # variant answers one batch; images are encoded once, so that the time is the decoder's. The small
 # models' prompts are short, and the intervention's own bookkeeping weighs more there than in a
-# large model. Each variant is paired with vanilla, as above.
+# large model. Each variant has its own rounds with vanilla, as above.
 
 
 # %%
 def answer_times(name, vlm):
     """The time of every variant on one batch of a model, relative to vanilla."""
     samples = list(load_benchmark("pope", source).draw(asked, seed=seed))
-    inputs = encoded(
-        vlm, vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
-    )
+    inputs = encoded(vlm, vlm.prepare([s.images for s in samples], [s.prompt for s in samples]))
 
     def answer(plan=None):
         with shared_attention_prior(vlm, plan) if plan else nullcontext(vlm) as changed:
@@ -273,19 +256,17 @@ def answer_times(name, vlm):
     for variant in presets(family_of(vlm), depth=len(vlm.layers)):
         if variant.plan is None:
             continue
-        under = partial(answer, variant.plan)
-        ratio = as_row(paired_ratio(under, answer, pairs=repeated))
+        calls = {"variant": partial(answer, variant.plan), "vanilla": answer}
+        [ratio] = timed_ratios(calls, [("variant", "vanilla")], rounds=repeated)
         facts = {"preset": variant.preset, "variant": variant.name}
-        rows.append({"model": name} | facts | ratio)
+        rows.append({"model": name} | facts | as_row(ratio))
     return rows
 
 
 # %%
-each = each_model(timed_models, device=device, dtype=dtype)
+each = each_model(names[: run.count(len(names), smoke=1)], device=run.device, dtype=run.dtype)
 costs = pd.DataFrame([row for name, vlm in each for row in answer_times(name, vlm)])
-costs["shown"] = [
-    f"{r.time:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in costs.itertuples()
-]
+costs["shown"] = [f"{r.time:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in costs.itertuples()]
 wide = costs.pivot(index=["preset", "variant"], columns="model", values="shown")
 run.table(
     wide.rename_axis(columns=None).reset_index(),
@@ -298,7 +279,7 @@ run.table(
 # Changes in accuracy are those of {doc}`12_sap`, from stored answers: the mean over all questions
 # of a model. {glue:text}`cost_stored` The upper left of a panel is no loss in less time.
 
-# %%
+# %% tags=["hide-input"]
 stored, origins = read_results(names)
 shown = [name for name in names if name in origins]
 words = f"Stored answers are there for: {', '.join(shown)}." if shown else ""
@@ -319,8 +300,7 @@ PLACES = {
 drawn = both["model"].drop_duplicates().tolist()
 
 
-
-# %%
+# %% tags=["hide-input"]
 def draw_tradeoff():
     fig, axes = plots.panels(len(drawn), row_height=2 + 1.4 / len(drawn))
     for ax, name in zip(axes, drawn, strict=True):
@@ -339,7 +319,7 @@ def draw_tradeoff():
     return fig
 
 
-# %%
+# %% tags=["hide-input"]
 times = both.groupby("preset")["time"].agg(["min", "max"])
 spans = [f"{p} {r['min']:.2f} to {r['max']:.2f}" for p, r in times.iterrows()]
 if drawn:

@@ -32,12 +32,16 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import each_model, load, release
+from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.claims import text_claims
+from lost_in_attention.publishing.showing import say, show_figure, show_table
+from lost_in_attention.publishing.trace_explorer import show_graph
+from lost_in_attention.publishing.trace_figures import case_of, draw_graphs, explorable
+from lost_in_attention.residual.tables import intervals
 from lost_in_attention.trace import Annotations, asked_object, check_threshold, key_regions, trace
 from lost_in_attention.trace.cases import (
     answers_until,
@@ -45,10 +49,6 @@ from lost_in_attention.trace.cases import (
     first_cases,
     present_questions,
 )
-from lost_in_attention.trace.drawing import case_of, draw_graphs, explorable
-from lost_in_attention.trace.explorer import show_graph
-from lost_in_attention.trace.showing import say, show_figure, show_table
-from lost_in_attention.zoo import chosen_models, intervals
 
 # %% tags=["parameters"]
 tier = "book"
@@ -61,28 +61,13 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
+run = report.start("15_tracing", globals())
+names, counted = run.models, run.count(questions, smoke=6)
 check_threshold(threshold)
-run = report.start(
-    "15_tracing",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    annotations=annotations,
-    threshold=threshold,
-    questions=questions,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-counted, at_most = (6, 200) if tier == "smoke" else (questions, 1500)
-objects = (
-    Annotations.embedded()
-    if annotations == "embedded"
-    else Annotations.read(annotations)
-)
+
+# %%
+at_most = run.count(1500, smoke=200)
+objects = Annotations.read(annotations)
 present = present_questions(load_benchmark("pope", source), seed=seed)
 check_annotated(present, objects)
 
@@ -114,7 +99,7 @@ check_annotated(present, objects)
 # model is the first of the list, {glue:text}`drawn_model`.
 
 # %%
-vlm = load(names[0], device=device, dtype=dtype)
+vlm = load(names[0], device=run.device, dtype=run.dtype)
 answers = answers_until(vlm, present, wanted=1, at_most=at_most)
 chosen = first_cases(answers, 1)
 samples = {("right" if row.correct else "wrong"): present[i]
@@ -134,14 +119,12 @@ glue("seed", seed, display=False)
 glue("drawn_model", names[0], display=False)
 glue("n_asked", len(answers), display=False)
 found_words = (
-    f"no {missing} answer whose object is seen was found"
-    if missing
-    else "both were found"
+    f"no {missing} answer whose object is seen was found" if missing else "both were found"
 )
 glue("cases_found", found_words, display=False)
 
 
-# %%
+# %% tags=["hide-input"]
 def of_case(table, kind):
     """The edges of one case, with their counts by layer in words."""
     edges = table[table["sample"] == samples[kind].id]
@@ -158,16 +141,14 @@ def inside(table, kind):
     edges, _ = of_case(table, kind)
     region = cases[kind].region
     both = region[edges["source"]] & region[edges["target"]]
-    return sorted(
-        edges[both & (edges["source"] != edges["target"])]["layer"].unique()
-    )
+    return sorted(edges[both & (edges["source"] != edges["target"])]["layer"].unique())
 
 
 def listed(layers):
     return ", ".join(str(layer) for layer in layers) or "none"
 
 
-# %%
+# %% tags=["hide-input"]
 def show_case(kind):
     edges, titles = of_case(at_tau, kind)
     by_layer = [edges[edges["layer"] == layer] for layer in range(depth)]
@@ -196,7 +177,7 @@ for kind in cases:
 # families, are in the data but not drawn. The next table says in which layers an edge joins two
 # patches of the key region, which is what the captions of the paper's cases name.
 
-# %%
+# %% tags=["hide-input"]
 rows = [
     {
         "answer": kind,
@@ -217,7 +198,7 @@ show_table(run, pd.DataFrame(rows), f"The two cases at threshold {threshold:g}")
 # The layer is the first slider, the threshold the second. The third leaves the edges of one patch;
 # pointing at a patch, or touching it, does the same. Put it back to "all" to see the whole graph.
 
-# %%
+# %% tags=["hide-input"]
 THRESHOLDS = sorted({LOWEST, 0.05, 0.2, 0.3, threshold})
 kind = next(iter(cases), None)
 
@@ -243,7 +224,7 @@ def explore(kind):
     return busiest, chosen
 
 
-# %%
+# %% tags=["hide-input"]
 if cases:
     busiest, layer_edges = explore(kind)
 else:
@@ -275,7 +256,7 @@ def three_graphs(one):
     }
 
 
-# %%
+# %% tags=["hide-input"]
 if cases:
     graphs = three_graphs(samples[kind])
     ends = [
@@ -308,9 +289,7 @@ else:
 # %%
 def asked_twice(one):
     """In words: what changes in the graph where something else is asked."""
-    other = replace(
-        one, id="other", prompt="Describe what you see in one short sentence."
-    )
+    other = replace(one, id="other", prompt="Describe what you see in one short sentence.")
     keys = ["layer", "source", "target"]
     weights = [
         trace(vlm, [sample], threshold=LOWEST).edges.set_index(keys)["weight"]
@@ -319,9 +298,7 @@ def asked_twice(one):
     joined = pd.concat(weights, axis=1, keys=["drawn", "other"])
     # An edge that only one has lies at the threshold, so that rounding may decide.
     both = joined.dropna()
-    difference = (
-        float((both["drawn"] - both["other"]).abs().max()) if len(both) else 0
-    )
+    difference = float((both["drawn"] - both["other"]).abs().max()) if len(both) else 0
     return (
         f"{len(both)} edges are in both graphs and their weights differ by at most "
         f"{difference:.1g}; {len(joined) - len(both)} are in one only."
@@ -352,58 +329,45 @@ sampled = present[:counted]
 sources = {sample.id: sample.image_source for sample in sampled}
 # The other models need the room.
 release(vlm)
-for name, vlm in each_model(names, device=device, dtype=dtype):
+for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
     found = trace(vlm, list(sampled), threshold=threshold)
-    kinds = np.where(
-        found.edges["source"] == found.edges["target"], "self", "between"
-    )
+    kinds = np.where(found.edges["source"] == found.edges["target"], "self", "between")
     every = [sources, range(found.layers), ["between", "self"]]
     counts = found.edges.groupby(["sample", "layer", kinds]).size()
     counts = counts.reindex(
         pd.MultiIndex.from_product(every, names=["sample", "layer", "kind"]),
         fill_value=0,
     )
-    per_token = counts / counts.index.get_level_values("sample").map(
-        found.visual_tokens
-    )
+    per_token = counts / counts.index.get_level_values("sample").map(found.visual_tokens)
     rows.append(per_token.rename("edges_per_token").reset_index().assign(model=name))
 counts = pd.concat(rows)
 counts["image_source"] = counts["sample"].map(sources)
 glue("n_counted", counted, display=False)
 
-# %%
+# %% tags=["hide-input"]
 curves = intervals(counts, ["edges_per_token"], ["model", "kind", "layer"], seed=seed)
-COLORS = {"between": plots.OKABE_ITO[2], "self": plots.OKABE_ITO[3]}
+LOOKS = {
+    "between": {"color": plots.OKABE_ITO[2], "marker": "o", "label": "between two patches"},
+    "self": {"color": plots.OKABE_ITO[3], "marker": "s", "ls": "--", "label": "self-edges"},
+}
 
 
 def draw_counts(ax, name):
-    for kind, color in COLORS.items():
-        curve = curves.query("model == @name and kind == @kind")
-        style = "-o" if kind == "between" else "--s"
-        ax.plot(curve["layer"], curve["mean"], style, color=color)
-        ax.fill_between(
-            curve["layer"], curve["low"], curve["high"], color=color, alpha=0.2, lw=0
-        )
+    for kind, look in LOOKS.items():
+        curve = curves[(curves["model"] == name) & (curves["kind"] == kind)]
+        plots.band(ax, curve["layer"], curve, look)
     ax.set(title=name, ylabel="edges a token", ylim=(0, None))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    plots.whole_numbers(ax)
 
 
-# %%
+# %% tags=["hide-input"]
 spans = curves.groupby(["model", "kind"])["mean"].agg(["min", "max"])
-words = [
-    f"{n}, {k}: {low:.2g} to {high:.2g}" for (n, k), (low, high) in spans.iterrows()
-]
+words = [f"{n}, {k}: {low:.2g} to {high:.2g}" for (n, k), (low, high) in spans.iterrows()]
 fig, axes = plots.panels(len(names), row_height=2.3)
 for ax, name in zip(axes, names, strict=True):
     draw_counts(ax, name)
 axes[-1].set_xlabel("layer (index)")
-fig.legend(
-    axes[0].get_lines(),
-    ["between two patches", "self-edges"],
-    loc="outside lower center",
-    ncols=2,
-    frameon=False,
-)
+plots.legend_below(fig, axes[0], columns=2)
 run.figure(
     fig,
     "edges_by_layer",
@@ -412,16 +376,14 @@ run.figure(
     caption="Edges between patches and self-edges, with 95% intervals over images.",
 )
 
-# %%
+# %% tags=["hide-input"]
 whole = counts.groupby(["model", "kind"])["edges_per_token"].sum().unstack()
 apart = counts[counts["kind"] == "between"].set_index("model")["edges_per_token"]
 summary = {
     "self-edges (share of all)": whole["self"] / whole.sum(axis=1),
     "graphs without an edge between patches": (apart == 0).groupby("model").mean(),
 }
-run.table(
-    pd.DataFrame(summary).reset_index(), "Self-edges and empty graphs, over layers"
-)
+run.table(pd.DataFrame(summary).reset_index(), "Self-edges and empty graphs, over layers")
 
 # %% [markdown]
 # ## The verdicts
@@ -435,21 +397,15 @@ run.table(
 # models it is does not stand in the text either. So no run can repeat them, on whatever weights,
 # and all six stay undecided. Layers of our cases are given beside them.
 
-# %%
-NAMED = {
-    "C062": ("cows", "layer 23 only"),
-    "C063": ("surfboard", "layers 23, 26"),
-    "C064": ("person", "layers 16, 17"),
-    "C065": ("laptop", "layers 20 to 24"),
-    "C066": ("traffic light", "layers 23, 24"),
-    "C067": ("suitcase", "layers 20, 22, 23"),
-}
-ours = "; ".join(
-    f"{k} answer: layers {listed(inside(at_tau, k))} of {depth}" for k in cases
-)
-for claim, (thing, layers) in NAMED.items():
+# %% tags=["hide-input"]
+ours = "; ".join(f"{k} answer: layers {listed(inside(at_tau, k))} of {depth}" for k in cases)
+cases_of_paper = text_claims().query("quantity == 'case_layers_with_key_interaction'")
+for case in cases_of_paper.itertuples():
+    thing = case.note.rpartition(" is ")[2]
+    layers = case.value.replace(";", ", ").replace("-", " to ")
+    layers = f"layers {layers}" if "," in layers or "to" in layers else f"layer {layers} only"
     run.claim(
-        claim,
+        case.id,
         statement=f"Patches of the key region ({thing}) interact in {layers}",
         paper=layers,
         measured=ours or "no case found",

@@ -33,22 +33,23 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.ticker import LogLocator
 from myst_nb import glue
 
-from lost_in_attention import plots, report
 from lost_in_attention import trace as tracing
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import each_model
-from lost_in_attention.trace import comparison, showing
+from lost_in_attention.publishing import plots, report, showing
+from lost_in_attention.publishing.forest import forest
+from lost_in_attention.publishing.paper import claimed
+from lost_in_attention.publishing.votes import in_words, side_of, tally, unanimous
+from lost_in_attention.residual.tables import intervals
+from lost_in_attention.trace import comparison
 from lost_in_attention.trace.cases import (
     answers_until,
     check_annotated,
     first_cases,
     present_questions,
 )
-from lost_in_attention.zoo import chosen_models, in_words, intervals, side_of, tally, unanimous
 
 # %% tags=["parameters"]
 tier = "book"
@@ -63,31 +64,14 @@ seed = 0
 output = "book/generated"
 
 # %%
-names = chosen_models(models)
+run = report.start("16_key_region_ratio", globals())
+names, wanted = run.models, run.count(cases_wanted, smoke=6)
 tracing.check_threshold(threshold)
-run = report.start(
-    "16_key_region_ratio",
-    tier=tier,
-    seed=seed,
-    model=", ".join(names),
-    output=output,
-    models=models,
-    source=source,
-    annotations=annotations,
-    cases_wanted=cases_wanted,
-    questions=questions,
-    threshold=threshold,
-    resamples=resamples,
-)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-dtype = torch.bfloat16 if tier == "paper" else torch.float32
-wanted, draws = (6, 20) if tier == "smoke" else (cases_wanted, resamples)
-asked_at_most = {"smoke": 100, "book": questions}.get(tier)
-objects = (
-    tracing.Annotations.embedded()
-    if annotations == "embedded"
-    else tracing.Annotations.read(annotations)
-)
+
+# %%
+draws = run.count(resamples, smoke=20)
+asked_at_most = None if tier == "paper" else run.count(questions, smoke=100)
+objects = tracing.Annotations.read(annotations)
 
 # %% [markdown]
 # ## What is compared
@@ -124,7 +108,7 @@ run.evidence.asked("pope", benchmark)
 present = present_questions(benchmark, seed=seed)
 check_annotated(present, objects)
 answers_of_all = pd.Series(list(benchmark.table["answer"])).str.lower()
-paper = {"C060": 4.2, "C061": 13.1}
+paper = {claim: claimed(claim) for claim in ("C060", "C061")}
 glue("paper_wrong", paper["C060"], display=False)
 glue("paper_right", paper["C061"], display=False)
 glue("n_absent", int((answers_of_all == "no").sum()), display=False)
@@ -146,18 +130,14 @@ ABOUT = ["correct", "image_source", "kind", "key_share"]
 
 def trace_cases(vlm):
     """Traces and key regions of one model's cases, their columns, and a note on the model."""
-    answers = answers_until(
-        vlm, present, wanted=wanted, at_most=asked_at_most or len(present)
-    )
+    answers = answers_until(vlm, present, wanted=wanted, at_most=asked_at_most or len(present))
     chosen = first_cases(answers, wanted)
     samples = [present[i] for i in chosen.index]
     found = tracing.key_regions(vlm, samples, objects)
     kept = [sample for sample in samples if sample.id in found.regions]
     about = chosen.set_index("sample")[["correct", "image_source"]].assign(
         kind=[tracing.asked_object(sample.question) for sample in samples],
-        key_share=pd.Series(
-            {i: region.mean() for i, region in found.regions.items()}
-        ),
+        key_share=pd.Series({i: region.mean() for i, region in found.regions.items()}),
     )
     counts = about["correct"].map({True: "right", False: "wrong"}).value_counts()
     note = {"asked": len(answers), "accuracy": answers["correct"].mean(), **counts}
@@ -181,18 +161,14 @@ def without_sinks(traced, regions):
         started = np.bincount(edges.get(name, []), minlength=len(region))
         sinks = np.argsort(-started, kind="stable")[: -(-len(region) // 20)]
         masks[name] = ~np.isin(np.arange(len(region)), sinks)
-    return {
-        name: mask for name, mask in masks.items() if (mask & regions[name]).any()
-    }
+    return {name: mask for name, mask in masks.items() if (mask & regions[name]).any()}
 
 
 # %%
 def ratios_of(traced, regions, about):
     """rho of every layer and kind, at every threshold and once without sinks."""
     parts = [
-        tracing.degree_ratios(traced.at(tau), regions).assign(
-            tau=tau, tokens="all tokens"
-        )
+        tracing.degree_ratios(traced.at(tau), regions).assign(tau=tau, tokens="all tokens")
         for tau in THRESHOLDS
     ]
     masks = without_sinks(traced.at(threshold), regions)
@@ -211,19 +187,16 @@ LABELS = ["layer", "tau", "tokens", "kind_edges", "sample", "model"]
 
 def measure_model(name, vlm):
     """What is measured of one model, if it has a case."""
-    run.saw(vlm)
     traced, regions, about, note = trace_cases(vlm)
     tables = [ratios_of(traced, regions, about).assign(model=name)] if regions else []
     return tables, {"model": name} | note
 
 
-found = [measure_model(*each) for each in each_model(names, device=device, dtype=dtype)]
+found = [measure_model(*each) for each in run.each_model()]
 tables, notes = zip(*found, strict=True)
 measured = pd.DataFrame(columns=[*LABELS, *ABOUT, *COUNTED], dtype=float)
 if any(tables):
-    measured = pd.concat(
-        [table for found in tables for table in found], ignore_index=True
-    )
+    measured = pd.concat([table for found in tables for table in found], ignore_index=True)
 counted = pd.DataFrame(notes).reindex(
     columns=["model", "asked", "accuracy", "right", "wrong", "object cut off"]
 )
@@ -244,36 +217,34 @@ glue("few", ", ".join(few) or "no model", display=False)
 # $1 - \frac{(n-k)(n-k+1)}{n(n+1)}$, roughly $2k/n$ for small regions. Where the dotted lines
 # differ, the groups differ in the *size* of the object; attention has no part in that.
 
-# %%
+# %% tags=["hide-input"]
 plain = measured.query("tokens == 'all tokens'")
 layered = plain.query("kind_edges == 'all' and tau == @threshold")
 groups = ["model", "correct", "layer"]
 curves = pd.DataFrame(columns=[*groups, "quantity", "mean", "low", "high"], dtype=float)
 if len(layered):
     curves = intervals(layered, ["ratio", "expected"], groups, seed=seed)
-GROUPS = {True: ("right", plots.OKABE_ITO[2], "-o"),
-          False: ("wrong", plots.OKABE_ITO[3], "--s")}  # fmt: skip
+GROUPS = {
+    True: {"label": "right", "color": plots.OKABE_ITO[2], "marker": "o"},
+    False: {"label": "wrong", "color": plots.OKABE_ITO[3], "marker": "s", "ls": "--"},
+}
 
 
 def draw_layers(ax, name):
-    for correct, (label, color, style) in GROUPS.items():
+    for correct, look in GROUPS.items():
         rows = curves[(curves["model"] == name) & (curves["correct"] == correct)]
-        seen, chance = (
-            rows[rows["quantity"] == quantity] for quantity in ("ratio", "expected")
-        )
-        ax.plot(seen["layer"], 100 * seen["mean"], style, color=color, label=label)
-        band = 100 * seen["low"], 100 * seen["high"]
-        ax.fill_between(seen["layer"], *band, color=color, alpha=0.2, lw=0)
-        ax.plot(chance["layer"], 100 * chance["mean"], ":", color=color,
-                label=f"{label}, uniform edges")  # fmt: skip
+        seen, chance = (rows[rows["quantity"] == quantity] for quantity in ("ratio", "expected"))
+        plots.band(ax, seen["layer"], 100 * seen[["mean", "low", "high"]], look)
+        uniform = {"color": look["color"], "label": f"{look['label']}, uniform edges"}
+        ax.plot(chance["layer"], 100 * chance["mean"], ":", **uniform)
     ax.set(title=name, ylabel="ratio (%)", ylim=(0, None))
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    plots.whole_numbers(ax)
 
 
-# %%
+# %% tags=["hide-input"]
 ends = curves.groupby(["model", "correct", "quantity"])["mean"].agg(["min", "max"])
 words = [
-    f"{n}, {GROUPS[c][0]}, {'uniform' if q == 'expected' else 'measured'}: "
+    f"{n}, {GROUPS[c]['label']}, {'uniform' if q == 'expected' else 'measured'}: "
     f"{100 * low:.3g} to {100 * high:.3g}%"
     for (n, c, q), (low, high) in ends.iterrows()
 ]
@@ -281,8 +252,7 @@ fig, axes = plots.panels(len(names), row_height=2.3)
 for ax, name in zip(axes, names, strict=True):
     draw_layers(ax, name)
 axes[-1].set_xlabel("layer (index)")
-handles = axes[0].get_legend_handles_labels()
-fig.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+plots.legend_below(fig, axes[0], columns=2)
 showing.show_figure(
     run,
     fig,
@@ -318,8 +288,7 @@ per_case["percent"] = 100 * per_case["ratio"]
 
 def chosen_cases(name, kind_edges="all", tokens="all tokens", tau=threshold):
     return per_case.query(
-        "model == @name and kind_edges == @kind_edges "
-        "and tokens == @tokens and tau == @tau"
+        "model == @name and kind_edges == @kind_edges and tokens == @tokens and tau == @tau"
     )
 
 
@@ -351,44 +320,23 @@ gaps = pd.DataFrame(
     for name in names
 )
 
-# %%
-COLORS = [*plots.OKABE_ITO[2:6], "black", "0.55"]
-LOOKS = {
-    name: {"color": COLORS[i % 6], "marker": "osD^vP"[i % 6]}
-    for i, name in enumerate(names)
-}
+# %% tags=["hide-input"]
+LOOKS = plots.model_looks(names)
+BY_VARIANT = {"row": "variant", "series": "model", "looks": LOOKS}
 
 
-def draw_forest(ax, table, rows, border):
-    """One line a row, one mark a model."""
-    for i, name in enumerate(names):
-        found = table[table["model"] == name].set_index("variant").loc[rows]
-        height = np.arange(len(rows)) + 0.7 * ((i + 0.5) / len(names) - 0.5)
-        ax.plot(found["mean"], height, ls="", ms=5, label=name, **LOOKS[name])
-        ax.hlines(height, found["low"], found["high"], color=LOOKS[name]["color"])
-    ax.axvline(border, color="0.6", lw=1, zorder=0)
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-
-
-# %%
-def legend_of_models(fig, ax):
-    handles = ax.get_legend_handles_labels()
-    fig.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
-
-
+# %% tags=["hide-input"]
 def worded(row):
     return "not known" if math.isnan(row["mean"]) else in_words(row)
 
 
 def spoken(table, columns):
     return "; ".join(
-        f"{', '.join(str(row[c]) for c in columns)}: {worded(row)}"
-        for _, row in table.iterrows()
+        f"{', '.join(str(row[c]) for c in columns)}: {worded(row)}" for _, row in table.iterrows()
     )
 
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(2, row_height=2.9)
 units = {
     "percent": "right minus wrong (percentage points)",
@@ -396,22 +344,21 @@ units = {
 }
 for ax, (unit, label) in zip(axes, units.items(), strict=True):
     rows = gaps[gaps["unit"] == unit]
-    draw_forest(ax, rows, list(rows["variant"].unique()), 0)
+    forest(ax, rows, order=rows["variant"].unique(), **BY_VARIANT)
     ax.set_xlabel(label)
-legend_of_models(fig, axes[0])
+plots.legend_below(fig, axes[0], columns=2)
 showing.show_figure(
     run,
     fig,
     "gaps",
     data=gaps,
     value="mean",
-    alt="Right minus wrong answers with intervals. "
-    + spoken(gaps, ["variant", "unit", "model"]),
+    alt="Right minus wrong answers with intervals. " + spoken(gaps, ["variant", "unit", "model"]),
     caption="Above: the ratio. Below: the ratio divided by what uniform edges give for a "
     "region of its size. Lines are 95% intervals.",
 )
 
-# %%
+# %% tags=["hide-input"]
 run.table(
     gaps.assign(difference=gaps.apply(worded, axis=1))
     .pivot(index=["unit", "variant"], columns="model", values="difference")
@@ -435,20 +382,17 @@ by_tau = pd.DataFrame(
     for cases in [chosen_cases(name, tau=tau)]
 )
 
-# %%
+# %% tags=["hide-input"]
 fig, axes = plots.panels(2, row_height=2.4)
 for name in names:
-    rows, color = by_tau[by_tau["model"] == name], LOOKS[name]["color"]
-    axes[0].plot(rows["tau"], rows["mean"], label=name, **LOOKS[name])
-    axes[0].fill_between(
-        rows["tau"], rows["low"], rows["high"], alpha=0.15, lw=0, color=color
-    )
+    rows = by_tau[by_tau["model"] == name]
+    plots.band(axes[0], rows["tau"], rows, LOOKS[name] | {"label": name})
     axes[1].plot(rows["tau"], 100 * rows["empty"], **LOOKS[name])
 axes[0].axhline(0, color="0.6", lw=1, zorder=0)
 axes[0].set(ylabel="right minus wrong\n(percentage points)")
 axes[1].set(xlabel="threshold (attention weight)", ylabel="layers without\nedges (%)")
 axes[1].set_ylim(bottom=0)
-legend_of_models(fig, axes[0])
+plots.legend_below(fig, axes[0], columns=2)
 showing.show_figure(
     run,
     fig,
@@ -481,9 +425,9 @@ odds = pd.DataFrame(
 )  # fmt: skip
 odds[["mean", "low", "high"]] = np.exp(odds[["mean", "low", "high"]])
 
-# %%
+# %% tags=["hide-input"]
 fig, [ax] = plots.panels(1, row_height=3.2)
-draw_forest(ax, odds, list(BESIDE), 1)
+forest(ax, odds, order=list(BESIDE), border=1, **BY_VARIANT)
 ax.set(
     xscale="log",
     xlabel="odds ratio of a right answer\nfor one standard deviation of the ratio",
@@ -491,7 +435,7 @@ ax.set(
 ax.xaxis.set_major_formatter("{x:g}")
 ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 ax.xaxis.set_minor_formatter("")
-legend_of_models(fig, ax)
+plots.legend_below(fig, ax, columns=2)
 showing.show_figure(
     run,
     fig,
@@ -503,14 +447,12 @@ showing.show_figure(
     "intervals over images.",
 )
 
-# %%
+# %% tags=["hide-input"]
 run.table(
     pd.DataFrame(
         {
             "model": name,
-            "size and object": comparison.held_out_auc(
-                chosen_cases(name), ["log_share", "kind"]
-            ),
+            "size and object": comparison.held_out_auc(chosen_cases(name), ["log_share", "kind"]),
             "with the ratio": comparison.held_out_auc(
                 chosen_cases(name), ["log_share", "kind", "ratio"]
             ),
@@ -548,22 +490,22 @@ size_free = [
         strict=True,
     )
 ]
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C019",
     statement="The key-region degree ratio of wrong answers is below that of right ones",
-    paper="4.2% against 13.1%",
+    paper=f"{paper['C060']}% against {paper['C061']}%",
     measured=f"of {len(names)} models: {tally(raw)}",
     tolerance="all models, interval of the difference above 0",
     answers=dict(zip(names, raw, strict=True)),
     questions=fewest,
 )
 
-# %%
+# %% tags=["hide-input"]
 run.claim(
     "C020",
     statement="Right answers have more interaction at the object, so attention is what differs",
-    paper="13.1% against 4.2%, size of the object not considered",
+    paper=f"{paper['C061']}% against {paper['C060']}%, size of the object not considered",
     measured=f"of {len(names)} models: {tally(size_free)}",
     tolerance="all models, over uniform edges and matched in size, both intervals above 0",
     answers=dict(zip(names, size_free, strict=True)),
@@ -571,21 +513,19 @@ run.claim(
     note="the second half of the claim is our reading of misallocation",
 )
 
-# %%
+# %% tags=["hide-input"]
 every = pd.concat([chosen_cases(name) for name in names])
-means = (
-    every.groupby("correct")["percent"].mean().reindex([False, True]).astype(float)
-)
+means = every.groupby("correct")["percent"].mean().reindex([False, True]).astype(float)
 for claim, correct in (("C060", False), ("C061", True)):
     known = not math.isnan(means[correct])
     near = abs(means[correct] - paper[claim]) <= 0.1 * paper[claim] if known else None
     run.claim(
         claim,
-        statement=f"Mean key-region degree ratio of {GROUPS[correct][0]} answers, percent",
+        statement=f"Mean key-region degree ratio of {GROUPS[correct]['label']} answers, percent",
         paper=paper[claim],
         measured=f"{means[correct]:.3g}%, mean over cases and models"
         if known
-        else f"no {GROUPS[correct][0]} answer whose graphs have an edge",
+        else f"no {GROUPS[correct]['label']} answer whose graphs have an edge",
         tolerance="within a tenth, on published weights",
         answers={"mean over models": near if near is None else bool(near)},
         questions=fewest,

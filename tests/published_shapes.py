@@ -31,10 +31,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.processors import (
-    VideolessLlavaOnevisionProcessor,
-    VideolessQwen2_5_VLProcessor,
-)
+from lost_in_attention.models.families.llava_onevision import VideolessLlavaOnevisionProcessor
+from lost_in_attention.models.families.qwen2_5_vl import VideolessQwen2_5_VLProcessor
 from lost_in_attention.training.tokenizer import train_tokenizer
 
 NEXT_PINPOINTS = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]

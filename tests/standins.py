@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from lost_in_attention.paths import data_folder
+from lost_in_attention.runs.paths import data_folder
 
 Weights = dict[str, torch.Tensor]
 # Prefixes of ours, and of LLaVA's original release, which Yi-VL took over.

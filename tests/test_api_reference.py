@@ -12,7 +12,7 @@ from sphinx.util.typing import stringify_annotation
 
 import lost_in_attention
 from conftest import ROOT
-from lost_in_attention.api_reference import markup, rooms, signature, write_pages
+from lost_in_attention.publishing.api_reference import markup, rooms, signature, write_pages
 
 PACKAGE = Path(lost_in_attention.__file__).parent
 

@@ -10,11 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lost_in_attention import baselines
-from lost_in_attention.averaging import output_against_values
-from lost_in_attention.baselines import noise_qkv, noise_update, without_rope
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.controls import (
+from lost_in_attention.digits import COLOURS, DIGIT_NAMES
+from lost_in_attention.metrics.rid import innovation_factors
+from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.residual import baselines
+from lost_in_attention.residual.baselines import noise_qkv, noise_update, without_rope
+from lost_in_attention.residual.controls import (
     Noise,
     Resized,
     Rotated,
@@ -22,11 +24,9 @@ from lost_in_attention.controls import (
     random_rotation,
     resized,
 )
-from lost_in_attention.digits import COLOURS, DIGIT_NAMES
-from lost_in_attention.geometry import innovation_factors
-from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.stream import State, record
-from lost_in_attention.tolerance import rope_tolerance
+from lost_in_attention.residual.rope_tolerance import rope_tolerance
+from lost_in_attention.residual.stream import State, record
+from lost_in_attention.residual.value_average import output_against_values
 from lost_in_attention.training.architecture import ARCHITECTURES
 from lost_in_attention.training.tokenizer import train_tokenizer
 
@@ -320,6 +320,7 @@ def test_impossible_sizes_are_refused_early(size):
 NAN = torch.full((2, 2), math.nan)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("before", "update", "message"),
     [

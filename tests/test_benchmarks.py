@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pyarrow import parquet
 
-from lost_in_attention import evaluate as evaluation
-from lost_in_attention.asking import Asking
+from conftest import types_unchecked
 from lost_in_attention.benchmarks import (
     BENCHMARKS,
     Sample,
@@ -36,7 +35,9 @@ from lost_in_attention.benchmarks import (
 )
 from lost_in_attention.benchmarks.addresses import fetched
 from lost_in_attention.benchmarks.departures import DEPARTURES
-from lost_in_attention.decoding import Reply
+from lost_in_attention.evaluation import questions as evaluation
+from lost_in_attention.evaluation.decoding import Reply
+from lost_in_attention.evaluation.lane import Asking
 
 
 def picture(shade: int = 90) -> Image.Image:
@@ -113,7 +114,8 @@ def evaluated(monkeypatch):
         monkeypatch.setattr(evaluation, "replies", lambda *_, **__: ended)
         vlm = SimpleNamespace(name="given", device=torch.device("cpu"))
         monkeypatch.setattr(Asking, "_fitting", lambda asking: asking.batch_size)
-        return evaluation.evaluate(vlm, samples, benchmark=name, batch_size=len(replies))
+        with types_unchecked():
+            return evaluation.evaluate(vlm, samples, benchmark=name, batch_size=len(replies))
 
     return table_of
 

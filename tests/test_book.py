@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from conftest import NOTEBOOKS, ROOT
-from lost_in_attention.api_reference import rooms
+from lost_in_attention.publishing.api_reference import rooms
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -86,7 +86,7 @@ def build(tmp_path_factory, replay) -> Build:
         shutil.copy(notebook.with_suffix(".ipynb"), book / "notebooks")
     scorecard = [sys.executable, "-m", "lost_in_attention", "scorecard"]
     scorecard += ["--results", str(replay.results), "--output", str(book / "scorecard.md")]
-    reference = [sys.executable, "-m", "lost_in_attention.api_reference", str(book)]
+    reference = [sys.executable, "-m", "lost_in_attention.publishing.api_reference", str(book)]
     for command in (scorecard, reference):
         subprocess.run(command, check=True, cwd=ROOT)
     builder = str(Path(sys.executable).with_name("jupyter-book"))

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 import torch
 
-from lost_in_attention.averaging import output_against_values
-from lost_in_attention.baselines import noise_qkv, noise_update, without_rope
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.changed import changing, check_named
-from lost_in_attention.evaluate import evaluate
-from lost_in_attention.measure import measure
+from lost_in_attention.evaluation import answer_under, family_of, presets
+from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.stream import record
-from lost_in_attention.sweep import answer_under, family_of, presets
-from lost_in_attention.tolerance import rope_tolerance
+from lost_in_attention.models.changed import changing, check_named
+from lost_in_attention.models.shipped import chosen_models, saved_steps, saved_weights
+from lost_in_attention.residual.baselines import noise_qkv, noise_update, without_rope
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.rope_tolerance import rope_tolerance
+from lost_in_attention.residual.stream import record
+from lost_in_attention.residual.value_average import output_against_values
 from lost_in_attention.trace.graphs import trace
-from lost_in_attention.zoo import chosen_models, saved_steps, saved_weights
 
 QUESTIONS = 60
 

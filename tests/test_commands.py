@@ -10,9 +10,9 @@ from transformers import AutoModelForImageTextToText
 
 from conftest import ROOT
 from lost_in_attention.__main__ import app
-from lost_in_attention.paths import check_writable
-from lost_in_attention.provenance import without_folders
-from lost_in_attention.refusals import run
+from lost_in_attention.runs.paths import check_writable
+from lost_in_attention.runs.provenance import without_folders
+from lost_in_attention.runs.refusals import run
 from lost_in_attention.teaching.__main__ import app as exercises
 
 ASK = "evaluate --model small-llava --benchmark pope --output {tmp}/replies.jsonl"

@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.depth import (
+from lost_in_attention.models import load
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.publishing.votes import labour_divided
+from lost_in_attention.residual.depth import (
     LEAST_LAYERS_IN_RANGE,
     REFERENCE_LAYERS,
     first_is_strong,
@@ -16,12 +19,9 @@ from lost_in_attention.depth import (
     peak_answer,
     peaks_in_range,
 )
-from lost_in_attention.measure import measure
-from lost_in_attention.models import load
-from lost_in_attention.zoo import (
-    chosen_models,
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.tables import (
     crowded_models,
-    labour_divided,
     module_gaps,
     over_layers,
     without_forced_zeros,

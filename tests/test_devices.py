@@ -5,19 +5,19 @@ import pytest
 import torch
 
 from accelerator import DEVICE, AcceleratorTensor, accelerator
-from lost_in_attention.averaging import output_against_values
-from lost_in_attention.baselines import noise_qkv, noise_update
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.controls import Noise, Resized, Rotated
-from lost_in_attention.evaluate import evaluate
-from lost_in_attention.geometry import ExplainedEnergy
-from lost_in_attention.measure import measure
+from lost_in_attention.evaluation import answer_under, family_of, presets, prior_entropies
+from lost_in_attention.evaluation.questions import evaluate
+from lost_in_attention.metrics.rid import ExplainedEnergy
 from lost_in_attention.models import load
-from lost_in_attention.sweep import answer_under, family_of, presets, prior_entropies
-from lost_in_attention.tolerance import rope_tolerance
+from lost_in_attention.models.patch_boxes import patch_boxes
+from lost_in_attention.residual.baselines import noise_qkv, noise_update
+from lost_in_attention.residual.controls import Noise, Resized, Rotated
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.rope_tolerance import rope_tolerance
+from lost_in_attention.residual.value_average import output_against_values
 from lost_in_attention.trace import trace
 from lost_in_attention.training import TrainingConfig, train
-from lost_in_attention.vision import patch_boxes
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import ast
 import importlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ from lost_in_attention.digits.sets import (
     vmcbench_rows,
 )
 from lost_in_attention.digits.variants import make_row
-from lost_in_attention.paths import data_folder
+from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.worlds import writing
 
 COLUMNS = PUBLISHED.columns
@@ -352,7 +353,7 @@ def test_bad_input_is_refused(tmp_path):
     with pytest.raises(ValueError, match="seed: expected at least 0, got -1"):
         write(tmp_path, seed=-1)
     with pytest.raises(ValueError, match="output: expected a place that can be written"):
-        write("/dev/null/digits")
+        write(Path("/dev/null/digits"))
     assert not any(tmp_path.iterdir())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lost_in_attention.files import replace_folder, replaced_when_complete
+from lost_in_attention.runs.files import replace_folder, replaced_when_complete
 
 
 def test_a_file_is_replaced_when_its_block_succeeds(tmp_path):
@@ -51,7 +51,7 @@ def test_a_rename_that_fails_leaves_the_old_folder(tmp_path):
 # Dies, as if killed, at the given call of the given function.
 DYING = """
 import os, pathlib, shutil, sys
-from lost_in_attention import files
+from lost_in_attention.runs import files
 name, at, new, old = sys.argv[1], int(sys.argv[2]), *map(pathlib.Path, sys.argv[3:])
 owner = shutil if name == "rmtree" else pathlib.Path
 real, calls = getattr(owner, name), []

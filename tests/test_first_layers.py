@@ -4,13 +4,12 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from families import untrained
+from families import FAMILIES, untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap import MODES, SharedAttentionPrior, again, encoded
 from lost_in_attention.sap import shared_attention_prior as under
 from lost_in_attention.sap.first_layers import kept_layers, replayed
-from lost_in_attention.training.architecture import ARCHITECTURES
 
 OPTIONS = {
     "max_new_tokens": 4, "do_sample": False, "eos_token_id": None, "pad_token_id": 0,
@@ -18,11 +17,11 @@ OPTIONS = {
 }  # fmt: skip
 PLANS = [
     *(SharedAttentionPrior(mode, (3, 5), heads=(0.3, 0.7)) for mode in MODES),
-    SharedAttentionPrior("noise", (6, 7), queries="last", variant="released"),
+    SharedAttentionPrior("noise", (6, 7), queries="last", version="released"),
 ]
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=FAMILIES)
 def vlm(request) -> VisionLanguageModel:
     return untrained(request.param)
 

@@ -59,6 +59,7 @@ def test_colours_are_as_pillow_converts_them():
         assert np.array_equal(np.asarray(rgb(other)), np.asarray(other.convert("RGB")))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_has_no_shades_is_refused():
     for bad, got in (
         (Image.new("RGB", (0, 5)), "0 x 5"),

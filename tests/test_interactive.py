@@ -15,17 +15,18 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
-from lost_in_attention import interactive
-from lost_in_attention.interactive import Slider, seen_from, show_interactive
-from lost_in_attention.teaching.figures import spectrum_by_decay, tilted_planes, tilted_vector
-from lost_in_attention.trace.explorer import LayeredGraph, show_graph
+from lost_in_attention.publishing import interactive, page
+from lost_in_attention.publishing.frames_planes import tilted_planes, tilted_vector
+from lost_in_attention.publishing.frames_spectrum import spectrum_by_decay
+from lost_in_attention.publishing.interactive import Slider, seen_from, show_interactive
+from lost_in_attention.publishing.trace_explorer import LayeredGraph, show_graph
 
 
 @pytest.fixture
 def shown(monkeypatch):
     """What show_interactive hands to the notebook."""
     outputs = []
-    monkeypatch.setattr(interactive, "display", lambda data, raw: outputs.append(data))
+    monkeypatch.setattr(page, "display", lambda data, raw: outputs.append(data))
     return outputs
 
 
@@ -180,6 +181,7 @@ def test_a_graph_is_stored_once_with_its_sliders(shown):
     assert data["graph"]["key"] == [1] and "frames" not in data
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -11,18 +11,18 @@ import pytest
 import torch
 
 from conftest import in_two_processes
-from lost_in_attention import measure as measure_module
-from lost_in_attention import updates
-from lost_in_attention.averaging import compare, output_against_values
-from lost_in_attention.baselines import noise_update, without_rope
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.controls import Noise, Resized, Rotated, resized
-from lost_in_attention.geometry import ExplainedEnergy, NonFiniteError, rid
-from lost_in_attention.measure import measure
-from lost_in_attention.mixing import mixing_information_gain
+from lost_in_attention.metrics.mixing import mixing_information_gain
+from lost_in_attention.metrics.rid import ExplainedEnergy, NonFiniteError, rid
 from lost_in_attention.models import load
-from lost_in_attention.stream import record
-from lost_in_attention.tolerance import rope_tolerance
+from lost_in_attention.residual import measure as measure_module
+from lost_in_attention.residual import tracker as updates
+from lost_in_attention.residual.baselines import noise_update, without_rope
+from lost_in_attention.residual.controls import Noise, Resized, Rotated, resized
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.rope_tolerance import rope_tolerance
+from lost_in_attention.residual.stream import record
+from lost_in_attention.residual.value_average import compare, output_against_values
 
 NUMBERS = ["rid", "spectrum_change", "support_innovation", "mixig", "size", "feature_novelty"]
 
@@ -320,6 +320,7 @@ def test_outputs_are_those_of_uniform_attention_without_scores(vlm, samples):
     assert row["variance_ratio"] == pytest.approx(wanted["variance_ratio"], rel=1e-3)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lost_in_attention import mixing
-from lost_in_attention.mixing import (
+from lost_in_attention.metrics import mixing
+from lost_in_attention.metrics.mixing import (
     entropy_bounds,
     mixing_information_gain,
     token_mixing_entropy,
@@ -199,6 +199,7 @@ def test_arguments_are_left_alone():
     assert torch.equal(gram, same_gram)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("x", "options", "error", "message"),
     [
@@ -218,6 +219,7 @@ def test_bad_arguments_are_named(x, options, error, message):
         token_mixing_entropy(x, **options)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_gram_matrices_are_named():
     with pytest.raises(ValueError, match=r"gram: expected a square matrix.*\(2, 3\)"):
         token_mixing_entropy_from_gram(torch.ones(2, 3))
@@ -225,6 +227,7 @@ def test_bad_gram_matrices_are_named():
         token_mixing_entropy_from_gram(-torch.ones(2, 2))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_gain_quotes_both_shapes():
     with pytest.raises(ValueError, match=r"before and after.*\(3, 4\) and \(2, 4\)"):
         mixing_information_gain(torch.ones(3, 4), torch.ones(2, 4))

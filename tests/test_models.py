@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import LlamaConfig, LlavaNextConfig
 
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.decoding import Decoding, replies_to
+from lost_in_attention.evaluation.decoding import Decoding, replies_to
 from lost_in_attention.models import (
     ModelName,
     checks,
@@ -27,10 +27,10 @@ from lost_in_attention.models import (
 )
 from lost_in_attention.models.load import resolve
 from lost_in_attention.models.memory import cache_bytes, weight_bytes
-from lost_in_attention.paths import data_folder
-from lost_in_attention.provenance import weights_digest
+from lost_in_attention.models.shipped import chosen_models, saved_steps, saved_weights
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.training.tokenizer import word_token
-from lost_in_attention.zoo import chosen_models, saved_steps, saved_weights
 from standins import (
     change_json,
     change_weights,
@@ -325,6 +325,7 @@ def test_a_shorter_limit_of_the_tokenizer_counts(folder):
 # --- memory and devices
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_devices_that_are_not_there_are_refused():
     assert usable_device("cpu") == torch.device("cpu")
     for device in ("gpu", "cuda:77", "mps", "", None):

@@ -1,6 +1,7 @@
 """Parameters of notebooks: what papermill sets is one of them, and so is what provenance names."""
 
 import ast
+import json
 import re
 import shlex
 
@@ -11,10 +12,11 @@ import pytest
 
 from conftest import NOTEBOOKS, ROOT
 from lost_in_attention.benchmarks import BENCHMARKS, base, load_benchmark
-from lost_in_attention.parameters import check_injected
-from lost_in_attention.provenance import collect
+from lost_in_attention.publishing import report
+from lost_in_attention.runs.parameters import check_injected, own_parameters
 
 OWN = 'tier = "book"\nquestions = 60\nsize = 0.3\nmodel = "small"\n'
+REST = 'seed = 0\noutput = "made"\n'
 CELLS = ["", "import x", OWN]
 
 
@@ -49,6 +51,40 @@ def test_a_cell_of_papermills_that_is_executed_again_is_no_new_notebook():
     check_injected([*injected("questions = 8"), "# Parameters\nquestions = 9\n"])
 
 
+def test_parameters_are_the_names_of_their_cell_as_they_are_now():
+    values = {"x": 1, "questions": 8, "tier": "smoke", "size": 1, "model": "other", "kept": 3}
+    own = own_parameters(values, injected("questions = 8"))
+    assert own == {"tier": "smoke", "questions": 8, "size": 1, "model": "other"}
+    assert list(own) == ["tier", "questions", "size", "model"]
+    again = own_parameters(values, [*CELLS, 'tier = "book"\nkept = 3\n'])
+    assert again == {"tier": "smoke", "kept": 3}
+    assert own_parameters({"tier": "book"}, []) == {"tier": "book"}
+    with pytest.raises(ValueError, match="expected a cell that begins with 'tier = ', got none"):
+        own_parameters(values, CELLS[:2])
+
+
+def executed(given, tmp_path):
+    """Runs a notebook that starts and leaves word of it."""
+    cells = [
+        nbformat.v4.new_code_cell("from lost_in_attention.publishing import report"),
+        nbformat.v4.new_code_cell(OWN + REST, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(
+            "import json\nrun = report.start('06_a', globals())\n"
+            "with open('done', 'w') as file:\n    json.dump(run.provenance, file)"
+        ),
+    ]
+    written = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
+    nbformat.write(written, tmp_path / "in.ipynb")
+    papermill.execute_notebook(
+        tmp_path / "in.ipynb",
+        tmp_path / "out.ipynb",
+        given,
+        kernel_name="python3",
+        cwd=tmp_path,
+        progress_bar=False,
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -57,26 +93,16 @@ def test_a_cell_of_papermills_that_is_executed_again_is_no_new_notebook():
     ],
 )
 def test_papermill_fails_before_anything_is_done(given, message, tmp_path):
-    cells = [
-        nbformat.v4.new_code_cell("from lost_in_attention import report"),
-        nbformat.v4.new_code_cell(OWN, metadata={"tags": ["parameters"]}),
-        nbformat.v4.new_code_cell(
-            f"report.start('06_a', tier=tier, seed=0, model=model, output={str(tmp_path)!r})\n"
-            "open('done', 'w')"
-        ),
-    ]
-    written = nbformat.v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
-    nbformat.write(written, tmp_path / "in.ipynb")
     with pytest.raises(papermill.PapermillExecutionError, match=message):
-        papermill.execute_notebook(
-            tmp_path / "in.ipynb",
-            tmp_path / "out.ipynb",
-            given,
-            kernel_name="python3",
-            cwd=tmp_path,
-            progress_bar=False,
-        )
+        executed(given, tmp_path)
     assert not (tmp_path / "done").exists()
+
+
+def test_provenance_names_what_papermill_set_and_what_the_notebook_has(tmp_path):
+    executed({"questions": 8}, tmp_path)
+    origin = json.loads((tmp_path / "done").read_text())
+    assert (origin["tier"], origin["seed"], origin["model"]) == ("book", 0, "small")
+    assert origin["parameters"] == {"questions": 8, "size": 0.3}
 
 
 def parameters(source) -> dict:
@@ -86,19 +112,11 @@ def parameters(source) -> dict:
     return {s.targets[0].id: ast.literal_eval(s.value) for s in ast.parse(cell.source).body}
 
 
-def given_to_start(source) -> set[str]:
-    """Names of what a notebook tells `report.start`."""
-    calls = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.Call)]
-    (call,) = [call for call in calls if ast.unparse(call.func) == "report.start"]
-    return {keyword.arg for keyword in call.keywords}
-
-
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_command_in_the_provenance_sets_all_that_decides_and_nothing_else(source):
+def test_the_command_in_the_provenance_sets_all_that_decides_and_nothing_else(source, tmp_path):
     values = parameters(source)
-    told = {name: values.get(name, "a, b") for name in given_to_start(source) - {"output"}}
-    first = {name: told.pop(name) for name in ("tier", "seed", "model")}
-    command = shlex.split(collect(source.stem, **first, parameters=told)["command"])
+    run = report.start(source.stem, values | {"output": tmp_path})
+    command = shlex.split(run.provenance["command"])
     named = [command[i + 1] for i, word in enumerate(command) if word == "-p"]
     assert sorted(named) == sorted(values.keys() - {"output"})
 

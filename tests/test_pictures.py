@@ -3,6 +3,7 @@
 import ast
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from pycocotools.coco import COCO
 
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
 from lost_in_attention.benchmarks.vmcbench import GROUPS
-from lost_in_attention.paths import data_folder
 from lost_in_attention.pictures import (
     ARTISTS,
     IMAGE_SIZE,
@@ -33,6 +33,7 @@ from lost_in_attention.pictures.sets import SETS
 from lost_in_attention.pictures.settings import SETTINGS, WEIGHTS
 from lost_in_attention.pictures.vmcbench import KINDS
 from lost_in_attention.pictures.words import UNCOUNTED, a, many
+from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.worlds import writing
 
 SHIPPED = data_folder() / "pictures"
@@ -232,7 +233,7 @@ def test_bad_input_is_refused(tmp_path):
     with pytest.raises(ValueError, match="images: expected at least 1, got 0"):
         write(tmp_path, images=0)
     with pytest.raises(ValueError, match="output: expected a place that can be written"):
-        write("/dev/null/pictures")
+        write(Path("/dev/null/pictures"))
     assert not any(tmp_path.iterdir())
 
 

@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lost_in_attention import plots
+from lost_in_attention.publishing import plots
+from lost_in_attention.publishing.dots import dots_by_model
+from lost_in_attention.publishing.forest import forest
+from lost_in_attention.publishing.votes import in_points
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +62,62 @@ def test_panels_fit_a_page_and_stay_legible():
     assert len({round(ax.get_position().x0, 6) for ax in axes}) == 1
     tick = axes[0].get_xticklabels()[0]
     assert min(tick.get_fontsize(), axes[0].xaxis.label.get_fontsize()) >= 9
+
+
+def test_a_legend_below_names_each_series_once():
+    fig, (ax, other) = plots.panels(2)
+    for each in (ax, other):
+        each.plot([0, 1], [0, 1], label="a")
+    plots.legend_below(fig, ax, columns=2)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["a"]
+
+
+def test_models_look_different_and_like_no_module():
+    looks = plots.model_looks(list("abcdef"))
+    assert len({tuple(look.items()) for look in looks.values()}) == 6
+    assert not {look["color"] for look in looks.values()} & {plots.ATTENTION, plots.FFN}
+
+
+GAPS = pd.DataFrame(
+    [("x", "a", 1.0), ("y", "a", -1.0), ("x", "b", 0.5)], columns=["place", "model", "mean"]
+)
+GAPS = GAPS.assign(low=GAPS["mean"] - 0.25, high=GAPS["mean"] + 0.5)
+LOOKS = {"a": {"marker": "o", "color": "C0"}, "b": {"marker": "s", "color": "C1"}}
+
+
+def test_a_forest_has_a_line_a_row_and_a_mark_a_series():
+    _, [ax] = plots.panels(1)
+    forest(ax, GAPS, row="place", order=["y", "x"], series="model", looks=LOOKS)
+    marks = {bars.get_label(): bars for bars in ax.containers}
+    means = {name: bars.lines[0].get_xdata() for name, bars in marks.items()}
+    assert means["a"] == pytest.approx([-1, 1])
+    assert means["b"] == pytest.approx([np.nan, 0.5], nan_ok=True)
+    [first], [second] = (bars.lines[2][0].get_segments()[1:] for bars in marks.values())
+    assert first[:, 0] == pytest.approx([0.75, 1.5]) and second[:, 0] == pytest.approx([0.25, 1])
+    assert round(first[0, 1]) == round(second[0, 1]) == 1 and first[0, 1] < second[0, 1]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["y", "x"]
+    top, bottom = reversed(ax.get_ylim())
+    assert top < bottom
+    with pytest.raises(ValueError, match="one mark a row for model 'a', got more"):
+        forest(ax, pd.concat([GAPS, GAPS]), row="place", order=["x"], series="model", looks=LOOKS)
+
+
+def test_dots_stand_in_a_panel_a_model():
+    cells = pd.DataFrame({"model": list("aab"), "prior": "p", "set": ["v", "u", "u"]})
+    cells = cells.assign(change=[0.1, 0.2, 0.3], change_low=0.0, change_high=0.5)
+    how = {"series": "prior", "looks": {"p": ("o", "C0")}, "across": "set", "ylabel": "points"}
+    _, axes = dots_by_model(cells, ["b", "a"], "change", **how, row_height=2, columns=1)
+    assert [ax.get_title(loc="left") for ax in axes] == ["b", "a"]
+    drawn = [ax.containers[0].lines[0].get_ydata() for ax in axes]
+    assert drawn[0] == pytest.approx([30]) and drawn[1] == pytest.approx([20, 10])
+    assert [label.get_text() for label in axes[1].get_xticklabels()] == ["u", "v"]
+
+
+def test_changes_in_points():
+    row = pd.Series({"change": -0.0125, "change_low": -0.02, "change_high": 0.0, "p_holm": 0.01})
+    assert in_points(row) == "-1.2*"
+    assert in_points(row, interval=True) == "-1.2 [-2.0, +0.0]*"
+    assert in_points(row.replace(0.01, 0.05)) == "-1.2"
 
 
 def test_scene_draws_boxes_where_the_pixels_are():

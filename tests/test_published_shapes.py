@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.vision import patch_boxes, token_patches
+from lost_in_attention.models.patch_boxes import patch_boxes
+from lost_in_attention.models.token_patches import token_patches
 from published_shapes import TEMPLATES, published
 
 SIZES = [(640, 480), (480, 640), (1000, 300), (333, 500), (200, 200)]
@@ -225,6 +226,7 @@ def test_a_marker_without_its_image_is_refused(vlm):
             vlm.prepare([Image.new("RGB", (96, 96))], [prompt])
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_no_picture_is_refused(vlm):
     for bad, got in ((Image.new("RGB", (0, 5)), "0 x 5"), ("a.png", "str"), ([None], "NoneType")):
         with pytest.raises(ValueError, match=f"image: expected .*, got {got}"):

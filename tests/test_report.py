@@ -14,13 +14,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from lost_in_attention import claims, plots, report
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.scorecard import plain_quantity, write_scorecard
+from lost_in_attention.publishing import claims, page, plots, report
+from lost_in_attention.publishing.scorecard import plain_quantity, write_scorecard
 
 NOTEBOOK = "06_layerwise_curves"
 CLAIM = {"statement": "s", "paper": "low", "measured": 0.25, "tolerance": "direction"}
+PLAIN = {"tier": "book", "seed": 0, "model": "m"}
 DATA = pd.DataFrame({"x": [1, 2], "y": [0.5, 0.25]})
 
 
@@ -28,7 +30,7 @@ DATA = pd.DataFrame({"x": [1, 2], "y": [0.5, 0.25]})
 def shown(monkeypatch):
     """What the notebook would display, in order."""
     pages = []
-    monkeypatch.setattr(report, "display", lambda content, raw: pages.append(content["text/html"]))
+    monkeypatch.setattr(page, "display", lambda content, raw: pages.append(content["text/html"]))
     return pages
 
 
@@ -43,7 +45,7 @@ def measured_small(run, models=SMALL, questions=40):
 
 def start(tmp_path, tier="book", **parameters):
     settings = {"seed": 3, "model": "small", "output": tmp_path, "questions": 8} | parameters
-    return report.start(NOTEBOOK, tier=tier, **settings)
+    return report.start(NOTEBOOK, {"tier": tier} | settings)
 
 
 def simple_figure(points=3):
@@ -118,19 +120,52 @@ def test_provenance_reruns_the_notebook_and_names_no_machine(tmp_path):
     assert run.provenance["date"].endswith("+00:00")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_start_refuses_what_it_cannot_keep(tmp_path):
     with pytest.raises(ValueError, match="tier must be one of smoke, book, paper; got 'gpu'"):
         start(tmp_path, tier="gpu")
     with pytest.raises(ValueError, match="parameter layers must be a scalar, got list"):
         start(tmp_path, layers=[1])
     with pytest.raises(ValueError, match="notebook must be lower_case"):
-        report.start("../06", tier="book", seed=0, model="m", output=tmp_path)
+        report.start("../06", PLAIN | {"output": tmp_path})
+
+
+def test_start_needs_the_parameters_that_every_notebook_has(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"parameters: expected \['output', 'seed'\] too, got \['t"
+    ):
+        report.start(NOTEBOOK, {"tier": "book", "model": "m"})
+    with pytest.raises(ValueError, match=r"expected \['model'\] too"):
+        report.start(NOTEBOOK, {"tier": "book", "seed": 0, "output": tmp_path})
+    with pytest.raises(ValueError, match="seed: expected 0 or more, got -1"):
+        start(tmp_path, seed=-1)
+
+
+def test_a_run_knows_its_models_and_how_much_to_ask(tmp_path):
+    assert start(tmp_path).models == ["small"]
+    several = {"tier": "smoke", "seed": 0, "models": ", ".join(SMALL), "output": tmp_path}
+    run = report.start(NOTEBOOK, several)
+    assert run.models == list(SMALL)
+    assert run.provenance["model"] == ", ".join(SMALL)
+    assert run.provenance["parameters"] == {"models": ", ".join(SMALL)}
+    assert run.count(60, smoke=8) == 8
+    assert start(tmp_path, "paper").count(60, smoke=8) == 60
+    dtypes = [start(tmp_path, tier).dtype for tier in ("smoke", "book", "paper")]
+    assert dtypes == [torch.float32, torch.float32, torch.bfloat16]
+
+
+def test_the_models_of_a_run_are_recorded_as_they_are_loaded(tmp_path):
+    several = {"tier": "smoke", "seed": 0, "models": ", ".join(SMALL[:2]), "output": tmp_path}
+    run = report.start(NOTEBOOK, several)
+    for name, vlm in run.each_model():
+        assert vlm.name == name == list(run.evidence.models)[-1]
+    assert list(run.evidence.models) == run.models
 
 
 def test_a_new_run_drops_the_claims_of_the_last_one_of_the_same_notebook(tmp_path):
     run = start(tmp_path)
     run.claim("C073", verdict="undecided", **CLAIM)
-    other = report.start("01_residual_stream", tier="book", seed=0, model="m", output=tmp_path)
+    other = report.start("01_residual_stream", PLAIN | {"output": tmp_path})
     other.claim("C016", verdict="undecided", **CLAIM)
     start(tmp_path)
     assert [claim.id for claim in claims.read_claims(tmp_path)] == ["C016"]
@@ -144,6 +179,7 @@ def test_claim_survives_the_file(tmp_path):
     assert run.claims[0].measured == 0.25
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("claim_id", "verdict", "tier", "changes", "message"),
     [
@@ -230,7 +266,7 @@ def test_scorecard_shows_the_finding_and_where_it_comes_from(tmp_path):
 
 
 def claim_of(notebook, tmp_path, answers, questions=40):
-    run = report.start(notebook, tier="book", seed=0, model="m", output=tmp_path)
+    run = report.start(notebook, PLAIN | {"output": tmp_path})
     measured_small(run, questions=questions)
     run.claim("C073", answers=dict(zip(SMALL, answers, strict=True)), **CLAIM)
     return run.claims[0].verdict
@@ -258,7 +294,7 @@ def test_chapters_that_contradict_each_other_leave_a_model_open(tmp_path):
 
 def test_each_claim_counts_once(tmp_path):
     claim_of("06_layerwise_curves", tmp_path, [True, True, True])
-    run = report.start("15_tracing", tier="book", seed=0, model="m", output=tmp_path)
+    run = report.start("15_tracing", PLAIN | {"output": tmp_path})
     run.claim("C073", verdict="undecided", **CLAIM)
     run.claim("C062", verdict="undecided", **CLAIM)
     counts = re.findall(r"^\| ([a-z ]+) \| (\d+) \|$", scorecard(tmp_path), re.M)
@@ -278,7 +314,10 @@ def test_scorecard_takes_no_smoke_result_as_evidence(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text[:-10], "claim file 06_layerwise_curves.C073.json:"),
+        (
+            lambda text: text[:-10],
+            "results: expected a claim in 06_layerwise_curves.C073.json",
+        ),
         (lambda text: text.replace('"C073"', '"C999"'), "C073.json: claim id 'C999'"),
         (lambda text: text.replace('"measured"', '"found"'), r"C073.json: keys missing: \['meas"),
         (lambda text: "[]", "C073.json: expected an object, got list"),

@@ -1,4 +1,4 @@
-"""The intervention on all four families: it does what the formula says, and nothing else."""
+"""The intervention on all families: it does what the formula says, and nothing else."""
 
 import copy
 from dataclasses import replace
@@ -7,15 +7,15 @@ import pytest
 import torch
 from transformers import AttentionInterface, BatchFeature
 
-from families import untrained
+from families import FAMILIES, untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.prior import patch_complexity, uniform_prior
+from lost_in_attention.models.token_patches import token_patches
+from lost_in_attention.models.tower_attention import encoder_attention
 from lost_in_attention.sap import MODES, SharedAttentionPrior, encoded, paper, released
 from lost_in_attention.sap import shared_attention_prior as under
+from lost_in_attention.sap.priors import patch_complexity, uniform_prior
 from lost_in_attention.sap.ranking import chosen_heads
-from lost_in_attention.training.architecture import ARCHITECTURES
-from lost_in_attention.vision import encoder_attention, token_patches
 
 LAYERS = (2, 5)
 GENERATION = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
@@ -29,15 +29,15 @@ PLANS = [
 ALL_WAYS = [
     *PLANS,
     SharedAttentionPrior("noise", LAYERS, heads=(0.2, 0.8)),
-    SharedAttentionPrior("noise", LAYERS, queries="last", variant="released", blend=0.3),
+    SharedAttentionPrior("noise", LAYERS, queries="last", version="released", blend=0.3),
     SharedAttentionPrior(
         "encoder", LAYERS, heads=(0.3, 0.7), ranking="two_sided_scores", queries="last",
-        value_scale="matched", variant="released",
+        value_scale="matched", version="released",
     ),
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=FAMILIES)
 def vlm(request) -> VisionLanguageModel:
     return untrained(request.param)
 
@@ -166,7 +166,7 @@ def test_the_release_counts_generated_tokens_as_text(ranking):
     query = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     key = torch.tensor([[[[0.0, 0.0], [0.1, 0.0], [9.0, 9.0], [0.1, 0.0], [0.0, 5.0]]]])
     visual = torch.tensor([[False, False, True, False, False]])
-    given = {"visual": visual, "real": torch.ones(1, 5).bool(), "prompt": 4, "scaling": 1.0}
+    given = {"visual": visual, "not_padding": torch.ones(1, 5).bool(), "prompt": 4, "scaling": 1.0}
     released = chosen_heads(query, key, ranking=ranking, ranks=range(1), **given)
     as_the_paper = chosen_heads(query, key, ranking="weights", ranks=range(1), **given)
     assert (released.item(), as_the_paper.item()) == (1, 0)
@@ -174,12 +174,7 @@ def test_the_release_counts_generated_tokens_as_text(ranking):
 
 def test_the_encoders_prior_is_its_last_layer(vlm, images):
     """Also where the decoder sees the layer before (LLaVA-1.5, LLaVA-NeXT)."""
-    inner = vlm.model.model
-    attention = (
-        inner.visual.blocks[-1].attn
-        if hasattr(inner, "visual")
-        else inner.vision_tower.encoder.layers[-1].self_attn
-    )
+    attention = vlm.family.last_attention
     before = encoder_attention(vlm, images[:1])[0]
     with torch.no_grad():
         projection = attention.qkv if hasattr(attention, "qkv") else attention.k_proj
@@ -368,10 +363,10 @@ def test_beams_share_their_prompt(vlm, inputs):
     assert torch.equal(tokens, again)
 
 
-@pytest.mark.parametrize("variant", ["paper", "released"])
-def test_noise_is_its_seeds(vlm, inputs, variant):
+@pytest.mark.parametrize("version", ["paper", "released"])
+def test_noise_is_its_seeds(vlm, inputs, version):
     plans = [
-        SharedAttentionPrior("noise", LAYERS, variant=variant, seed=seed) for seed in (0, 0, 1)
+        SharedAttentionPrior("noise", LAYERS, version=version, seed=seed) for seed in (0, 0, 1)
     ]
     one, again, other = (logits(vlm, inputs, plan) for plan in plans)
     assert torch.equal(one, again) and not torch.allclose(one, other, atol=1e-4)
@@ -415,7 +410,7 @@ def test_presets():
     assert paper("qwen2.5-vl") == SharedAttentionPrior("encoder", (1, 27), (0.3, 0.6))
     assert paper("llava", "noise") == SharedAttentionPrior("noise", (18, 23), (0.2, 0.8))
     assert released("qwen2.5-vl", "complexity") == SharedAttentionPrior(
-        "complexity", (1, 27), (0.3, 0.6), ranking="scores", queries="last", variant="released"
+        "complexity", (1, 27), (0.3, 0.6), ranking="scores", queries="last", version="released"
     )
     onevision = released("llava-onevision")
     assert (onevision.ranking, onevision.value_scale) == ("two_sided_scores", "matched")
@@ -423,7 +418,7 @@ def test_presets():
     assert released("llava-next") == released("llava")
 
 
-@pytest.mark.parametrize("family", ARCHITECTURES)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("depth", [2, 8, 28, 32, 64])
 def test_presets_fit_any_depth(family, depth):
     first, last = paper(family, depth=depth).layers
@@ -431,6 +426,7 @@ def test_presets_fit_any_depth(family, depth):
     assert released(family, depth=depth).layers == (first, last)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -450,7 +446,7 @@ def test_presets_fit_any_depth(family, depth):
         ({"blend": float("nan")}, "blend: expected a number between 0 and 1, got nan"),
         ({"value_scale": "half"}, "value_scale: expected one of"),
         ({"value_scale": "matched"}, "needs queries 'last', got 'all'"),
-        ({"variant": "own"}, "variant: expected one of"),
+        ({"version": "own"}, "version: expected one of"),
         ({"seed": -1}, "seed: expected a whole number, 0 or more, got -1"),
     ],
 )
@@ -473,11 +469,10 @@ def test_presets_know_their_families():
 @pytest.fixture
 def passes(vlm):
     """A list that grows with each pass of the decoder's layers or of the vision tower."""
-    inner, seen = vlm.model.model, []
-    tower = inner.visual if hasattr(inner, "visual") else inner.vision_tower
+    seen = []
     hooks = [
         module.register_forward_pre_hook(lambda *_: seen.append(1))
-        for module in (tower, vlm.layers[0])
+        for module in (vlm.family.tower, vlm.layers[0])
     ]
     yield seen
     for hook in hooks:

@@ -3,22 +3,21 @@
 import pytest
 import torch
 
-from families import tower_passes, untrained
+from families import FAMILIES, tower_passes, untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap import MODES, SharedAttentionPrior, again, encoded
 from lost_in_attention.sap import shared_attention_prior as under
-from lost_in_attention.training.architecture import ARCHITECTURES
 
 PLANS = [
     None,
     *(SharedAttentionPrior(mode, (1, 6)) for mode in MODES),
-    SharedAttentionPrior("encoder", (1, 6), queries="last", variant="released"),
+    SharedAttentionPrior("encoder", (1, 6), queries="last", version="released"),
     None,
 ]
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=FAMILIES)
 def vlm(request) -> VisionLanguageModel:
     return untrained(request.param)
 

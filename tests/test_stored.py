@@ -5,16 +5,16 @@ import torch
 from torch import nn
 
 from lost_in_attention.benchmarks import BENCHMARKS
-from lost_in_attention.models import load
-from lost_in_attention.provenance import weights_digest
-from lost_in_attention.sweep import (
+from lost_in_attention.evaluation import (
     ablations,
     against_vanilla,
     family_of,
     presets,
     read_results,
 )
-from lost_in_attention.zoo import chosen_models
+from lost_in_attention.models import load
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.runs.provenance import weights_digest
 
 FAMILIES = chosen_models("families")
 PLACE = ["first_layer", "last_layer", "low_head", "high_head"]

@@ -5,7 +5,7 @@ import torch
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import load
-from lost_in_attention.stream import record, visiting
+from lost_in_attention.residual.stream import record, visiting
 
 
 def states_of(vlm, inputs):

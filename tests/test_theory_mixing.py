@@ -10,14 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lost_in_attention.mixing import (
+from lost_in_attention.metrics.mixing import (
     entropy_bounds,
     mixing_information_gain,
     token_mixing_entropy,
 )
+from lost_in_attention.publishing.frames_sphere import PLACES, directions, entropy, tokens_on_sphere
 from lost_in_attention.teaching import CheckFailed
 from lost_in_attention.teaching import token_mixing as checks
-from lost_in_attention.teaching.sphere import PLACES, directions, entropy, tokens_on_sphere
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 5))
 SEEDS = st.integers(0, 10_000)

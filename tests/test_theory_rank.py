@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 
-from lost_in_attention.geometry import (
+from lost_in_attention.metrics.rank_rules import NUMERICAL_RANK
+from lost_in_attention.metrics.rid import (
     ExplainedEnergy,
     effective_rank,
     feature_projector,
     spectrum,
     token_projector,
 )
-from lost_in_attention.ranks import NUMERICAL_RANK
 
 SIZES = st.tuples(st.integers(1, 7), st.integers(1, 7))
 SEEDS = st.integers(0, 10_000)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 from scipy.optimize import brentq
 
-from lost_in_attention.geometry import (
+from lost_in_attention.metrics.rid import (
     effective_rank,
     feature_projector,
     rid,

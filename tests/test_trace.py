@@ -1,11 +1,11 @@
 """Tracing: the model is not changed, graphs and regions are what their definitions say."""
 
+import copy
 import json
 import math
 from dataclasses import replace
 from itertools import product
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,10 +18,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from families import FAMILIES, build
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.digits.coco import annotated_boxes
-from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models import VisionLanguageModel, attention_functions
 from lost_in_attention.trace import (
     Annotations,
     LayerAttention,
@@ -37,9 +38,7 @@ from lost_in_attention.trace import (
     trace,
     uniform_ratio,
 )
-from lost_in_attention.trace import attention as attention_module
 from lost_in_attention.training import recipe
-from lost_in_attention.training.architecture import ARCHITECTURES
 
 # --- Attention ------------------------------------------------------------------------------
 
@@ -49,9 +48,9 @@ def tokenizer():
     return recipe.train_tokenizer(recipe._corpus())
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=FAMILIES)
 def vlm(request, tokenizer):
-    model, processor = ARCHITECTURES[request.param].build(tokenizer, seed=0)
+    model, processor = build(request.param, copy.deepcopy(tokenizer))
     return VisionLanguageModel(model.eval(), processor, request.param)
 
 
@@ -161,7 +160,7 @@ def test_the_model_is_restored_after_a_failure(vlm, inputs, error):
     with pytest.raises(error), reading_attention(vlm, vlm.visual_mask(inputs), fail):
         logits(vlm, inputs)
     assert vlm.decoder.config._attn_implementation == "sdpa"
-    assert not attention_module._READERS
+    assert not attention_functions._ASKED
     assert torch.equal(before, logits(vlm, inputs))
 
 
@@ -222,9 +221,17 @@ def test_no_tensor_grows_with_the_heads():
     assert sizes == [30 * 40, 30 * 40]
 
 
-def dense_weights(graph):
+def graph_of(found, sample, layer, head=0):
+    """The edges of one graph."""
+    return found.edges.query("sample == @sample and layer == @layer and head == @head")
+
+
+def dense_weights(found, sample, layer):
     """Row i holds the weights of the edges j -> i."""
-    return torch.from_numpy(nx.to_numpy_array(graph, dtype=np.float32).T)
+    edges = graph_of(found, sample, layer)
+    dense = np.zeros(2 * (found.visual_tokens[sample],), dtype=np.float32)
+    dense[edges["target"], edges["source"]] = edges["weight"]
+    return torch.from_numpy(dense)
 
 
 # --- Rollout --------------------------------------------------------------------------------
@@ -246,6 +253,7 @@ def test_rollout_is_the_product_of_the_mixed_layers():
     torch.testing.assert_close(rolled.sum(1), torch.ones(6, dtype=torch.float64))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_rollout_without_attention_stays_in_place():
     """Tokens that attend to themselves alone, and rows that lack weight."""
     assert torch.equal(rollout_step(torch.eye(4)), torch.eye(4))
@@ -264,7 +272,7 @@ def test_traced_rollout_follows_all_tokens(vlm, samples):
     for layer in maps:
         expected = rollout_step(layer[0].mean(0), expected)
     got = trace(vlm, [sample], weights="rollout", threshold=1e-4)
-    dense = dense_weights(got.graph(sample.id, got.layers - 1))
+    dense = dense_weights(got, sample.id, got.layers - 1)
     torch.testing.assert_close(dense, expected[visual][:, visual], atol=1.1e-4, rtol=0)
 
 
@@ -297,10 +305,9 @@ def test_a_trace_holds_the_maps_entries(vlm, samples):
     assert len(found.edges) and (found.edges["source"] <= found.edges["target"]).all()
     inputs = vlm.prepare([s.images for s in samples], [s.prompt for s in samples])
     for (layer, number), mean in means(vlm, inputs, vlm.visual_mask(inputs)).items():
-        graph = found.graph(samples[number].id, layer)
-        assert len(graph) == len(mean) == found.visual_tokens[samples[number].id]
+        assert len(mean) == found.visual_tokens[samples[number].id]
         clear = (mean - 0.02).abs() > 1e-5
-        dense = dense_weights(graph)
+        dense = dense_weights(found, samples[number].id, layer)
         expected = torch.where(mean >= 0.02, mean, 0)
         torch.testing.assert_close(dense[clear], expected[clear], atol=1e-5, rtol=1e-3)
 
@@ -314,7 +321,7 @@ def test_graphs_of_single_heads(vlm, samples):
     for head in range(found.heads):
         block = maps[1][0, head][visual[0]][:, visual[0]]
         sure = ((block - 0.03) > 1e-5).sum(), ((block - 0.03) > -1e-5).sum()
-        assert sure[0] <= found.graph(samples[0].id, 1, head).number_of_edges() <= sure[1]
+        assert sure[0] <= len(graph_of(found, samples[0].id, 1, head)) <= sure[1]
 
 
 def test_a_higher_threshold_needs_no_second_pass(vlm, samples):
@@ -355,6 +362,7 @@ def test_what_no_attention_shows_is_read_off_the_logits(vlm, samples, part):
         broken.data.copy_(kept)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_bad_requests_are_refused_before_the_model_runs(samples):
     with pytest.raises(ValueError, match="samples: expected at least one"):
         trace(None, [])
@@ -373,18 +381,6 @@ def toy_trace(edges, tokens, layers=1):
     table = pd.DataFrame(edges, columns=["layer", "source", "target"]).astype(int)
     table = table.assign(sample="a", head=0, weight=np.float32(0.5))
     return Trace(table, {"a": tokens}, layers, 1, 0.1)
-
-
-def test_graphs_keep_isolated_tokens_and_refuse_unknown_ones():
-    found = toy_trace([(1, 0, 2)], tokens=5, layers=2)
-    assert len(found.graph("a", 0)) == 5 and found.graph("a", 0).number_of_edges() == 0
-    assert list(found.graph("a", 1).edges.data("weight")) == [(0, 2, 0.5)]
-    with pytest.raises(ValueError, match="sample: expected one that was traced, got 'b'"):
-        found.graph("b", 0)
-    with pytest.raises(ValueError, match="layer: expected 0 to 1, got 2"):
-        found.graph("a", 2)
-    with pytest.raises(ValueError, match="head: expected 0 to 0, got 1"):
-        found.graph("a", 0, head=1)
 
 
 # --- Key patches ----------------------------------------------------------------------------
@@ -477,7 +473,7 @@ def test_impossible_boxes_are_refused(box):
 
 @pytest.fixture(scope="module")
 def annotations():
-    return Annotations.embedded()
+    return Annotations.read("embedded")
 
 
 def test_the_asked_object():
@@ -533,7 +529,7 @@ def test_cocos_own_file_is_read(coco_file, capsys):
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "captions.json"
     path.write_text(json.dumps({"images": [], "annotations": []}))
-    with pytest.raises(ValueError, match=r"path: .* \['categories'\] missing"):
+    with pytest.raises(ValueError, match=r"source: .* \['categories'\] missing"):
         Annotations.read(path)
     with pytest.raises(FileNotFoundError):
         Annotations.read(tmp_path / "none.json")
@@ -591,6 +587,7 @@ def test_the_whole_image_is_every_patch(vlm, tmp_path):
     assert (~region).sum() == newlines
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_image_of_another_size_is_refused(annotations, samples):
     other = replace(samples[0], images=(Image.new("RGB", (100, 96)),))
     with pytest.raises(ValueError, match=r"to be \(96, 96\) as annotated, got \(100, 96\)"):
@@ -684,6 +681,7 @@ def test_a_subset_of_the_tokens():
     assert table.loc["all", "expected"] == uniform_ratio(3, 1)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_masks_that_do_not_fit_are_refused():
     found = toy_trace([(0, 0, 2)], tokens=3)
     with pytest.raises(ValueError, match="regions: expected 3 tokens for 'a', got 2"):

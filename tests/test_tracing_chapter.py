@@ -18,9 +18,17 @@ from PIL import Image
 
 from conftest import NOTEBOOKS, ROOT
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.claims import read_claims
 from lost_in_attention.digits.coco import shipped_annotations
 from lost_in_attention.models import load
+from lost_in_attention.publishing.claims import read_claims
+from lost_in_attention.publishing.showing import show_figure, show_table
+from lost_in_attention.publishing.trace_figures import (
+    Case,
+    case_of,
+    draw_graph,
+    draw_graphs,
+    explorable,
+)
 from lost_in_attention.trace import Annotations, trace
 from lost_in_attention.trace import cases as cases_module
 from lost_in_attention.trace.cases import (
@@ -36,8 +44,6 @@ from lost_in_attention.trace.comparison import (
     log_odds,
     matched_gap,
 )
-from lost_in_attention.trace.drawing import Case, case_of, draw_graph, draw_graphs, explorable
-from lost_in_attention.trace.showing import show_figure, show_table
 
 # --- Cases ----------------------------------------------------------------------------------
 
@@ -72,8 +78,9 @@ def test_present_questions_of_a_part_stay_in_it(questions):
         present_questions(absent, seed=0)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_questions_without_annotations_are_refused_before_they_are_asked(questions):
-    known = Annotations.embedded()
+    known = Annotations.read("embedded")
     check_annotated(questions, known)
     columns = ("image_source", "question")
     other = {column: questions.table[column][:] for column in columns}
@@ -101,6 +108,7 @@ def answers(monkeypatch):
     return asked
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_it_asks_until_both_kinds_are_found(answers, questions):
     found = answers_until(None, questions, wanted=3, at_most=100)
     assert answers == [10, 10, 10] and len(found) == 30
@@ -108,6 +116,7 @@ def test_it_asks_until_both_kinds_are_found(answers, questions):
     assert first.index.tolist() == [0, 1, 2, 9, 19, 29]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_it_asks_no_more_than_allowed(answers, questions):
     found = answers_until(None, questions, wanted=9, at_most=25)
     assert answers == [10, 10, 5] and (~found["correct"]).sum() == 2
@@ -289,6 +298,7 @@ class Shown:
         self.names.append(caption)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_sentence_stands_where_there_is_nothing_to_draw(capsys):
     run = Shown()
     opened_before = plt.get_fignums()

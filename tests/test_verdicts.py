@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lost_in_attention import claims, evidence, report
-from lost_in_attention.baselines import without_rope
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
-from lost_in_attention.depth import REFERENCE_LAYERS
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
-from lost_in_attention.evidence import Asked, Evidence, Model, hub_revision, published_models
 from lost_in_attention.models import load
-from lost_in_attention.training.architecture import ARCHITECTURES
-from lost_in_attention.training.tokenizer import train_tokenizer
-from lost_in_attention.verdicts import (
+from lost_in_attention.publishing import claims, evidence, report
+from lost_in_attention.publishing.evidence import (
+    Asked,
+    Evidence,
+    Model,
+    hub_revision,
+    published_models,
+)
+from lost_in_attention.publishing.verdicts import (
     MINIMUM_MODELS,
     MINIMUM_QUESTIONS,
     VERDICTS,
@@ -30,6 +32,10 @@ from lost_in_attention.verdicts import (
     pooled,
     together,
 )
+from lost_in_attention.residual.baselines import without_rope
+from lost_in_attention.residual.depth import REFERENCE_LAYERS
+from lost_in_attention.training.architecture import ARCHITECTURES
+from lost_in_attention.training.tokenizer import train_tokenizer
 
 PUBLISHED = "Qwen/Qwen2.5-VL-7B-Instruct"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -322,6 +328,7 @@ def test_the_commit_is_that_of_the_hubs_cache(stand_in, tmp_path, monkeypatch):
     assert hub_revision(PUBLISHED) is None
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("billions", "variant"), [(8.3, "Qwen-2.5-VL-7B"), (0.002, None)])
 def test_weights_of_another_size_are_no_published_ones(monkeypatch, billions, variant):
     weight = SimpleNamespace(numel=lambda: int(billions * 1e9))
@@ -357,9 +364,14 @@ def test_questions_come_from_the_hub_only_where_the_rows_do(tmp_path):
         found.asked("pop", [])
 
 
+def started(tmp_path):
+    names = {"tier": "paper", "seed": 0, "model": "m", "output": tmp_path}
+    return report.start("06_layerwise_curves", names)
+
+
 def test_four_questions_of_random_weights_say_nothing_of_the_paper(stand_in, tmp_path):
     """papermill -p tier paper -p models Qwen/Qwen2.5-VL-7B-Instruct -p questions 4."""
-    run = report.start("06_layerwise_curves", tier="paper", seed=0, model="m", output=tmp_path)
+    run = started(tmp_path)
     run.saw(load_there(stand_in, PUBLISHED))
     run.asked("pope", load_benchmark("pope").draw(4, seed=0))
     for claim_id in ("C073", "C016", "C017"):
@@ -398,7 +410,7 @@ def test_no_claim_can_be_made_with_another_verdict_than_the_rules():
 
 
 def test_a_claim_file_with_a_better_verdict_is_refused(tmp_path):
-    run = report.start("06_layerwise_curves", tier="paper", seed=0, model="m", output=tmp_path)
+    run = started(tmp_path)
     run.evidence.stored(SMALL)
     run.asked("pope", load_benchmark("pope").draw(40, seed=0))
     run.claim("C073", answers=dict.fromkeys(SMALL, True), **CLAIM)

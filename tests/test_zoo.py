@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
-from lost_in_attention.evaluate import evaluate
+from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.checks import check
-from lost_in_attention.paths import data_folder
+from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.training import ZOO
 from lost_in_attention.training.architecture import ARCHITECTURES, VISUAL_TOKENS
-from lost_in_attention.zoo import chosen_models
 
 MODELS = data_folder() / "models"
 SHIPPED = chosen_models("zoo")

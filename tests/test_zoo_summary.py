@@ -6,21 +6,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lost_in_attention.models import load
-from lost_in_attention.zoo import (
-    chosen_models,
+from lost_in_attention.models.shipped import chosen_models, recipe_of, saved_steps, saved_weights
+from lost_in_attention.publishing.votes import (
     in_words,
-    intervals,
+    interval_table,
     labour_divided,
-    module_gaps,
-    over_layers,
-    recipe_of,
-    saved_steps,
-    saved_weights,
     side_of,
     tally,
     unanimous,
     within,
 )
+from lost_in_attention.residual.tables import intervals, module_gaps, over_layers
 
 
 @pytest.fixture
@@ -109,6 +105,12 @@ def test_labour_is_divided_where_both_halves_hold():
 def test_in_words():
     assert in_words(pd.Series({"mean": float("nan"), "low": 0, "high": 0})) == "no value"
     assert in_words(pd.Series({"mean": 0.12345, "low": -1, "high": 2})) == "0.123 [-1, 2]"
+
+
+def test_a_table_of_means_with_their_intervals():
+    means = pd.DataFrame({"model": list("ab"), "module": "ffn", "mean": [1.0, 2.0]})
+    table = interval_table(means.assign(low=0, high=3), "model", "module")
+    assert table["ffn"].to_dict() == {"a": "1 [0, 3]", "b": "2 [0, 3]"}
 
 
 def test_tally():

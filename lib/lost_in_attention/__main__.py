@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lost_in_attention.paths import check_writable
-from lost_in_attention.refusals import run
+from lost_in_attention.runs.paths import check_writable
+from lost_in_attention.runs.refusals import run
 
 if TYPE_CHECKING:
     from lost_in_attention.benchmarks import Samples
@@ -108,8 +108,8 @@ def evaluate(
     from accelerate import PartialState
 
     from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
-    from lost_in_attention.decoding import DECODINGS, PROMPTS, prompted
-    from lost_in_attention.evaluate import evaluate as ask
+    from lost_in_attention.evaluation.decoding import DECODINGS, PROMPTS, prompted
+    from lost_in_attention.evaluation.questions import evaluate as ask
     from lost_in_attention.models import load
     from lost_in_attention.models.load import DTYPES, resolve
 
@@ -168,8 +168,8 @@ def sap(
 
     Under torchrun the processes share the questions.
     """
+    from lost_in_attention.evaluation import Sweep
     from lost_in_attention.models.load import resolve
-    from lost_in_attention.sweep import Sweep
 
     try:
         asked = Sweep(
@@ -191,7 +191,7 @@ def scorecard(
     output: Path = Path("book/scorecard.md"),
 ) -> None:
     """Write the scorecard page from the claims that the notebooks left in RESULTS."""
-    from lost_in_attention.scorecard import write_scorecard
+    from lost_in_attention.publishing.scorecard import write_scorecard
 
     check_writable("output", output.parent)
     write_scorecard(results, output)

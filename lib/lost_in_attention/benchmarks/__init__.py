@@ -1,12 +1,8 @@
 """The benchmarks, one file each: rows to samples, prompt, judging of a reply, score."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
-
-import pandas as pd
 
 from lost_in_attention.benchmarks import (
     hallusionbench,
@@ -17,62 +13,24 @@ from lost_in_attention.benchmarks import (
     threedsrbench,
     vmcbench,
 )
-from lost_in_attention.benchmarks.answers import completed
-from lost_in_attention.benchmarks.base import WORLDS, Judgement, Sample, Samples
-from lost_in_attention.benchmarks.scores import alike
+from lost_in_attention.benchmarks.base import Judgement, Sample, Samples
+from lost_in_attention.benchmarks.benchmark import BENCHMARKS, Benchmark, register
 
-__all__ = ["BENCHMARKS", "Benchmark", "Judgement", "Sample", "Samples", "chance", "load_benchmark"]
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """How one benchmark is read, put, judged and scored; `hub` is its own repository.
-
-    `weights` are those of the questions in its accuracy: their weighted mean of `correct` is what
-    `score` calls accuracy.
-    `judges` are the rules that tell what a reply says: "strict", ours, and where the benchmark's
-    authors publish a script that does so, "official".
-    """
-
-    hub: str
-    load: Callable[..., Samples]
-    prompt: Callable[[Mapping], str]
-    judges: Mapping[str, Callable[[str, Sample], Judgement]]
-    score: Callable[[pd.DataFrame], dict[str, float]]
-    weights: Callable[[pd.DataFrame], pd.Series] = alike
-
-    def judge(
-        self, reply: str, sample: Sample, *, finished: bool = True, judging: str = "strict"
-    ) -> Judgement:
-        """What a reply was understood as, and whether that is right.
-
-        `finished` is whether the reply ended by itself.  Of one that was cut the strict rule takes
-        nothing but a closed <answer> tag; the official scripts do not know of cuts.
-        Raises ValueError if the benchmark has no judge called `judging`.
-        """
-        if judging not in self.judges:
-            raise ValueError(
-                f"judging: expected one of {list(self.judges)} for this benchmark, got {judging!r}"
-            )
-        if judging == "strict" and not finished:
-            reply = completed(reply)
-        return self.judges[judging](reply, sample)
+__all__ = [
+    "BENCHMARKS",
+    "Benchmark",
+    "Judgement",
+    "Sample",
+    "Samples",
+    "chance",
+    "load_benchmark",
+    "register",
+]
 
 
-def _benchmark(module: ModuleType) -> Benchmark:
-    judges = {"strict": module.judge}
-    if hasattr(module, "official"):
-        judges["official"] = module.official
-    weights = getattr(module, "weights", alike)
-    return Benchmark(
-        module.PUBLISHED.hub, module.load, module.prompt, judges, module.score, weights
-    )
-
-
-BENCHMARKS = {
-    module.PUBLISHED.key: _benchmark(module)
-    for module in (pope, realworldqa, threedsrbench, mmmu, vmcbench, hallusionbench, mathvista)
-}
+# In the order of the book's tables.
+for _module in (pope, realworldqa, threedsrbench, mmmu, vmcbench, hallusionbench, mathvista):
+    register(_module.BENCHMARK)
 
 
 def load_benchmark(name: str, source: str | Path = "digits", split: str | None = None) -> Samples:
@@ -83,17 +41,14 @@ def load_benchmark(name: str, source: str | Path = "digits", split: str | None =
     another hub id; `split` is the one that the paper uses if not named.
 
     Raises:
-        ValueError: an unknown benchmark or split, a missing column, an empty set, a value of the
-            wrong kind; later, when a sample is asked for, a picture or an answer that cannot be
-            read.
+        ValueError: an unknown benchmark or split, a benchmark without an embedded set or without a
+            repository, a missing column, an empty set, a value of the wrong kind; later, when a
+            sample is asked for, a picture or an answer that cannot be read.
         FileNotFoundError: a folder without such a split.
     """
     if name not in BENCHMARKS:
         raise ValueError(f"name: expected one of {sorted(BENCHMARKS)}, got {name!r}")
-    own = Path(source) / name
-    if source not in (*WORLDS, "hub") and own.is_dir():
-        source = own
-    return BENCHMARKS[name].load(source, split)
+    return BENCHMARKS[name].samples(source, split)
 
 
 def chance(samples: Sequence[Sample]) -> float:

@@ -11,7 +11,7 @@ from urllib import request
 import datasets
 from PIL import Image
 
-from lost_in_attention.files import replaced_when_complete
+from lost_in_attention.runs.files import replaced_when_complete
 
 _ADDRESS = re.compile(r"https?://\S+", re.IGNORECASE)
 _SECONDS = 30

@@ -14,7 +14,7 @@ from lost_in_attention.benchmarks.addresses import fetched
 from lost_in_attention.benchmarks.rows import Rows, files_of
 from lost_in_attention.benchmarks.values import check_values, is_name, is_option, is_text
 from lost_in_attention.images import rgb
-from lost_in_attention.paths import data_folder
+from lost_in_attention.runs.paths import data_folder
 
 # Pillow raises SyntaxError for a damaged PNG.
 _UNREADABLE = (
@@ -64,13 +64,13 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Samples(Sequence[Sample]):
+class Samples(Sequence):
     """Samples of a benchmark, made when asked for: images are not kept in memory.
 
     `build` turns a row, as the benchmark's authors publish it, and its number into a sample.
     """
 
-    table: Rows | datasets.Dataset
+    table: Rows | datasets.Dataset | Sequence[dict]
     build: Callable[[dict, int], Sample]
     chosen: Sequence[int]
     blank: bool = False

@@ -13,6 +13,7 @@ from lost_in_attention.benchmarks.base import (
     Samples,
     picture,
 )
+from lost_in_attention.benchmarks.benchmark import Benchmark
 from lost_in_attention.benchmarks.scores import all_right
 from lost_in_attention.benchmarks.values import expect
 
@@ -73,3 +74,14 @@ def _sample(row: dict, index: int) -> Sample:
         image_source="-".join(str(row[key]) for key in _FIGURE),
         fields=fields,
     )
+
+
+BENCHMARK = Benchmark(
+    name=PUBLISHED.key,
+    load=load,
+    prompt=prompt,
+    judges={"strict": judge},
+    score=score,
+    hub=PUBLISHED.hub,
+    embedded=True,
+)

@@ -16,8 +16,8 @@ from lost_in_attention.benchmarks.base import (
     picture,
     picture_name,
 )
+from lost_in_attention.benchmarks.benchmark import Benchmark
 from lost_in_attention.benchmarks.numerals import exact_number, number, written
-from lost_in_attention.benchmarks.scores import plain
 from lost_in_attention.benchmarks.values import check_values, expect, is_option, is_text
 
 PUBLISHED = Published(
@@ -48,8 +48,6 @@ _HINTS = {
 _PLACES = {1: ("one", "place", "1.2, 1.3, 1.4"), 2: ("two", "places", "1.23, 1.34, 1.45")}
 _QUESTIONS = ("multi_choice", "free_form")
 _ANSWERS = ("text", "integer", "float", "list")
-
-score = plain
 
 
 def load(source: str | Path = "digits", split: str | None = None) -> Samples:
@@ -153,3 +151,13 @@ def _sample(row: dict, index: int) -> Sample:
         options=options,
         fields={"answer_type": row["answer_type"], "precision": precision},
     )
+
+
+BENCHMARK = Benchmark(
+    name=PUBLISHED.key,
+    load=load,
+    prompt=prompt,
+    judges={"strict": judge},
+    hub=PUBLISHED.hub,
+    embedded=True,
+)

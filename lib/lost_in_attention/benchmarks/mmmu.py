@@ -14,11 +14,11 @@ from lost_in_attention.benchmarks.base import (
     picture,
     picture_name,
 )
+from lost_in_attention.benchmarks.benchmark import Benchmark
 from lost_in_attention.benchmarks.choices import DIRECTLY, judge_letter, lines
 from lost_in_attention.benchmarks.numerals import exact_number, numbers, written
 from lost_in_attention.benchmarks.official import accepts, last_letter, open_answers
 from lost_in_attention.benchmarks.pope import INSTRUCTION
-from lost_in_attention.benchmarks.scores import plain
 from lost_in_attention.benchmarks.values import expect
 
 KINDS = ("multiple-choice", "open")
@@ -36,8 +36,6 @@ _SIGNS = re.compile(_SIGN, re.IGNORECASE)
 _SIGN_ENDS_LINE = re.compile(rf"({_SIGN})[:*\s]*\n\s*", re.IGNORECASE)
 _MARKER = re.compile(r"<image (\d+)>")
 _ID = re.compile(r"[a-z]+_(\w+)_\d+")
-
-score = plain
 
 
 def load(source: str | Path = "digits", split: str | None = None) -> Samples:
@@ -157,3 +155,13 @@ def _options(row: dict, index: int) -> dict[str, str]:
         raise ValueError(
             f"row {index}, column 'options': expected a list as text, got {row['options']!r}"
         ) from error
+
+
+BENCHMARK = Benchmark(
+    name=PUBLISHED.key,
+    load=load,
+    prompt=prompt,
+    judges={"strict": judge, "official": official},
+    hub=PUBLISHED.hub,
+    embedded=True,
+)

@@ -16,6 +16,7 @@ from lost_in_attention.benchmarks.base import (
     Samples,
     picture,
 )
+from lost_in_attention.benchmarks.benchmark import Benchmark
 from lost_in_attention.benchmarks.official import first_sentence
 from lost_in_attention.benchmarks.values import expect
 
@@ -62,8 +63,8 @@ def score(table: pd.DataFrame) -> dict[str, float]:
     wrong = float((says_yes ^ is_yes).sum())
     return {
         "accuracy": float(table["correct"].mean()),
-        "precision": _ratio(hits, says_yes.sum()),
-        "recall": _ratio(hits, is_yes.sum()),
+        "precision": _ratio(hits, float(says_yes.sum())),
+        "recall": _ratio(hits, float(is_yes.sum())),
         "f1": _ratio(2 * hits, 2 * hits + wrong),
         "yes_ratio": float(says_yes.mean()),
         "unparsed": float(table["parsed"].isna().mean()),
@@ -83,4 +84,15 @@ def _sample(row: dict, index: int) -> Sample:
 
 
 def _ratio(part: float, whole: float) -> float:
-    return part / float(whole) if whole else float("nan")
+    return part / whole if whole else float("nan")
+
+
+BENCHMARK = Benchmark(
+    name=PUBLISHED.key,
+    load=load,
+    prompt=prompt,
+    judges={"strict": judge, "official": official},
+    score=score,
+    hub=PUBLISHED.hub,
+    embedded=True,
+)

@@ -13,8 +13,8 @@ from lost_in_attention.benchmarks.base import (
     picture,
     picture_name,
 )
+from lost_in_attention.benchmarks.benchmark import Benchmark
 from lost_in_attention.benchmarks.numerals import exact_number, number, written
-from lost_in_attention.benchmarks.scores import plain
 from lost_in_attention.benchmarks.values import expect
 
 PUBLISHED = Published(
@@ -52,9 +52,6 @@ def judge(reply: str, sample: Sample) -> Judgement:
     return Judgement(parsed, parsed == gold)
 
 
-score = plain
-
-
 def _sample(row: dict, index: int) -> Sample:
     options = dict(_OPTION.findall(row["question"]))
     answer = row["answer"].strip()
@@ -68,3 +65,13 @@ def _sample(row: dict, index: int) -> Sample:
         image_source=picture_name(row, f"row-{index}"),
         options=options,
     )
+
+
+BENCHMARK = Benchmark(
+    name=PUBLISHED.key,
+    load=load,
+    prompt=prompt,
+    judges={"strict": judge},
+    hub=PUBLISHED.hub,
+    embedded=True,
+)

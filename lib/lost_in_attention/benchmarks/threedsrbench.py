@@ -18,6 +18,7 @@ from lost_in_attention.benchmarks.base import (
     picture,
     picture_name,
 )
+from lost_in_attention.benchmarks.benchmark import Benchmark
 from lost_in_attention.benchmarks.choices import judge_letter, lines, options_of
 from lost_in_attention.benchmarks.scores import all_right, plain
 from lost_in_attention.benchmarks.values import expect
@@ -97,3 +98,14 @@ def _sample(row: dict, index: int) -> Sample:
         options=options,
         fields={"qid": qid},
     )
+
+
+BENCHMARK = Benchmark(
+    name=PUBLISHED.key,
+    load=load,
+    prompt=prompt,
+    judges={"strict": judge},
+    score=score,
+    hub=PUBLISHED.hub,
+    embedded=True,
+)

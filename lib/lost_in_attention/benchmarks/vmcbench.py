@@ -13,6 +13,7 @@ from lost_in_attention.benchmarks.base import (
     picture,
     picture_name,
 )
+from lost_in_attention.benchmarks.benchmark import Benchmark
 from lost_in_attention.benchmarks.choices import judge_letter, lines, options_of
 from lost_in_attention.benchmarks.official import last_letter
 from lost_in_attention.benchmarks.values import expect
@@ -106,3 +107,15 @@ def _sample(row: dict, index: int) -> Sample:
         image_source=picture_name(row, f"row-{index}"),
         options=options,
     )
+
+
+BENCHMARK = Benchmark(
+    name=PUBLISHED.key,
+    load=load,
+    prompt=prompt,
+    judges={"strict": judge, "official": official},
+    score=score,
+    weights=weights,
+    hub=PUBLISHED.hub,
+    embedded=True,
+)

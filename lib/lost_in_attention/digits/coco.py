@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from lost_in_attention.digits.scenes import DIGIT_NAMES, IMAGE_SIZE, Scene
-from lost_in_attention.paths import data_folder
+from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.worlds import coco
 from lost_in_attention.worlds.coco import Annotated
 

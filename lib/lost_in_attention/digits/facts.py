@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lost_in_attention.digits.scenes import IMAGE_SIZE, PlacedDigit, Scene
+from lost_in_attention.digits.scenes import COLOURS, IMAGE_SIZE, PlacedDigit, Scene
 from lost_in_attention.worlds import facts
 
 
@@ -14,6 +14,14 @@ def unique_digits(scene: Scene) -> list[PlacedDigit]:
 def unique_colours(scene: Scene) -> list[PlacedDigit]:
     """The digits that their colour alone singles out."""
     return facts.singled_out(scene.digits, lambda d: d.colour)
+
+
+def coloured_digit(scene: Scene, rng: np.random.Generator) -> tuple[PlacedDigit, list[str]] | None:
+    """A digit that its name singles out, and three colours that it has not; None without one."""
+    if not unique_digits(scene):
+        return None
+    [digit] = facts.choose(unique_digits(scene), 1, rng)
+    return digit, facts.choose([c for c in COLOURS if c != digit.colour], 3, rng)
 
 
 def absent_digit(scene: Scene, rng: np.random.Generator) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lost_in_attention.digits.facts import quadrant, unique_colours, unique_digits
-from lost_in_attention.digits.scenes import COLOURS, DIGIT_NAMES, Scene
+from lost_in_attention.digits.facts import coloured_digit, quadrant, unique_colours
+from lost_in_attention.digits.scenes import DIGIT_NAMES, Scene
 from lost_in_attention.worlds.facts import choose
 from lost_in_attention.worlds.subjects import MARKER, Question, by_letter, by_word
 
@@ -18,10 +18,10 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 def art(scene: Scene, rng: np.random.Generator) -> Question | None:
     """Which colour a digit has."""
-    if not unique_digits(scene):
+    found = coloured_digit(scene, rng)
+    if found is None:
         return None
-    [digit] = choose(unique_digits(scene), 1, rng)
-    others = choose([c for c in COLOURS if c != digit.colour], 3, rng)
+    digit, others = found
     text = f"{MARKER}In which colour is the {digit.name} written?"
     return by_letter("Art", "Colour", text, digit.colour, others, rng)
 

@@ -75,7 +75,7 @@ class Sketch:
     """A scene's parts: the painted ground, and each digit with its ink (`stamps`)."""
 
     canvas: Float[np.ndarray, "96 96 3"]
-    stamps: tuple[Float[np.ndarray, "height width"], ...]
+    stamps: tuple[Float[np.ndarray, "_ _"], ...]
     digits: tuple[PlacedDigit, ...]
     theme: int | None
     ground: str

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lost_in_attention.digits.facts import absent_digit, unique_digits
-from lost_in_attention.digits.scenes import COLOURS, DIGIT_NAMES, Scene
+from lost_in_attention.digits.facts import absent_digit, coloured_digit
+from lost_in_attention.digits.scenes import DIGIT_NAMES, Scene
 from lost_in_attention.worlds.choices import Question, four
 from lost_in_attention.worlds.facts import LETTERS, choose
 
@@ -20,10 +20,10 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def colour(scene: Scene, rng: np.random.Generator) -> Question | None:
-    if not unique_digits(scene):
+    found = coloured_digit(scene, rng)
+    if found is None:
         return None
-    [digit] = choose(unique_digits(scene), 1, rng)
-    others = choose([c for c in COLOURS if c != digit.colour], 3, rng)
+    digit, others = found
     return four(f"What colour is the {digit.name}?", digit.colour, others, "Colour", rng)
 
 

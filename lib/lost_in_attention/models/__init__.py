@@ -1,4 +1,4 @@
-"""Load any of the four families, small or published, and prepare inputs for it."""
+"""Load a model of any of the families, small or published, and prepare inputs for it."""
 
 from lost_in_attention.models.devices import usable_device
 from lost_in_attention.models.load import ModelName, each_model, load, release

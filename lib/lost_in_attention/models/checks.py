@@ -4,15 +4,13 @@ They catch what otherwise passes in silence: placeholders that do not match the 
 output, an attention function that does not normalise, hooks on a branch that nothing reads.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature
 
+from lost_in_attention.models.attention_functions import DECODER, running_on
 from lost_in_attention.models.vlm import VisionLanguageModel
 
 _PARTS = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
@@ -60,7 +58,7 @@ def _normalises(vlm: VisionLanguageModel, inputs: BatchFeature) -> None:
         for layer in vlm.layers
     ]
     try:
-        with _eager(vlm):
+        with running_on(vlm.model, DECODER, "eager"):
             vlm.model(**inputs)
     finally:
         for hook in hooks:
@@ -93,17 +91,6 @@ def _reads_attention(vlm: VisionLanguageModel, inputs: BatchFeature) -> None:
 
 def _last_logits(vlm: VisionLanguageModel, inputs: BatchFeature) -> Tensor:
     return vlm.model(**inputs, logits_to_keep=1).logits[:, -1]
-
-
-@contextmanager
-def _eager(vlm: VisionLanguageModel) -> Iterator[None]:
-    """The decoder's attention as explicit matrices; what was set before comes back."""
-    usual = vlm.decoder.config._attn_implementation
-    vlm.model.set_attn_implementation({"text_config": "eager"})
-    try:
-        yield
-    finally:
-        vlm.model.set_attn_implementation({"text_config": usual})
 
 
 def _probe() -> Image.Image:

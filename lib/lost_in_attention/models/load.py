@@ -14,12 +14,13 @@ from transformers.utils import logging, resolve_revision
 
 from lost_in_attention.models.checks import check
 from lost_in_attention.models.devices import usable_device
+from lost_in_attention.models.families import family_of
 from lost_in_attention.models.memory import check_weights_fit
 from lost_in_attention.models.processors import load_processor
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.models.weights import check_complete, check_finite
-from lost_in_attention.paths import data_folder
-from lost_in_attention.provenance import without_folders
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import without_folders
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -45,8 +46,8 @@ def load(
     """Load `name`: a model of the small zoo, a local folder or a hub id (see `resolve`).
 
     Raises FileNotFoundError where nothing of that name is found, and ValueError: a device that
-    is not there, weights that do not fit into memory, are incomplete, left over, of another
-    shape or not finite, or a model that fails a check (`check`).
+    is not there, a model of no known family, weights that do not fit into memory, are incomplete,
+    left over, of another shape or not finite, or a model that fails a check (`check`).
     """
     device = usable_device(device)
     source = resolve(name)
@@ -153,6 +154,7 @@ def _config(shown: str, source: str, commit: str | None) -> PreTrainedConfig:
             f"name: expected {shown!r} to be a model of images and text, "
             f"got one of type {config.model_type!r}"
         )
+    family_of(config, "name")
     return config
 
 

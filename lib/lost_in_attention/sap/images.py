@@ -5,11 +5,11 @@ their place; any number of passes, with and without plans, can then start from t
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import signature
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,76 +17,78 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.prior import (
-    complexity_prior,
-    encoder_prior,
-    patch_complexity,
-    uniform_prior,
-)
-from lost_in_attention.sap.plan import SharedAttentionPrior
-from lost_in_attention.vision import image_tiles, recorded_attention, token_patches
+from lost_in_attention.models.token_patches import token_patches
+from lost_in_attention.models.tower_attention import Recorder, recorded_attention
+from lost_in_attention.sap.priors import Scores
 
 # Where transformers looks for images that are encoded already.
 OUTPUTS, IMAGE = "mm_encoder_outputs", "image"
 
-
-@dataclass(frozen=True)
-class SeenImage:
-    """An image of the batch: its visual tokens, a number that tells its pixels, and its prior.
-
-    Noise has no prior here: it is drawn for a whole prompt.
-    """
-
-    tokens: int
-    fingerprint: int
-    prior: Float[Tensor, " tokens"] | None
+Pooling = Literal["mean", "max"]
+PatchMeasure = Callable[[Float[Tensor, "*tiles 3 height width"]], Float[Tensor, "*tiles"]]
 
 
 @dataclass(frozen=True, eq=False)
 class BatchImages:
-    """A batch's images as the vision tower takes them (`inputs`), and their numbers of tokens."""
+    """A batch's images as the vision tower takes them (`inputs`), and their numbers of tokens.
+
+    What priors ask of them is computed once.
+    """
 
     vlm: VisionLanguageModel
     inputs: Mapping[str, Any]
     counts: Sequence[int]
-
-    def under(self, plan: SharedAttentionPrior) -> list[SeenImage]:
-        """The images with their priors under `plan`."""
-        priors = self._priors(plan)
-        return [SeenImage(*image) for image in zip(self.counts, self._prints, priors, strict=True)]
+    _measured: dict[PatchMeasure, list[Float[Tensor, " _"]]] = field(default_factory=dict)
 
     @cached_property
-    def _prints(self) -> list[int]:
-        tiles = image_tiles(self.vlm, self.inputs)
-        return [zlib.crc32(each.cpu().numpy().tobytes()) for each in tiles]
+    def seen(self) -> list["SeenImage"]:
+        """The images one by one."""
+        tiles = self.vlm.family.token_pixels(self.inputs)
+        prints = [zlib.crc32(each.cpu().numpy().tobytes()) for each in tiles]
+        each = enumerate(zip(self.counts, prints, strict=True))
+        return [SeenImage(self, index, *image) for index, image in each]
+
+    def patches(self, measure: PatchMeasure) -> list[Float[Tensor, " _"]]:
+        """`measure` of the pixels behind each token, image by image."""
+        if measure not in self._measured:
+            self._measured[measure] = token_patches(self.vlm, self.inputs, measure)
+        return self._measured[measure]
+
+    def received(self, pooling: Pooling) -> list[Float[Tensor, " _"]]:
+        """The attention that each token receives, image by image."""
+        return self._recorder.in_decoder_order(self.inputs, pooling=pooling)
 
     @cached_property
-    def _complexity(self) -> list[Float[Tensor, " tokens"]]:
-        return token_patches(self.vlm, self.inputs, patch_complexity)
-
-    @cached_property
-    def _recorder(self):
+    def _recorder(self) -> Recorder:
         """A pass of its own, as few plans ask for the encoder's map."""
         with torch.no_grad(), recorded_attention(self.vlm) as recorder:
             self.vlm.model.model.get_image_features(**self.inputs, return_dict=True)
         return recorder
 
-    def _priors(self, plan: SharedAttentionPrior) -> Sequence[Float[Tensor, " tokens"] | None]:
-        if plan.mode == "noise":
-            return [None] * len(self.counts)
-        if plan.mode == "uniform":
-            return [uniform_prior(count).to(self.vlm.device) for count in self.counts]
-        if plan.mode == "complexity":
-            return [complexity_prior(image, variant=plan.variant) for image in self._complexity]
-        pooling = "max" if plan.variant == "released" else "mean"
-        received = self._recorder.in_decoder_order(self.vlm, self.inputs, pooling=pooling)
-        return [encoder_prior(image, variant=plan.variant) for image in received]
+
+@dataclass(frozen=True, eq=False)
+class SeenImage:
+    """An image of the batch: its number of visual tokens, and a number that tells its pixels."""
+
+    batch: BatchImages
+    index: int
+    tokens: int
+    fingerprint: int
+
+    def patches(self, measure: PatchMeasure) -> Scores:
+        """`measure` of the pixels behind each token."""
+        return self.batch.patches(measure)[self.index]
+
+    def received(self, pooling: Pooling) -> Scores:
+        """The attention that each token receives in the encoder's last map."""
+        return self.batch.received(pooling)[self.index]
 
 
 @dataclass
 class EncodedImages(BaseModelOutputWithPooling):
     """What `get_image_features` gives, and the images that it was made of."""
 
+    pooler_output: list[Float[Tensor, "_ features"]] | None = None
     images: BatchImages | None = None
 
 

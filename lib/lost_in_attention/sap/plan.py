@@ -3,21 +3,24 @@
 import math
 from dataclasses import dataclass
 from types import UnionType
-from typing import Literal
+from typing import Literal, get_args
 
-from lost_in_attention.prior import VARIANTS, Variant
+from lost_in_attention.models.families import Published, family_named
+from lost_in_attention.sap.priors import Version
+from lost_in_attention.sap.ranking import Ranking
+from lost_in_attention.sap.registry import PRIORS, Prior
 
-Mode = Literal["encoder", "complexity", "noise", "uniform"]
-MODES = ("encoder", "complexity", "noise", "uniform")
-RANKINGS = ("weights", "scores", "two_sided_scores")
-QUERIES = ("all", "last")
-VALUE_SCALES = ("none", "matched")
+# The names of the registered priors, as they are when asked for.
+MODES = PRIORS.keys()
+Queries = Literal["all", "last"]
+ValueScale = Literal["none", "matched"]
 
 
 @dataclass(frozen=True)
 class SharedAttentionPrior:
     """One intervention (Appendix C.3).
 
+    `mode`: the prior's name (`registry.PRIORS`).
     `layers`: the first and the last layer, counted from 0, both included.
     `heads`: a band of percentiles of each layer's heads, ordered from those that look most at
         text to those that look least at it, judged by the prompt's last query.
@@ -31,30 +34,30 @@ class SharedAttentionPrior:
     `blend`: the share b in score = (1 - b) own + b prior.
     `value_scale`: "none", or "matched" to half the mean score (the release for LLaVA); the latter
         looks at the whole prompt, so it goes with the last query only.
-    `variant`: of the prior, "paper" or "released" (see `prior`).
+    `version`: of the prior, "paper" or "released" (see `priors`).
     `seed`: of the noise.
 
     Raises ValueError on a value that is not one of these.
     """
 
-    mode: Mode
+    mode: str
     layers: tuple[int, int]
     heads: tuple[float, float] = (0.0, 1.0)
-    ranking: str = "weights"
+    ranking: Ranking = "weights"
     reranks: bool = True
-    queries: str = "all"
+    queries: Queries = "all"
     blend: float = 1.0
-    value_scale: str = "none"
-    variant: Variant = "paper"
+    value_scale: ValueScale = "none"
+    version: Version = "paper"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, known in (
             ("mode", MODES),
-            ("ranking", RANKINGS),
-            ("queries", QUERIES),
-            ("value_scale", VALUE_SCALES),
-            ("variant", VARIANTS),
+            ("ranking", get_args(Ranking)),
+            ("queries", get_args(Queries)),
+            ("value_scale", get_args(ValueScale)),
+            ("version", get_args(Version)),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(
@@ -86,7 +89,7 @@ class SharedAttentionPrior:
         first, last = self.layers
         low, high = self.heads
         return (
-            f"SAP {self.mode} {self.variant}, layers {first}-{last}, heads {low:g}-{high:g} "
+            f"SAP {self.mode} {self.version}, layers {first}-{last}, heads {low:g}-{high:g} "
             f"by {self.ranking}{' at each step' if self.reranks else ' at the prompt'}, "
             f"{self.queries} queries, blend {self.blend:g}, "
             f"scale {self.value_scale}, seed {self.seed}"
@@ -95,8 +98,17 @@ class SharedAttentionPrior:
     @property
     def is_exact_mean(self) -> bool:
         """Whether the visual part of attention is a weighted mean that no query changes."""
-        by_row = self.mode == "noise" and self.variant == "paper"
-        return self.blend == 1 and self.value_scale == "none" and not by_row
+        return self.blend == 1 and self.value_scale == "none" and not self.has_own_rows
+
+    @property
+    def prior(self) -> Prior:
+        """The prior that `mode` names."""
+        return PRIORS[self.mode]
+
+    @property
+    def has_own_rows(self) -> bool:
+        """Whether each query has scores of its own; in the release none has."""
+        return self.prior.by_row and self.version == "paper"
 
     def ranks(self, heads: int) -> range:
         """Which ranks of `heads` ordered heads lie between the band's two quantiles.
@@ -119,17 +131,7 @@ def _check_pair(name: str, pair: object, kind: type | UnionType, expected: str) 
         raise ValueError(f"{name}: expected {expected}, got {pair!r}")
 
 
-# Depth, affected layers (Table 2) and head band (the default rows of Tables 4-8).  Table 2 has no
-# LLaVA-NeXT; it takes LLaVA-1.5's setting, whose decoder has the same depth.
-_PUBLISHED = {
-    "qwen2.5-vl": (28, (1, 27), (0.3, 0.6)),
-    "llava": (32, (18, 23), (0.2, 0.8)),
-    "llava-next": (32, (18, 23), (0.2, 0.8)),
-    "llava-onevision": (28, (21, 27), (0.3, 0.6)),
-}
-
-
-def paper(family: str, mode: Mode = "encoder", *, depth: int | None = None) -> SharedAttentionPrior:
+def paper(family: str, mode: str = "encoder", *, depth: int | None = None) -> SharedAttentionPrior:
     """The paper's setting: all queries, values as they are (Section 4.3, Appendices C.3 and D).
 
     A decoder of `depth` layers, fewer than the published one, takes the layers at the same share of
@@ -137,12 +139,12 @@ def paper(family: str, mode: Mode = "encoder", *, depth: int | None = None) -> S
 
     Raises ValueError on an unknown family or mode, or a depth below 1.
     """
-    layers, heads = _place(family, depth)
-    return SharedAttentionPrior(mode, layers, heads)
+    published = family_named(family).published
+    return SharedAttentionPrior(mode, _layers(published, depth), published.heads)
 
 
 def released(
-    family: str, mode: Mode = "encoder", *, depth: int | None = None
+    family: str, mode: str = "encoder", *, depth: int | None = None
 ) -> SharedAttentionPrior:
     """What the authors' code does, with the paper's layers and bands: it fixes none itself.
 
@@ -153,27 +155,24 @@ def released(
 
     Raises ValueError on an unknown family or mode, or a depth below 1.
     """
-    layers, heads = _place(family, depth)
+    published = family_named(family).published
     return SharedAttentionPrior(
         mode,
-        layers,
-        heads,
-        ranking="two_sided_scores" if family == "llava-onevision" else "scores",
+        _layers(published, depth),
+        published.heads,
+        ranking=published.ranking,
         queries="last",
-        value_scale="none" if family == "qwen2.5-vl" else "matched",
-        variant="released",
+        value_scale=published.value_scale,
+        version="released",
     )
 
 
-def _place(family: str, depth: int | None) -> tuple[tuple[int, int], tuple[float, float]]:
-    if family not in _PUBLISHED:
-        raise ValueError(f"family: expected one of {sorted(_PUBLISHED)}, got {family!r}")
-    published, (first, last), heads = _PUBLISHED[family]
+def _layers(published: Published, depth: int | None) -> tuple[int, int]:
     if depth is None:
-        return (first, last), heads
+        return published.layers
     if depth < 1:
         raise ValueError(f"depth: expected at least 1 layer, got {depth}")
-    return at_share((first, last), published, depth), heads
+    return at_share(published.layers, published.depth, depth)
 
 
 def at_share(layers: tuple[int, int], published: int, depth: int) -> tuple[int, int]:

@@ -14,15 +14,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from lost_in_attention.prior import noise_prior
+from lost_in_attention.sap.attention_rows import TextKeys
 from lost_in_attention.sap.images import SeenImage
 from lost_in_attention.sap.plan import SharedAttentionPrior
-from lost_in_attention.sap.rows import TextKeys
+from lost_in_attention.sap.registry import VisualTokens
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of the decoder: its rows start at place `first` of the keys.
+    """One pass of the decoder: its rows start at position `first` of the keys.
 
     `prompt` is the prompts' length; rows from index `replaced` on are replaced.
     """
@@ -31,12 +31,12 @@ class Pass:
     prompt: int
     replaced: int
     visual: Bool[Tensor, "batch keys"]
-    real: Bool[Tensor, "batch keys"]
+    not_padding: Bool[Tensor, "batch keys"]
     prior: Float[Tensor, "batch #rows keys"]
 
     @cached_property
     def text(self) -> TextKeys:
-        return TextKeys.of(self.real & ~self.visual)
+        return TextKeys.of(self.not_padding & ~self.visual)
 
     @cached_property
     def has_rows_within_images(self) -> bool:
@@ -72,7 +72,7 @@ class Prompts:
             and torch.equal(ids[:, :known], self.ids)
         )
 
-    def passed(self, first: int, real: Bool[Tensor, "batch keys"]) -> Pass:
+    def passed(self, first: int, not_padding: Bool[Tensor, "batch keys"]) -> Pass:
         """The pass over the keys from `first` on; 0 begins anew."""
         if first == 0:
             self._random = [
@@ -80,47 +80,50 @@ class Prompts:
                 for sample in self.samples
             ]
             self._rows = None
-        added = real.shape[1] - self.length
+        added = not_padding.shape[1] - self.length
         visual = torch.nn.functional.pad(self.visual, (0, added))
         begin = 0 if self.plan.queries == "all" else max(self.length - 1 - first, 0)
-        prior = self._prior(visual, real[:, first + begin :])
-        return Pass(first, self.length, begin, visual, real, prior)
+        prior = self._prior(visual, not_padding[:, first + begin :])
+        return Pass(first, self.length, begin, visual, not_padding, prior)
 
     def _prior(
-        self, visual: Bool[Tensor, "batch keys"], real_rows: Bool[Tensor, "batch rows"]
+        self, visual: Bool[Tensor, "batch keys"], rows_not_padding: Bool[Tensor, "batch rows"]
     ) -> Float[Tensor, "batch #rows keys"]:
-        if self.plan.mode == "noise" and self.plan.variant == "paper":
-            return self._noise(visual, real_rows)
+        if self.plan.has_own_rows:
+            return self._by_row(visual, rows_not_padding)
         if self._rows is None:
-            self._rows = self._same_for_all_rows(self.visual)
+            self._rows = self._same_for_all_rows()
         return torch.nn.functional.pad(self._rows, (0, visual.shape[1] - self.length))
 
-    def _same_for_all_rows(
-        self, visual: Bool[Tensor, "batch tokens"]
-    ) -> Float[Tensor, "batch 1 tokens"]:
-        prior = torch.zeros(visual.shape, device=visual.device)
-        if self.plan.mode != "noise":
-            values = [image.prior for sample in self.samples for image in sample]
-        else:
-            values = [
-                noise_prior(int(own.sum()), random, rows=1, variant=self.plan.variant)[0]
-                for own, random in zip(visual, self._random, strict=True)
-                if own.any()
-            ]
-        if values:
-            prior[visual] = torch.cat(values).to(prior)
+    def _same_for_all_rows(self) -> Float[Tensor, "batch 1 tokens"]:
+        prior = torch.zeros(self.visual.shape, device=self.visual.device)
+        scores = [
+            self._scores(part, random, 1)[0]
+            for sample, random in zip(self.samples, self._random, strict=True)
+            for part in ([sample] if self.plan.prior.by_row else [[image] for image in sample])
+            if part
+        ]
+        if scores:
+            prior[self.visual] = torch.cat([each.to(prior) for each in scores])
         return prior[:, None]
 
-    def _noise(
-        self, visual: Bool[Tensor, "batch keys"], real_rows: Bool[Tensor, "batch rows"]
+    def _by_row(
+        self, visual: Bool[Tensor, "batch keys"], rows_not_padding: Bool[Tensor, "batch rows"]
     ) -> Float[Tensor, "batch rows keys"]:
         """The next rows of each sample's endless matrix; padding takes none."""
-        prior = torch.zeros((*real_rows.shape, visual.shape[1]), device=visual.device)
-        for own, rows, columns, random in zip(prior, real_rows, visual, self._random, strict=True):
-            if columns.any():
-                drawn = noise_prior(int(columns.sum()), random, rows=int(rows.sum()))
+        prior = torch.zeros((*rows_not_padding.shape, visual.shape[1]), device=visual.device)
+        each = zip(prior, rows_not_padding, visual, self.samples, self._random, strict=True)
+        for own, rows, columns, sample, random in each:
+            if sample:
+                drawn = self._scores(sample, random, int(rows.sum()))
                 own[rows[:, None] & columns] = drawn.flatten().to(own)
         return prior
+
+    def _scores(
+        self, images: Sequence[SeenImage], random: np.random.Generator, rows: int
+    ) -> Float[Tensor, "rows tokens"]:
+        """The scores of the images' visual tokens under the plan."""
+        return self.plan.prior.of(VisualTokens(images, random, rows, self.plan.version))
 
 
 def images_of_samples(tokens: Sequence[int], images: Sequence[SeenImage]) -> list[list[SeenImage]]:

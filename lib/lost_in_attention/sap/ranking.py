@@ -1,8 +1,12 @@
 """Which heads a plan replaces, and how large the release makes its prior (Appendix C.3)."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Ranking = Literal["weights", "scores", "two_sided_scores"]
 
 
 def chosen_heads(
@@ -10,9 +14,9 @@ def chosen_heads(
     key: Float[Tensor, "batch kv_heads keys features"],
     *,
     visual: Bool[Tensor, "batch keys"],
-    real: Bool[Tensor, "batch keys"],
+    not_padding: Bool[Tensor, "batch keys"],
     prompt: int,
-    ranking: str,
+    ranking: Ranking,
     ranks: range,
     scaling: float,
 ) -> Int[Tensor, "batch chosen"]:
@@ -23,8 +27,8 @@ def chosen_heads(
     does not matter what it is evaluated with.  The first `prompt` keys are the prompt: its N ends
     at S_c, so weights on generated tokens do not count; the release takes its scores of all keys.
     """
-    scores = row_scores(query, key, scaling).masked_fill(~real[:, None], -torch.inf)
-    text = real & ~visual
+    scores = row_scores(query, key, scaling).masked_fill(~not_padding[:, None], -torch.inf)
+    text = not_padding & ~visual
     if ranking == "weights":
         look = _mean(scores.softmax(-1)[..., :prompt], text[:, :prompt])
     elif ranking == "scores":
@@ -49,7 +53,7 @@ def mean_scores(
     query: Float[Tensor, "batch heads rows features"],
     key: Float[Tensor, "batch kv_heads keys features"],
     *,
-    real: Bool[Tensor, "batch keys"],
+    not_padding: Bool[Tensor, "batch keys"],
     first: int,
     prompt: int,
     scaling: float,
@@ -57,13 +61,13 @@ def mean_scores(
     """The mean score that each row is matched to, over all heads.
 
     Row `prompt` - 1, the prompt's last, stands for all of the prompt's queries and keys; a later
-    row for itself and the keys up to it.  `first` is the place of row 0.  Means of products are
+    row for itself and the keys up to it.  `first` is the position of row 0.  Means of products are
     products of means, so no score is computed.
     """
-    keys = _running_mean(key.float(), real)[:, :, first : first + query.shape[2]]
+    keys = _running_mean(key.float(), not_padding)[:, :, first : first + query.shape[2]]
     queries = query.float().unflatten(1, (key.shape[1], -1)).mean(2)
     if first < prompt:
-        own = _running_mean(queries, real[:, first : first + query.shape[2]])
+        own = _running_mean(queries, not_padding[:, first : first + query.shape[2]])
         last = prompt - 1 - first
         queries = torch.cat(
             [queries[:, :, :last], own[:, :, last : last + 1], queries[:, :, last + 1 :]], 2
@@ -72,10 +76,10 @@ def mean_scores(
 
 
 def _running_mean(
-    states: Float[Tensor, "batch heads rows features"], real: Bool[Tensor, "batch rows"]
+    states: Float[Tensor, "batch heads rows features"], not_padding: Bool[Tensor, "batch rows"]
 ) -> Float[Tensor, "batch heads rows features"]:
-    count = real.cumsum(1).clamp(min=1)[:, None, :, None]
-    return (states * real[:, None, :, None]).cumsum(2) / count
+    count = not_padding.cumsum(1).clamp(min=1)[:, None, :, None]
+    return (states * not_padding[:, None, :, None]).cumsum(2) / count
 
 
 def _mean(

@@ -12,18 +12,20 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.sap.images import IMAGE, OUTPUTS, BatchImages, encoded
-from lost_in_attention.sap.plan import SharedAttentionPrior
-from lost_in_attention.sap.prompts import Pass, Prompts
-from lost_in_attention.sap.ranking import chosen_heads, mean_scores
-from lost_in_attention.sap.rows import (
+from lost_in_attention.sap.attention_rows import (
     Collapsed,
-    Heads,
     merged_rows,
     replaced_rows,
     take_heads,
     visual_part,
 )
+from lost_in_attention.sap.images import IMAGE, OUTPUTS, BatchImages, encoded
+from lost_in_attention.sap.plan import SharedAttentionPrior
+from lost_in_attention.sap.prompts import Pass, Prompts
+from lost_in_attention.sap.ranking import chosen_heads, mean_scores
+
+# Which heads each sample has chosen, in their order.
+ChosenHeads = Int[Tensor, "batch chosen"]
 
 
 @dataclass
@@ -34,7 +36,7 @@ class _Layer:
     keys, where these were all that the pass had.
     """
 
-    heads: Heads
+    heads: ChosenHeads
     collapsed: Collapsed | None = None
 
 
@@ -73,19 +75,19 @@ class Session:
     def begin(self, module, args, kwargs) -> None:
         """Before the decoder runs: where its rows stand and what their prior is."""
         first, ids = _past(kwargs), self.ids
-        real = _real_keys(kwargs.get("attention_mask"), ids, first)
+        not_padding = _not_padding(kwargs.get("attention_mask"), ids, first)
         if first == 0:
             others = self.given is not None and self.given is not self.images
             if others or self.prompts is None or not self.prompts.continued_by(ids):
                 self.images = self.given
-                seen = self.images.under(self.plan) if self.images else []
+                seen = self.images.seen if self.images else []
                 self.prompts = Prompts(self.plan, ids, ids == self.image_token, seen)
             self.layers = {}
         elif self.prompts is None or first < self.prompts.length:
             raise ValueError("inputs: expected a cache that was filled within the block")
         elif self.given is not None:
             raise ValueError("inputs: expected all images in the prompts' first pass, got more")
-        self.now = self.prompts.passed(first, real)
+        self.now = self.prompts.passed(first, not_padding)
 
     def attend(
         self,
@@ -98,10 +100,9 @@ class Session:
     ) -> Float[Tensor, "batch heads rows features"] | None:
         """The attention under the plan; None where it is the model's own."""
         now, layer = self.now, module.layer_idx
-        if key.shape[2] != now.real.shape[1]:
-            raise ValueError(
-                f"inputs: expected a cache that holds {now.real.shape[1]} keys, got {key.shape[2]}"
-            )
+        keys = now.not_padding.shape[1]
+        if key.shape[2] != keys:
+            raise ValueError(f"inputs: expected a cache that holds {keys} keys, got {key.shape[2]}")
         if layer not in self.layers:
             self.layers[layer] = _Layer(self._ranked_by_prompt(query, key, scaling))
         parts = self._parts(layer, query, key, scaling)
@@ -121,7 +122,7 @@ class Session:
 
     def _parts(
         self, layer: int, query: Tensor, key: Tensor, scaling: float
-    ) -> list[tuple[slice, Heads]]:
+    ) -> list[tuple[slice, ChosenHeads]]:
         """The replaced rows, parted where other heads are chosen: the prompts', then one by one."""
         now, end = self.now, query.shape[2]
         behind = max(now.prompt - now.first, 0) if self.reranks else end
@@ -131,22 +132,22 @@ class Session:
             for row in range(behind, end)
         ]
 
-    def _ranked_by_prompt(self, query: Tensor, key: Tensor, scaling: float) -> Heads:
+    def _ranked_by_prompt(self, query: Tensor, key: Tensor, scaling: float) -> ChosenHeads:
         if self.now.first:
             raise ValueError("inputs: expected the prompts' first pass within the block")
         return self._ranked(query, key, self.now.prompt - 1, scaling)
 
-    def _ranked(self, query: Tensor, key: Tensor, row: int, scaling: float) -> Heads:
+    def _ranked(self, query: Tensor, key: Tensor, row: int, scaling: float) -> ChosenHeads:
         """The heads that the query of `row` chooses, among the keys that it sees."""
         now, end = self.now, self.now.first + row + 1
         return chosen_heads(
             query[:, :, row], key[:, :, :end],
-            visual=now.visual[:, :end], real=now.real[:, :end], prompt=now.prompt,
+            visual=now.visual[:, :end], not_padding=now.not_padding[:, :end], prompt=now.prompt,
             ranking=self.plan.ranking, ranks=self.ranks, scaling=scaling,
         )  # fmt: skip
 
     def _replaced(
-        self, layer: int, query, key, value, scaling: float, rows: slice, heads: Heads
+        self, layer: int, query, key, value, scaling: float, rows: slice, heads: ChosenHeads
     ) -> Float[Tensor, "batch chosen rows features"]:
         """The replaced attention of some rows in some heads."""
         replace_rows = self._merged if self.plan.is_exact_mean else self._written_out
@@ -169,7 +170,11 @@ class Session:
     def _collapsed(self, state: _Layer, query, key, value, scaling) -> Tensor:
         end = self.now.prompt
         return state.collapsed.attend(
-            query, key[:, :, end:], value[:, :, end:], real=self.now.real[:, end:], scaling=scaling
+            query,
+            key[:, :, end:],
+            value[:, :, end:],
+            not_padding=self.now.not_padding[:, end:],
+            scaling=scaling,
         )
 
     def _written_out(self, layer, query, key, value, scaling, rows, heads) -> Tensor:
@@ -183,7 +188,7 @@ class Session:
         return replaced_rows(
             _in_heads(query[:, :, rows], heads),
             take_heads(key, kv_heads), take_heads(value, kv_heads),
-            prior=prior, visual=now.visual, real=now.real,
+            prior=prior, visual=now.visual, not_padding=now.not_padding,
             first=now.first + rows.start, blend=self.plan.blend, scaling=scaling,
         )  # fmt: skip
 
@@ -191,7 +196,12 @@ class Session:
         """The prior rescaled, so that its mean is half the size of the mean score."""
         now = self.now
         means = mean_scores(
-            query, key, real=now.real, first=now.first, prompt=now.prompt, scaling=scaling
+            query,
+            key,
+            not_padding=now.not_padding,
+            first=now.first,
+            prompt=now.prompt,
+            scaling=scaling,
         )[:, now.replaced :, None]
         own = now.prior.sum(-1, keepdim=True) / now.visual.sum(-1)[:, None, None]
         # A blank image's complexity is zero everywhere, at any scale.
@@ -199,7 +209,7 @@ class Session:
 
 
 def _in_heads(
-    states: Float[Tensor, "batch heads rows features"], heads: Heads
+    states: Float[Tensor, "batch heads rows features"], heads: ChosenHeads
 ) -> Float[Tensor, "batch chosen rows features"]:
     """The chosen heads; without a copy where they are all."""
     return states if heads.shape[1] == states.shape[1] else take_heads(states, heads)
@@ -234,7 +244,7 @@ def _past(kwargs: dict) -> int:
     return 0 if cache is None else cache.get_seq_length()
 
 
-def _real_keys(
+def _not_padding(
     mask: Tensor | None, ids: Int[Tensor, "batch tokens"], first: int
 ) -> Bool[Tensor, "batch keys"]:
     """Which keys are no padding."""

@@ -28,7 +28,7 @@ def require(condition: bool, message: str) -> None:
         raise CheckFailed(message)
 
 
-def require_close(what: str, got: float, expected: float, *, tolerance: float = 1e-8) -> None:
+def require_close(what: str, got: object, expected: float, *, tolerance: float = 1e-8) -> None:
     """Raise CheckFailed unless the number `got` is `expected`, up to `tolerance` (absolute)."""
     try:
         number = float(got)

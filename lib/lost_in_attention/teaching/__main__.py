@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lost_in_attention.refusals import run
+from lost_in_attention.runs.refusals import run
 from lost_in_attention.teaching.student import write_student_versions
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)

@@ -8,28 +8,28 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from lost_in_attention.geometry import effective_rank
+from lost_in_attention.metrics.rid import effective_rank
 from lost_in_attention.teaching import passed, require, require_close
+from lost_in_attention.teaching.matrices import Matrix, diagonal, gaussian, rotation
 
-Matrix = Float64[Tensor, "tokens features"]
 Values = Float64[Tensor, " values"]
 
 
 def check_rank_k_error(rank_k_error: Callable[[Matrix, int], float]) -> None:
     """Known errors of a diagonal matrix, invariance, and no random approximation is better."""
-    x = torch.diag(torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64))
+    x = diagonal(3.0, 2.0, 1.0)
     for k, squared in ((0, 14), (1, 5), (2, 1), (3, 0)):
         expected = math.sqrt(squared / 14)
         require_close(f"diag(3, 2, 1), k = {k}", rank_k_error(x, k), expected)
     random = torch.Generator().manual_seed(0)
-    tall = torch.randn(9, 5, generator=random, dtype=torch.float64)
-    turned = torch.linalg.qr(torch.randn(9, 9, generator=random, dtype=torch.float64))[0] @ tall
+    tall = gaussian(9, 5, random)
+    turned = rotation(9, random) @ tall
     for k in (1, 3):
         best = float(rank_k_error(tall, k))
         require_close("rotation of the tokens", rank_k_error(turned, k), best)
         require_close("ten times the matrix", rank_k_error(10 * tall, k), best)
         for _ in range(20):
-            basis = torch.linalg.qr(torch.randn(5, k, generator=random, dtype=torch.float64))[0]
+            basis = torch.linalg.qr(gaussian(5, k, random))[0]
             other = float((tall - tall @ basis @ basis.T).norm() / tall.norm())
             require(best <= other + 1e-9, f"k = {k}: {best:.4g}, but a random one has {other:.4g}")
     passed("rank_k_error")

@@ -8,6 +8,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lost_in_attention.teaching import passed, require, require_close
+from lost_in_attention.teaching.matrices import diagonal, gaussian, rotation
 
 Basis = Float64[Tensor, "d r"]
 Projector = Float64[Tensor, "d d"]
@@ -17,14 +18,14 @@ def check_projector(projector: Callable[[Basis], Projector]) -> None:
     """The properties that single out the orthogonal projector, and no dependence on the basis."""
     random = torch.Generator().manual_seed(0)
     for size, rank in ((5, 2), (8, 7), (6, 1)):
-        basis = torch.randn(size, rank, generator=random, dtype=torch.float64)
+        basis = gaussian(size, rank, random)
         p = projector(basis)
         require(p.shape == (size, size), f"expected shape {(size, size)}, got {tuple(p.shape)}")
         _require_equal("P transposed should be P", p.T, p)
         _require_equal("P P should be P", p @ p, p)
         _require_equal("P should leave its basis alone", p @ basis, basis)
         require_close("trace of P, which is the dimension", float(p.trace()), rank)
-        mixed = basis @ torch.randn(rank, rank, generator=random, dtype=torch.float64)
+        mixed = basis @ gaussian(rank, rank, random)
         _require_equal("another basis of the same space", projector(mixed), p, tolerance=1e-6)
     passed("projector")
 
@@ -34,7 +35,7 @@ def check_residual_norm(
 ) -> None:
     """Vectors built with a known residual, down to a small share, in single precision."""
     random = torch.Generator().manual_seed(1)
-    frame = torch.linalg.qr(torch.randn(64, 64, generator=random, dtype=torch.float64))[0]
+    frame = rotation(64, random)
     basis = frame[:, :40]
     for share in (0.5, 1e-2, 1e-4, 1e-5):
         inside = basis @ torch.randn(40, generator=random, dtype=torch.float64)
@@ -54,7 +55,7 @@ def check_principal_angles(
     """Spaces built from known angles, tiny ones included, in bases of all kinds."""
     random = torch.Generator().manual_seed(2)
     for angles in ([0.3, 1.2], [0.0, 0.7], [1e-9, math.pi / 2], [0.4, 0.4]):
-        turn = torch.linalg.qr(torch.randn(9, 9, generator=random, dtype=torch.float64))[0]
+        turn = rotation(9, random)
         angle = torch.tensor(angles, dtype=torch.float64)
         one = turn[:, :2]
         other = one * angle.cos() + turn[:, 2:4] * angle.sin()
@@ -73,18 +74,18 @@ def check_soft_projector(
 ) -> None:
     """A symmetric map between 0 and I that tends to the projector and never jumps."""
     random = torch.Generator().manual_seed(3)
-    x = torch.diag(torch.tensor([4.0, 1.0, 1e-3, 0.0], dtype=torch.float64))
+    x = diagonal(4.0, 1.0, 1e-3, 0.0)
     p = soft_projector(x, 1e-6)
-    expected = torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.float64))
+    expected = diagonal(1.0, 1.0, 1.0, 0.0)
     _require_equal("width far below every positive value", p, expected, tolerance=1e-4)
     p = soft_projector(x, 0.05)
-    expected = torch.diag(torch.tensor([1.0, 1.0, 0.0, 0.0], dtype=torch.float64))
+    expected = diagonal(1.0, 1.0, 0.0, 0.0)
     _require_equal("width between the values", p, expected, tolerance=1e-2)
     for width in (0.01, 0.3, 2.0):
         for _ in range(10):
-            x = torch.randn(5, 7, generator=random, dtype=torch.float64)
+            x = gaussian(5, 7, random)
             x[4] = x[3]
-            step = 0.1 * width * torch.randn(5, 7, generator=random, dtype=torch.float64)
+            step = 0.1 * width * gaussian(5, 7, random)
             p, moved = soft_projector(x, width), soft_projector(x + step, width)
             require(p.shape == (7, 7), f"expected shape (7, 7), got {tuple(p.shape)}")
             _require_equal("P transposed should be P", p.T, p)

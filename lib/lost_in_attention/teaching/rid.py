@@ -5,29 +5,26 @@ from collections.abc import Callable
 from itertools import permutations
 
 import torch
-from jaxtyping import Float64
-from torch import Tensor
 
-from lost_in_attention.geometry import rid, support_innovation
+from lost_in_attention.metrics.rid import rid, support_innovation
 from lost_in_attention.teaching import passed, require, require_close
-
-Matrix = Float64[Tensor, "tokens features"]
+from lost_in_attention.teaching.matrices import Matrix, diagonal, gaussian, low_rank, rotation
 
 
 def check_lost_support(lost_support: Callable[[Matrix, Matrix], float]) -> None:
     """Known losses, none where the spaces only grow, and no dependence on basis or scale."""
-    both, first, second = _diagonal(1, 1), _diagonal(1, 0), _diagonal(0, 1)
+    both, first, second = diagonal(1, 1), diagonal(1, 0), diagonal(0, 1)
     require_close("diag(1, 1) to diag(1, 0)", lost_support(both, first), 1 / math.sqrt(2))
     require_close("diag(1, 0) to diag(1, 1)", lost_support(first, both), 0)
     require_close("diag(1, 0) to diag(0, 1)", lost_support(first, second), 1)
     random = torch.Generator().manual_seed(0)
-    wide = _matrix(4, 9, random)
-    mixed = _rotation(4, random) @ wide
+    wide = gaussian(4, 9, random)
+    mixed = rotation(4, random) @ wide
     require_close("tokens mixed, none lost", lost_support(wide, mixed), 0, tolerance=1e-6)
-    before, after = _low_rank(6, 9, 3, random), _low_rank(6, 9, 2, random)
+    before, after = low_rank(6, 9, 3, random), low_rank(6, 9, 2, random)
     lost = float(lost_support(before, after))
     require(0 < lost <= 1, f"a random state of lower rank: expected a share, got {lost:.4g}")
-    left, right = _rotation(6, random), _rotation(9, random)
+    left, right = rotation(6, random), rotation(9, random)
     turned = lost_support(5 * left @ before @ right, -0.1 * left @ after @ right)
     require_close("both states rotated and scaled", turned, lost, tolerance=1e-7)
     passed("lost_support")
@@ -37,9 +34,9 @@ def check_update_factors(
     update_factors: Callable[[Matrix, Matrix], tuple[float, float, float]],
 ) -> None:
     """Closed forms, the product with the library's support innovation, and what scale leaves."""
-    before = _diagonal(1, 0)
+    before = diagonal(1, 0)
     corner = torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
-    known = {"diag(0, 1)": (_diagonal(0, 1), (1, 1)), "a new feature": (corner, (0, 1))}
+    known = {"diag(0, 1)": (diagonal(0, 1), (1, 1)), "a new feature": (corner, (0, 1))}
     for name, (update, novelties) in known.items():
         found = update_factors(before, update)
         require(len(found) == 3, f"expected size and two novelties, got {found!r}")
@@ -47,7 +44,7 @@ def check_update_factors(
             require_close(f"diag(1, 0) plus {name}", got, expected)
     random = torch.Generator().manual_seed(1)
     for rank in (2, 5):
-        before, update = _low_rank(5, 8, rank, random), _matrix(5, 8, random)
+        before, update = low_rank(5, 8, rank, random), gaussian(5, 8, random)
         size, *novelties = update_factors(before, update)
         product = float(size) * sum(map(float, novelties)) / 2
         expected = support_innovation(before, before + update)
@@ -55,7 +52,7 @@ def check_update_factors(
         scaled = update_factors(before, 7 * update)[1:]
         for got, same in zip(scaled, novelties, strict=True):
             require_close("novelty of seven times the update", got, float(same), tolerance=1e-7)
-    mixing = _matrix(5, 5, random) @ before
+    mixing = gaussian(5, 5, random) @ before
     novelty = update_factors(before, mixing)[2]
     require_close("feature novelty of mixed tokens", novelty, 0, tolerance=1e-6)
     passed("update_factors")
@@ -77,7 +74,7 @@ def check_counterexample(counterexample: Callable[[int, int], tuple[Matrix, Matr
 def check_support_distance(support_distance: Callable[[Matrix, Matrix], float]) -> None:
     """A metric up to scale that sees lost support, forgets rotations, and does not jump."""
     random = torch.Generator().manual_seed(2)
-    states = [_low_rank(5, 7, rank, random) for rank in (1, 2, 4, 5)]
+    states = [low_rank(5, 7, rank, random) for rank in (1, 2, 4, 5)]
     for a, b, c in permutations(states, 3):
         ab, ba, bc, ac = (
             float(support_distance(*pair)) for pair in ((a, b), (b, a), (b, c), (a, c))
@@ -87,30 +84,14 @@ def check_support_distance(support_distance: Callable[[Matrix, Matrix], float]) 
         require(ac <= ab + bc + 1e-9, f"triangle: {ac:.4g} is more than {ab:.4g} + {bc:.4g}")
     a, b = states[1:3]
     require_close("a state and its multiple", support_distance(a, -3 * a), 0)
-    left, right = _rotation(5, random), _rotation(7, random)
+    left, right = rotation(5, random), rotation(7, random)
     turned = support_distance(left @ a @ right, left @ b @ right)
     require_close("both states rotated", turned, float(support_distance(a, b)))
-    apart = support_distance(_diagonal(1, 2, 0, 0), _diagonal(0, 0, 3, 1))
+    apart = support_distance(diagonal(1, 2, 0, 0), diagonal(0, 0, 3, 1))
     require_close("orthogonal supports", apart, 1)
-    lost = float(support_distance(_diagonal(1, 1, 1), _diagonal(1, 1, 0)))
+    lost = float(support_distance(diagonal(1, 1, 1), diagonal(1, 1, 0)))
     require(lost > 0.05, f"a third of the support is lost: expected more than 0.05, got {lost:.3g}")
-    faded = float(support_distance(_diagonal(1, 1, 1), _diagonal(1, 1, 1e-6)))
+    faded = float(support_distance(diagonal(1, 1, 1), diagonal(1, 1, 1e-6)))
     gap = abs(faded - lost)
     require(gap < 1e-3, f"strength 1e-6 instead of 0: expected a gap below 1e-3, got {gap:.3g}")
     passed("support_distance")
-
-
-def _diagonal(*values: float) -> Matrix:
-    return torch.diag(torch.tensor(values, dtype=torch.float64))
-
-
-def _matrix(rows: int, columns: int, random: torch.Generator) -> Matrix:
-    return torch.randn(rows, columns, generator=random, dtype=torch.float64)
-
-
-def _low_rank(tokens: int, features: int, rank: int, random: torch.Generator) -> Matrix:
-    return _matrix(tokens, rank, random) @ _matrix(rank, features, random)
-
-
-def _rotation(size: int, random: torch.Generator) -> Matrix:
-    return torch.linalg.qr(_matrix(size, size, random)).Q

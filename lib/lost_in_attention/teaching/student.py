@@ -11,8 +11,8 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from lost_in_attention.files import replaced_when_complete
-from lost_in_attention.paths import check_writable
+from lost_in_attention.runs.files import replaced_when_complete
+from lost_in_attention.runs.paths import check_writable
 
 SOLUTION, CHECK = "solution", "exercise-check"
 # The directive with the solution in words, to the fence that closes it.
@@ -69,7 +69,7 @@ def write_student_versions(sources: list[Path], output: Path) -> list[Path]:
     Raises, before anything is written:
         FileNotFoundError: a source is not there.
         ValueError: a solution cell that breaks the conventions, named with its file, or an
-            `output` that cannot be written.
+            `output` that cannot be written or holds a folder of a chapter's name.
         FileExistsError: a file lies there that says something else, such as a student's work.
     """
     for source in sources:
@@ -84,6 +84,8 @@ def write_student_versions(sources: list[Path], output: Path) -> list[Path]:
         for suffix, kind in ((".py", "py:percent"), (".ipynb", "ipynb")):
             texts[output / f"{source.stem}{suffix}"] = jupytext.writes(student, fmt=kind)
     check_writable("output", output)
+    if folders := [str(path) for path in texts if path.is_dir()]:
+        raise ValueError(f"output: expected files or nothing, got the folder {folders[0]!r}")
     other = [
         str(path) for path, text in texts.items() if path.exists() and path.read_text() != text
     ]

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
-from lost_in_attention.mixing import token_mixing_entropy
+from lost_in_attention.metrics.mixing import token_mixing_entropy
 from lost_in_attention.teaching import passed, require, require_close
-
-Matrix = Float64[Tensor, "tokens features"]
+from lost_in_attention.teaching.matrices import Matrix, gaussian, rotation
 
 
 def check_mixing_entropy(mixing_entropy: Callable[[Matrix], float]) -> None:
@@ -29,10 +28,10 @@ def check_mixing_entropy(mixing_entropy: Callable[[Matrix], float]) -> None:
     for name, (x, expected) in known.items():
         require_close(name, mixing_entropy(x.double()), expected, tolerance=1e-6)
     random = torch.Generator().manual_seed(0)
-    x = torch.randn(9, 4, generator=random, dtype=torch.float64)
+    x = gaussian(9, 4, random)
     entropy = float(mixing_entropy(x))
     norms = torch.rand(9, 1, generator=random, dtype=torch.float64) + 0.1
-    turn = torch.linalg.qr(torch.randn(4, 4, generator=random, dtype=torch.float64)).Q
+    turn = rotation(4, random)
     for name, other in (("norms", norms * x), ("order", x.flip(0)), ("rotation", x @ turn)):
         require_close(f"another {name}", mixing_entropy(other), entropy)
     passed("mixing_entropy")
@@ -62,9 +61,9 @@ def check_centring_bias(centring_bias: Callable[[Matrix], Float[Tensor, " featur
     """One vector, added to every token of a line, brings TME down to its least value."""
     random = torch.Generator().manual_seed(1)
     for tokens, features in ((2, 3), (6, 1), (7, 4), (11, 2), (30, 5)):
-        along = torch.randn(tokens, 1, generator=random, dtype=torch.float64)
-        direction = torch.randn(1, features, generator=random, dtype=torch.float64)
-        x = 3 + torch.randn(1, features, generator=random, dtype=torch.float64) + along * direction
+        along = gaussian(tokens, 1, random)
+        direction = gaussian(1, features, random)
+        x = 3 + gaussian(1, features, random) + along * direction
         bias = torch.as_tensor(centring_bias(x)).double()
         require(bias.shape == (features,), f"expected shape ({features},), got {bias.shape}")
         moved = x + bias
@@ -88,11 +87,11 @@ def check_alikeness(alikeness: Callable[[Matrix], float]) -> None:
         require(min(steps) > 1e-6, f"a larger common part should raise it, got {rising}")
         equal = torch.ones(tokens, 4, dtype=torch.float64)
         require_close(f"{tokens} equal tokens", alikeness(equal), 1, tolerance=1e-6)
-    x = torch.randn(9, 4, generator=random, dtype=torch.float64)
+    x = gaussian(9, 4, random)
     value = float(alikeness(x))
     require(0 < value < 1, f"random tokens: expected a number between 0 and 1, got {value:.4g}")
     norms = torch.rand(9, 1, generator=random, dtype=torch.float64) + 0.1
-    turn = torch.linalg.qr(torch.randn(4, 4, generator=random, dtype=torch.float64)).Q
+    turn = rotation(4, random)
     for name, other in (("norms", norms * x), ("order", x.flip(0)), ("rotation", x @ turn)):
         require_close(f"another {name}", alikeness(other), value)
     passed("alikeness")

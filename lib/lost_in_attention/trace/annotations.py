@@ -1,14 +1,13 @@
 """Where the asked objects lie: boxes from annotations in COCO's instances format."""
 
-import contextlib
-import io
+import json
 import re
+from collections import defaultdict
 from pathlib import Path
-
-from pycocotools.coco import COCO
+from typing import Any
 
 from lost_in_attention.digits.coco import shipped_annotations
-from lost_in_attention.vision import Box
+from lost_in_attention.models.patch_boxes import Box
 
 # Some published questions write "imange".
 _QUESTION = re.compile(r"Is there an? (.+) in the im(?:a|an)ge\?")
@@ -28,36 +27,31 @@ def asked_object(question: str) -> str:
 class Annotations:
     """Objects of many images, found by the image's name without its suffix."""
 
-    def __init__(self, coco: COCO) -> None:
-        self._coco = coco
-        self._images = {Path(i["file_name"]).stem: i for i in coco.dataset["images"]}
-        self._categories = {c["name"]: c["id"] for c in coco.dataset["categories"]}
+    def __init__(self, instances: dict[str, Any]) -> None:
+        self._images = {Path(i["file_name"]).stem: i for i in instances["images"]}
+        self._categories = {c["name"]: c["id"] for c in instances["categories"]}
+        self._objects = defaultdict(list)
+        for found in instances["annotations"]:
+            self._objects[found["image_id"], found["category_id"]].append(tuple(found["bbox"]))
 
     @classmethod
-    def embedded(cls) -> "Annotations":
-        """Those of the embedded digit scenes."""
-        coco = COCO()
-        coco.dataset = shipped_annotations()
-        # pycocotools prints its progress.
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco.createIndex()
-        return cls(coco)
-
-    @classmethod
-    def read(cls, path: str | Path) -> "Annotations":
+    def read(cls, source: str | Path) -> "Annotations":
         """Those of a file such as COCO's instances_val2014.json, for the published POPE.
+
+        "embedded" stands for those of the embedded digit scenes.
 
         Raises FileNotFoundError where there is no such file, ValueError where it has no images,
         annotations or categories.
         """
-        with contextlib.redirect_stdout(io.StringIO()):
-            coco = COCO(str(path))
-        missing = {"images", "annotations", "categories"} - set(coco.dataset)
+        if source == "embedded":
+            return cls(shipped_annotations())
+        instances = json.loads(Path(source).read_text())
+        missing = {"images", "annotations", "categories"} - instances.keys()
         if missing:
             raise ValueError(
-                f"path: expected COCO instances, {sorted(missing)} missing from {path}"
+                f"source: expected COCO instances, {sorted(missing)} missing from {source}"
             )
-        return cls(coco)
+        return cls(instances)
 
     def size(self, image: str) -> tuple[int, int]:
         """Width and height of an image in pixels.  Raises ValueError if it is not annotated."""
@@ -73,8 +67,7 @@ class Annotations:
         if name not in self._categories:
             known = sorted(self._categories)
             raise ValueError(f"name: expected one of {known}, got {name!r}")
-        found = self._coco.imgToAnns[self._image(image)["id"]]
-        return [tuple(a["bbox"]) for a in found if a["category_id"] == self._categories[name]]
+        return list(self._objects.get((self._image(image)["id"], self._categories[name]), ()))
 
     def _image(self, name: str) -> dict:
         if name not in self._images:

@@ -8,18 +8,16 @@ that the whole stack of maps never exists.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
 
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models.attention_functions import DECODER, register, running_on
 
 _NAME = "sdpa_with_reader"
+register(_NAME)
 # Kernels that compute the same attention.  Another name means an intervention, whose weights
 # are not the ones that are computed here.
 _PLAIN = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
@@ -75,15 +73,9 @@ def reading_attention(
     usual = vlm.decoder.config._attn_implementation
     if usual not in _PLAIN:
         raise ValueError(f"vlm: expected an attention of {_PLAIN}, got {usual!r}")
-    try:
-        for layer in vlm.layers:
-            _READERS[layer.self_attn] = _Reader(tokens, visit)
-        vlm.model.set_attn_implementation({"text_config": _NAME})
+    read = _Reader(tokens, visit).read
+    with running_on(vlm.model, DECODER, _NAME, {layer.self_attn: read for layer in vlm.layers}):
         yield
-    finally:
-        vlm.model.set_attn_implementation({"text_config": usual})
-        for layer in vlm.layers:
-            _READERS.pop(layer.self_attn, None)
 
 
 @dataclass(frozen=True)
@@ -91,17 +83,25 @@ class _Reader:
     tokens: Bool[Tensor, "batch keys"]
     visit: Visitor
 
-    def read(self, module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, scaling):
+    def read(
+        self,
+        module: nn.Module,
+        query: Float[Tensor, "batch heads rows features"],
+        key: Float[Tensor, "batch key_heads keys features"],
+        value: Float[Tensor, "batch key_heads keys features"],
+        mask: Bool[Tensor, "batch 1 rows keys"] | None,
+        scaling: float,
+    ) -> None:
+        """Show the pass over the prompt, sample by sample; SDPA computes its output."""
+        if query.shape[2] != key.shape[2]:
+            return
         for sample, tokens in enumerate(self.tokens):
             self.visit(
                 LayerAttention(
                     module.layer_idx, sample, query[sample], key[sample],
-                    _allowed(mask, sample, tokens), tokens, scaling or query.shape[-1] ** -0.5,
+                    _allowed(mask, sample, tokens), tokens, scaling,
                 )
             )  # fmt: skip
-
-
-_READERS: WeakKeyDictionary[nn.Module, _Reader] = WeakKeyDictionary()
 
 
 def _allowed(
@@ -112,17 +112,3 @@ def _allowed(
         return mask[sample, 0][tokens]
     positions = torch.arange(len(tokens), device=tokens.device)
     return positions <= positions[tokens, None]
-
-
-# The parameters' names are those that transformers passes.
-def _sdpa_with_reader(module, query, key, value, attention_mask, scaling=None, **kwargs):
-    reader = _READERS.get(module)
-    if reader and query.shape[2] == key.shape[2]:
-        reader.read(module, query, key, attention_mask, scaling)
-    return sdpa_attention_forward(
-        module, query, key, value, attention_mask, scaling=scaling, **kwargs
-    )
-
-
-AttentionInterface.register(_NAME, _sdpa_with_reader)
-AttentionMaskInterface.register(_NAME, sdpa_mask)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lost_in_attention.benchmarks import Samples
-from lost_in_attention.evaluate import evaluate
+from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.trace.annotations import Annotations, asked_object
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from lost_in_attention.stats import Interval
+from lost_in_attention.statistics import Interval
 
 FOLDS = 5
 

@@ -7,7 +7,6 @@ An edge j -> i says that visual token i attends to visual token j with a weight 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import networkx as nx
 import numpy as np
 import pandas as pd
 import torch
@@ -15,8 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from lost_in_attention.benchmarks import Sample
-from lost_in_attention.measure import batches, check_request, prepared
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.residual.measure import batches, check_request, prepared
 from lost_in_attention.trace.attention import LayerAttention, Visitor, reading_attention
 from lost_in_attention.trace.rollout import rollout_step
 
@@ -45,24 +44,6 @@ class Trace:
             raise ValueError(f"threshold: expected {self.threshold} to 1, got {threshold!r}")
         kept = self.edges[self.edges["weight"] >= np.float32(threshold)]
         return replace(self, edges=kept.reset_index(drop=True), threshold=threshold)
-
-    def graph(self, sample: str, layer: int, head: int = 0) -> nx.DiGraph:
-        """One graph G^(l), with `weight` on its edges.
-
-        Raises ValueError if the trace holds no such sample, layer or head.
-        """
-        if sample not in self.visual_tokens:
-            raise ValueError(f"sample: expected one that was traced, got {sample!r}")
-        for name, value, count in (("layer", layer, self.layers), ("head", head, self.heads)):
-            if not 0 <= value < count:
-                raise ValueError(f"{name}: expected 0 to {count - 1}, got {value!r}")
-        chosen = self.edges.query("sample == @sample and layer == @layer and head == @head")
-        graph = nx.DiGraph()
-        graph.add_nodes_from(range(self.visual_tokens[sample]))
-        graph.add_weighted_edges_from(
-            chosen[["source", "target", "weight"]].itertuples(index=False, name=None)
-        )
-        return graph
 
 
 def trace(

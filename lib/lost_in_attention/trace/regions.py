@@ -9,8 +9,8 @@ from jaxtyping import Bool
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models.patch_boxes import Box, patch_boxes
 from lost_in_attention.trace.annotations import Annotations, asked_object
-from lost_in_attention.vision import Box, patch_boxes
 
 # Pixels: less is an edge that two boxes share, as far as rounding lets them.
 _TOUCH = 1e-6
@@ -33,7 +33,7 @@ class KeyRegions:
 
 
 def key_patches(
-    patches: Sequence[Box | None], objects: Sequence[Box], size: tuple[int, int]
+    patches: Sequence[Box | None], objects: Sequence[Box], size: tuple[float, float]
 ) -> Region:
     """K as a mask over the visual tokens: which patches share some area with a box.
 

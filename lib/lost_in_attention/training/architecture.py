@@ -40,10 +40,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.processing_utils import ProcessorMixin
 
 from lost_in_attention.digits import IMAGE_SIZE
-from lost_in_attention.models.processors import (
-    VideolessLlavaOnevisionProcessor,
-    VideolessQwen2_5_VLProcessor,
-)
+from lost_in_attention.models.families.llava_onevision import VideolessLlavaOnevisionProcessor
+from lost_in_attention.models.families.qwen2_5_vl import VideolessQwen2_5_VLProcessor
 
 GRID = 8
 PATCH = IMAGE_SIZE // GRID

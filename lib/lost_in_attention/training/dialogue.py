@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lost_in_attention.digits import Scene
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.training.architecture import GRID, MERGE
+from lost_in_attention.training.architecture import GRID
 from lost_in_attention.training.conversations import (
     Lesson,
     list_conversation,
@@ -42,7 +42,7 @@ class SceneStock:
 
     def batch(
         self, size: int, rng: np.random.Generator
-    ) -> tuple[list[Scene], list[Float[Tensor, "tokens hidden"]]]:
+    ) -> tuple[list[Scene], list[Float[Tensor, "_ hidden"]]]:
         chosen = rng.choice(len(self.scenes), size, replace=False)
         return [self.scenes[i] for i in chosen], [self.features[i].float() for i in chosen]
 
@@ -50,7 +50,7 @@ class SceneStock:
 def dialogue_loss(
     vlm: VisionLanguageModel,
     scenes: Sequence[Scene],
-    features: Sequence[Float[Tensor, "tokens hidden"]],
+    features: Sequence[Float[Tensor, "_ hidden"]],
     lesson: Lesson,
     rng: np.random.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
@@ -77,7 +77,7 @@ def dialogue_loss(
 def _answers(
     vlm: VisionLanguageModel,
     conversations: Sequence[list[Turn]],
-    features: Sequence[Float[Tensor, "tokens hidden"]],
+    features: Sequence[Float[Tensor, "_ hidden"]],
 ) -> tuple[Float[Tensor, "learned vocabulary"], Int[Tensor, " learned"]]:
     """The logits before every learned token, and that token."""
     ids, learned = encode_conversations(vlm, conversations, [len(f) for f in features])
@@ -132,24 +132,14 @@ def _learned_characters(text: str, turns: Sequence[Turn]) -> Bool[Tensor, " char
 def decode(
     vlm: VisionLanguageModel,
     ids: Int[Tensor, "batch tokens"],
-    features: Sequence[Float[Tensor, "tokens hidden"]],
+    features: Sequence[Float[Tensor, "_ hidden"]],
 ) -> Float[Tensor, "batch tokens hidden"]:
     """The decoder's last hidden states, with images given as the vision tower's output."""
     images = {"image": BaseModelOutputWithPooling(pooler_output=tuple(features))}
+    positions = vlm.family.position_inputs(ids, (GRID, GRID))
     return vlm.model.model(
-        input_ids=ids, mm_encoder_outputs=images, use_cache=False, **_positions(vlm, ids)
+        input_ids=ids, mm_encoder_outputs=images, use_cache=False, **positions
     ).last_hidden_state
-
-
-def _positions(vlm: VisionLanguageModel, ids: Int[Tensor, "batch tokens"]) -> dict[str, Tensor]:
-    """What Qwen2.5-VL needs to give visual tokens rows and columns; nothing for the others."""
-    if vlm.model.config.model_type != "qwen2_5_vl":
-        return {}
-    grid = torch.tensor([[1, MERGE * GRID, MERGE * GRID]], device=ids.device)
-    return {
-        "mm_token_type_ids": (ids == vlm.model.config.image_token_id).int(),
-        "image_grid_thw": grid.expand(len(ids), 3),
-    }
 
 
 def _messages(turns: Sequence[Turn], image: str) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lost_in_attention.files import replaced_when_complete
+from lost_in_attention.runs.files import replaced_when_complete
 
 SAVE_EVERY = 100
 

@@ -13,14 +13,14 @@ import torch
 
 from lost_in_attention.benchmarks import BENCHMARKS, chance, load_benchmark
 from lost_in_attention.digits.glyphs import SPLIT_SIZES
-from lost_in_attention.evaluate import evaluate
-from lost_in_attention.files import replace_folder
+from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.paths import check_writable
-from lost_in_attention.plots import use_house_style
-from lost_in_attention.provenance import device as device_name
-from lost_in_attention.provenance import versions
-from lost_in_attention.stats import mean_interval
+from lost_in_attention.publishing.plots import use_house_style
+from lost_in_attention.runs.files import replace_folder
+from lost_in_attention.runs.paths import check_writable
+from lost_in_attention.runs.provenance import device as device_name
+from lost_in_attention.runs.provenance import versions
+from lost_in_attention.statistics import mean_interval
 from lost_in_attention.training.recipe import TrainingConfig, train
 from lost_in_attention.training.scenes import training_scenes
 

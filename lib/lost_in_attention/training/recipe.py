@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
-from lost_in_attention.files import replaced_when_complete
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.paths import check_writable
+from lost_in_attention.runs.files import replaced_when_complete
+from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.training.alignment import GROUND, Aligner, alignment_loss
 from lost_in_attention.training.architecture import ARCHITECTURES
 from lost_in_attention.training.conversations import (

@@ -7,7 +7,7 @@ or plainly for the rest; options are then answered by their letters, or by their
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Turn(NamedTuple):
     given: tuple[tuple[int, int], ...] = ()
 
 
+@runtime_checkable
 class Task(Protocol):
     def __call__(self, scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None: ...
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -14,6 +14,7 @@ _TRIES = 40
 Box = tuple[int, int, int, int]
 
 
+@runtime_checkable
 class Thing(Protocol):
     """What a scene shows somewhere: a digit, a drawing.  `box` is (x, y, width, height)."""
 
@@ -60,7 +61,7 @@ def pattern(kind: str, size: int, rng: np.random.Generator) -> Float[np.ndarray,
     if kind == "stripes":
         return (along // (period / 2)) % 2
     if kind == "checks":
-        return (rows // period + columns // period) % 2
+        return (rows // period + columns // period) % 2.0
     return np.kron(rng.integers(0, 4, (size // 4, size // 4)) / 3, np.ones((4, 4)))
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lost_in_attention.files import replaced_when_complete
-from lost_in_attention.paths import check_writable
+from lost_in_attention.runs.files import replaced_when_complete
+from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.worlds.scenery import Painted
 from lost_in_attention.worlds.schemas import MMMU_IMAGES, Row
 

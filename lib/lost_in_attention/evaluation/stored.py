@@ -1,0 +1,164 @@
+"""Results that are kept: one Parquet file a model, and a JSON file that says how it was made.
+
+Several runs may share a file, each with benchmarks of its own: then the JSON file lists them.
+"""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lost_in_attention.evaluation.grid import Variant
+from lost_in_attention.runs import provenance
+from lost_in_attention.runs.files import replaced_when_complete
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import Scalar, without_folders
+
+# What is varied: prior and preset, or the place.
+GRIDS = ("default", "ablations")
+
+
+def results_path(model: str, grid: str, folder: Path | None = None) -> Path:
+    """<folder>/sap-<model>.parquet, or sap-ablations-<model>.parquet; data/results by default.
+
+    Raises ValueError on an unknown grid.
+    """
+    if grid not in GRIDS:
+        raise ValueError(f"grid: expected one of {list(GRIDS)}, got {grid!r}")
+    name = str(without_folders(model)).strip("/").replace("/", "--")
+    prefix = "sap" if grid == "default" else "sap-ablations"
+    return (folder or data_folder() / "results") / f"{prefix}-{name}.parquet"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The file of results at `path`, and what all of its answers share.
+
+    `weights` is the `provenance.weights_digest` of the model, `options` are those of the command
+    that makes the same answers again.
+    """
+
+    path: Path
+    weights: str
+    variants: Sequence[Variant]
+    options: Mapping[str, Scalar]
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def check(self, benchmarks: Sequence[str]) -> None:
+        """Raise ValueError if answers to other benchmarks lie there that were made otherwise."""
+        kept, origin = self._kept(benchmarks)
+        other = [name for name, value in self._shared().items() if origin.get(name) != value]
+        if kept is not None and other:
+            raise ValueError(
+                f"output: expected answers made alike in {self.path}, got other "
+                f"{', '.join(other)} of {', '.join(kept['benchmark'].unique())}; "
+                "choose another folder, or ask those benchmarks again too"
+            )
+
+    def write(self, table: pd.DataFrame) -> None:
+        """Put the answers in place of older ones to the same benchmarks.
+
+        Raises ValueError as `check` does.
+        """
+        asked = table["benchmark"].unique().tolist()
+        self.check(asked)
+        kept, origin = self._kept(asked)
+        runs = [self._run(table)]
+        if kept is not None:
+            table = pd.concat([kept, table], ignore_index=True)
+            runs = [*_without(origin["runs"], asked), *runs]
+        origin_path = self.path.with_suffix(".json")
+        # Both are complete before either is renamed; reading notices a pair that does not match.
+        with replaced_when_complete(origin_path) as said, replaced_when_complete(self.path) as part:
+            table.to_parquet(part, index=False, compression="zstd")
+            facts = self._shared() | {"answers": _digest(part), "rows": len(table), "runs": runs}
+            said.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+
+    def _kept(self, asked: Sequence[str]) -> tuple[pd.DataFrame | None, dict[str, Any]]:
+        """The answers that lie there to other benchmarks than those asked, if there are any."""
+        # What is replaced whole need not fit its origin.
+        if not self.path.exists() or _benchmarks(self.path) <= set(asked):
+            return None, {}
+        table, origin = _read(self.path)
+        return table[~table["benchmark"].isin(asked)], origin
+
+    def _shared(self) -> dict[str, Any]:
+        return {
+            "weights": self.weights,
+            "variants": [variant.description for variant in self.variants],
+            "tier": "book" if self.options["source"] == "digits" else "paper",
+            "decoding": self.options["decoding"],
+            "prompt": self.options["prompt"],
+        }
+
+    def _run(self, table: pd.DataFrame) -> dict[str, Any]:
+        """Where these answers come from."""
+        options = {name: without_folders(value) for name, value in self.options.items()}
+        named = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items()]
+        return {
+            "benchmarks": table["benchmark"].unique().tolist(),
+            "command": " ".join(["python -m lost_in_attention sap", *named]),
+            "options": options,
+            "questions": len(table.drop_duplicates(["benchmark", "sample"])),
+            "versions": provenance.versions(),
+            "device": provenance.device(),
+            "started": self.started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+def read_results(
+    models: Sequence[str], grid: str = "default", folder: Path | None = None
+) -> tuple[pd.DataFrame | None, dict[str, dict]]:
+    """The stored answers of those models that have some (None if none has), and each one's origin.
+
+    Raises ValueError on an unknown grid, or answers that are not those that their origin is about.
+    """
+    found = {}
+    for model in models:
+        path = results_path(model, grid, folder)
+        if path.exists():
+            found[str(without_folders(model))] = _read(path)
+    tables = [table for table, _ in found.values()]
+    origins = {model: origin for model, (_, origin) in found.items()}
+    return pd.concat(tables, ignore_index=True) if tables else None, origins
+
+
+def run_of(origin: Mapping[str, Any], benchmark: str) -> dict[str, Any] | None:
+    """The run that a benchmark's answers come from, of an origin that `read_results` gives."""
+    runs = [run for run in origin["runs"] if benchmark in run["benchmarks"]]
+    return runs[0] if runs else None
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    origin_path = path.with_suffix(".json")
+    origin = json.loads(origin_path.read_text()) if origin_path.exists() else {}
+    if origin.get("answers") != _digest(path):
+        raise ValueError(
+            f"results: expected answers that {origin_path.name} is about, "
+            f"got others in {path}; make both again"
+        )
+    return pd.read_parquet(path), origin
+
+
+def _benchmarks(path: Path) -> set[str]:
+    return set(pd.read_parquet(path, columns=["benchmark"])["benchmark"])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _without(runs: Sequence[dict], asked: Sequence[str]) -> list[dict]:
+    """The runs that still have answers when those to the benchmarks asked are gone."""
+    left = [
+        run | {"benchmarks": [name for name in run["benchmarks"] if name not in asked]}
+        for run in runs
+    ]
+    return [run for run in left if run["benchmarks"]]

@@ -1,0 +1,148 @@
+"""One model through every benchmark and variant, into one file of results."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate import PartialState
+
+from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
+from lost_in_attention.evaluation.decoding import DECODINGS, PROMPTS, prompted
+from lost_in_attention.evaluation.grid import PRESETS, Variant, ablations, family_of, presets
+from lost_in_attention.evaluation.stored import GRIDS, Results, results_path
+from lost_in_attention.evaluation.under_plans import answer_under
+from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.models.load import DTYPES
+from lost_in_attention.runs.paths import check_writable
+from lost_in_attention.runs.provenance import weights_digest
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is asked for; the fields are the options of the command `sap`.
+
+    `benchmarks` and `preset` are names parted by commas, or "all" and "both"; `where` is the grid,
+    "default" or "ablations" (`preset` and `noise_seeds` are the former's alone).  `questions` are
+    drawn from each benchmark, all where it has no more.  `decoding` and `prompt` are names of
+    `decoding`, `dtype` is one of `models.load.DTYPES`.
+
+    Raises ValueError on an unknown name or a number that is too small.
+    """
+
+    model: str
+    source: str = "digits"
+    benchmarks: str = "all"
+    questions: int = 1000
+    preset: str = "both"
+    noise_seeds: int = 3
+    where: str = "default"
+    decoding: str = "greedy"
+    prompt: str = "plain"
+    dtype: str = "float32"
+    seed: int = 0
+    batch_size: int = 50
+
+    def __post_init__(self) -> None:
+        _names("benchmarks", self.benchmarks, "all", BENCHMARKS)
+        _names("preset", self.preset, "both", PRESETS)
+        for name, known in (
+            ("where", GRIDS),
+            ("decoding", DECODINGS),
+            ("prompt", PROMPTS),
+            ("dtype", DTYPES),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name}: expected one of {list(known)}, got {getattr(self, name)!r}"
+                )
+        for name in ("questions", "noise_seeds", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
+
+    def variants(self, vlm: VisionLanguageModel) -> list[Variant]:
+        """The grid for this model.  Raises ValueError if it is of no known family."""
+        family, depth = family_of(vlm), len(vlm.layers)
+        if self.where == "ablations":
+            return ablations(family, depth=depth)
+        names = _names("preset", self.preset, "both", PRESETS)
+        return presets(family, depth=depth, noise_seeds=self.noise_seeds, names=names)
+
+    def samples(self) -> dict[str, Samples]:
+        """The questions of each benchmark.
+
+        Raises what `load_benchmark` does; ValueError where one folder, without a folder for each
+        benchmark in it, is the source of several.
+        """
+        names, folder = self._benchmarks(), Path(self.source)
+        lacking = [name for name in names if not (folder / name).is_dir()]
+        if self.source not in ("digits", "hub") and folder.is_dir() and lacking and names[1:]:
+            raise ValueError(
+                f"source: expected a folder for each of several benchmarks in {self.source}, "
+                f"got none for {', '.join(lacking)}"
+            )
+        loaded = {name: load_benchmark(name, self.source) for name in names}
+        return {
+            name: prompted(all_.draw(min(self.questions, len(all_)), seed=self.seed), self.prompt)
+            for name, all_ in loaded.items()
+        }
+
+    def _benchmarks(self) -> list[str]:
+        """Those that are named; "all" leaves out what the source does not have."""
+        names = _names("benchmarks", self.benchmarks, "all", BENCHMARKS)
+        if self.benchmarks != "all":
+            return names
+        return [name for name in names if BENCHMARKS[name].has(self.source)]
+
+    def run(self, *, runs: Path, output: Path) -> Path | None:
+        """Answer everything, or what a broken-off run left, and write the file of results.
+
+        Unfinished answers lie in `runs`, one file a benchmark; results go to `output`, beside
+        those to other benchmarks that lie there.  Returns the file's path, None in all processes
+        but the main one.
+
+        Raises ValueError, before the first question is asked, on folders that cannot be written,
+        questions that cannot be read, or results that must not be mixed (`Results.check`).
+        """
+        check_writable("runs", runs)
+        check_writable("output", output)
+        samples, state = self.samples(), PartialState(cpu=not torch.cuda.is_available())
+        vlm = load(self.model, device=state.device, dtype=DTYPES[self.dtype])
+        path = results_path(self.model, self.where, output)
+        variants = self.variants(vlm)
+        results = Results(path, weights_digest(vlm.model), variants, vars(self))
+        results.check(list(samples))
+        tables = [
+            answer_under(
+                vlm,
+                drawn,
+                benchmark=benchmark,
+                variants=variants,
+                decoding=DECODINGS[self.decoding],
+                seed=self.seed,
+                batch_size=self.batch_size,
+                output=runs / f"{path.stem}-{benchmark}.jsonl",
+                resume=True,
+            )
+            for benchmark, drawn in samples.items()
+        ]
+        if not state.is_main_process:
+            return None
+        results.write(pd.concat(tables, ignore_index=True))
+        return path
+
+
+def _names(option: str, chosen: str, everything: str, known: Collection[str]) -> list[str]:
+    """The names in a comma-separated list; `everything` stands for all that are known."""
+    if chosen == everything:
+        return list(known)
+    names = [name.strip() for name in chosen.split(",")]
+    if not set(names) <= set(known) or len(set(names)) < len(names):
+        raise ValueError(
+            f"{option}: expected {everything!r} or different names among {list(known)}, "
+            f"got {chosen!r}"
+        )
+    return names

@@ -1,0 +1,89 @@
+"""The models that the repository holds: their names, and what they weighed as they were trained."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from lost_in_attention.models import ModelName, VisionLanguageModel
+from lost_in_attention.models.changed import changing
+from lost_in_attention.models.load import resolve
+from lost_in_attention.models.weights import check_finite
+from lost_in_attention.runs.paths import data_folder
+
+# Everything that the repository holds, and one model a recipe.
+SHIPPED, FAMILIES = "zoo", "families"
+
+
+def chosen_models(models: str) -> list[str]:
+    """The names in a comma-separated list.
+
+    "zoo" is every model that the repository holds, "families" the first training seed of each.
+
+    Raises ValueError on an empty or repeated name, and FileNotFoundError on an unknown one.
+    """
+    if models in (SHIPPED, FAMILIES):
+        held = sorted(path.parent.name for path in data_folder().glob("models/*/config.json"))
+        return [name for name in held if models == SHIPPED or name == recipe_of(name)]
+    names = [ModelName(name.strip()) for name in models.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise ValueError(
+            f"models: expected {SHIPPED!r}, {FAMILIES!r} or different names parted by commas, "
+            f"got {models!r}"
+        )
+    for name in names:
+        resolve(name)
+    return names
+
+
+def recipe_of(name: str) -> str:
+    """What models share that differ only in their training seed: the name without "-seedN"."""
+    return re.sub(r"-seed\d+$", "", name)
+
+
+def saved_steps(name: str) -> dict[int, Path]:
+    """The weights that the repository keeps of a model's training, by step, first to last.
+
+    Raises FileNotFoundError if it keeps none.
+    """
+    folder = data_folder() / "models" / "checkpoints"
+    found = sorted((folder / name).glob("step-*.safetensors"))
+    if not found:
+        known = sorted(path.parent.name for path in folder.glob("*/step-*.safetensors"))
+        raise FileNotFoundError(
+            f"name: expected a model with saved steps, one of {sorted(set(known))}, got {name!r}"
+        )
+    return {int(path.stem.removeprefix("step-")): path for path in found}
+
+
+@contextmanager
+def saved_weights(vlm: VisionLanguageModel, weights: Path) -> Iterator[VisionLanguageModel]:
+    """Within the block the model has the weights of a saved step, and goes by its name.
+
+    Output weights may be tied, and then missing in the file.
+
+    Raises ValueError where the weights are not those of a model of this shape, or not finite.
+    """
+    learned = {name: tensor.clone() for name, tensor in vlm.model.state_dict().items()}
+    with changing(vlm, weights.stem) as early:
+        try:
+            _fill(vlm, weights)
+            yield early
+        finally:
+            vlm.model.load_state_dict(learned)
+
+
+def _fill(vlm: VisionLanguageModel, weights: Path) -> None:
+    try:
+        missing, strange = vlm.model.load_state_dict(load_file(weights), strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"weights: {weights.name} does not fit {vlm.name}: {error}") from error
+    if vlm.model.config.tie_word_embeddings:
+        missing = [name for name in missing if name != "lm_head.weight"]
+    if missing or strange:
+        raise ValueError(
+            f"weights: {weights.name} does not fit {vlm.name}; missing {missing}, unknown {strange}"
+        )
+    check_finite(vlm.name, vlm.model)

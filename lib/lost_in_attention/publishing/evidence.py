@@ -1,0 +1,212 @@
+"""What a run has really loaded and asked, and whether that can decide a number of the paper.
+
+A tier is a word that anyone can pass.  A verdict on the paper's numbers needs more: registered
+weights (data/paper/published_models.csv) that came from the hub at a recorded commit, the
+benchmark's own repository, and the models and the number of questions that the claim is about
+(data/paper/claim_needs.csv).  No digest of the published weights is known beforehand, so revision
+and digest are recorded, not compared.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from datasets.naming import camelcase_to_snakecase
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+
+from lost_in_attention.benchmarks import BENCHMARKS, Sample, Samples
+from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models.changed import check_named
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import weights_digest, without_folders
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+# A checkpoint's name rounds its size: 3B has 3.8 billion parameters, 32B has 33.5.
+_SIZES = (0.9, 1.4)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model that was loaded.
+
+    `small` says that it is one of the repository's own, `variant` which one of the paper's (both
+    may be missing), `revision` the commit on the hub that its files are of.
+    """
+
+    weights: str | None
+    small: bool = False
+    variant: str | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.variant and not (self.weights and _COMMIT.fullmatch(self.revision or "")):
+            raise ValueError(
+                f"model: expected {self.variant} with a commit and a digest of its weights, "
+                f"got {self.revision!r} and {self.weights!r}"
+            )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The questions of one benchmark: how many, and the repository and commit they are of."""
+
+    questions: int
+    repository: str | None = None
+    revision: str | None = None
+
+
+@dataclass
+class Evidence:
+    """Collects a run's models, by the name they were loaded by, and benchmarks, by their key."""
+
+    models: dict[str, Model] = field(default_factory=dict)
+    benchmarks: dict[str, Asked] = field(default_factory=dict)
+
+    def saw(self, vlm: VisionLanguageModel) -> None:
+        """Record a model as it was loaded.
+
+        Raises ValueError inside a block that changes it, if `vlm` does not name that.
+        """
+        check_named(vlm)
+        weights, source = weights_digest(vlm.model), vlm.model.name_or_path
+        own = data_folder() / "models"
+        small = Path(source) == own / vlm.name and "/" not in vlm.name
+        revision = None if source != vlm.name else hub_revision(vlm.name)
+        variant = _variant(vlm) if revision else None
+        self.models[without_folders(vlm.name)] = Model(weights, small, variant, revision)
+
+    def stored(self, names: Sequence[str]) -> None:
+        """Record models whose answers an earlier run has stored: which of them are small.
+
+        Stored answers never are evidence on published weights.
+        """
+        for name in names:
+            small = (data_folder() / "models" / name / "config.json").exists() and "/" not in name
+            self.models.setdefault(name, Model(None, small))
+
+    def asked(self, benchmark: str, samples: Samples | Sequence[Sample]) -> None:
+        """Record the questions of a benchmark, before they are made a list.
+
+        Raises ValueError on an unknown benchmark.
+        """
+        if benchmark not in BENCHMARKS:
+            raise ValueError(f"benchmark: expected one of {sorted(BENCHMARKS)}, got {benchmark!r}")
+        repository, revision = _origin(benchmark, getattr(samples, "table", None))
+        self.benchmarks[benchmark] = Asked(len(samples), repository, revision)
+
+    @property
+    def questions(self) -> int:
+        """The questions of the benchmark that was asked least."""
+        return min((asked.questions for asked in self.benchmarks.values()), default=0)
+
+    def all_small(self, models: Sequence[str]) -> bool:
+        """Whether these models, at least one, are all the repository's own."""
+        known = [self.models.get(name) for name in models]
+        return bool(known) and all(model is not None and model.small for model in known)
+
+    def lacks(self, claim_id: str, *, questions: int | None = None) -> list[str]:
+        """What is missing for a verdict on the paper's numbers, in words; empty if nothing is."""
+        needs = _needs(claim_id)
+        if needs is None:
+            return [f"claim_needs.csv says of no measurement that it decides {claim_id}"]
+        wanted, benchmarks, count = needs
+        found = {model.variant for model in self.models.values()}
+        strange = [name for name, model in self.models.items() if not model.variant]
+        lacking = [f"{name} is not registered weights from the hub" for name in strange]
+        lacking += [f"{variant} was not measured" for variant in wanted if variant not in found]
+        lacking += [f"{key}: {why}" for key in benchmarks if (why := self._unasked(key, count))]
+        if questions is not None and questions < count:
+            lacking.append(f"{questions} questions, {count} needed")
+        return lacking
+
+    def _unasked(self, benchmark: str, count: int) -> str | None:
+        asked = self.benchmarks.get(benchmark)
+        if asked is None:
+            return "was not asked"
+        if asked.repository != BENCHMARKS[benchmark].hub or not asked.revision:
+            return f"is not from {BENCHMARKS[benchmark].hub} on the hub"
+        return None if asked.questions >= count else f"{asked.questions} of {count} questions"
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain dictionaries; `from_json` is the way back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Evidence":
+        """Raises ValueError on a registered model without commit or digest, TypeError on a
+        strange key."""
+        return cls(
+            {name: Model(**model) for name, model in content.get("models", {}).items()},
+            {key: Asked(**asked) for key, asked in content.get("benchmarks", {}).items()},
+        )
+
+
+@cache
+def published_models() -> pd.DataFrame:
+    """The paper's fifteen variants: variant, hub id, size in billions of parameters, note."""
+    return pd.read_csv(data_folder() / "paper" / "published_models.csv", keep_default_na=False)
+
+
+def hub_revision(name: str) -> str | None:
+    """The commit of a hub id's files in the hub's cache; None for a folder, or if none is there.
+
+    A folder of the same name would have been loaded in its place.
+    """
+    if Path(name).exists() or (data_folder() / "models" / name).exists():
+        return None
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        return None
+    # .../snapshots/<commit>/config.json
+    commit = Path(found).parent.name if isinstance(found, str) else ""
+    return commit if _COMMIT.fullmatch(commit) else None
+
+
+def _variant(vlm: VisionLanguageModel) -> str | None:
+    """The paper's variant of this hub id, if the model has about the size that it should have."""
+    rows = published_models().query("hub == @vlm.name")
+    if rows.empty:
+        return None
+    row, (least, most) = rows.iloc[0], _SIZES
+    billions = sum(weight.numel() for weight in vlm.model.parameters()) / 1e9
+    return row["variant"] if least <= billions / row["billions"] <= most else None
+
+
+def _origin(benchmark: str, table: Any) -> tuple[str | None, str | None]:
+    """Repository and commit of rows that `datasets` took from the benchmark's own repository.
+
+    It keeps them at <cache>/<owner>___<name>/<configuration>/<version>/<commit>/; rows of a local
+    folder lie elsewhere.
+    """
+    hub = BENCHMARKS[benchmark].hub
+    if hub is None:
+        return None, None
+    owner, name = hub.split("/")
+    folder = f"{owner}___{camelcase_to_snakecase(name)}"
+    places = {Path(each["filename"]).parent for each in getattr(table, "cache_files", [])}
+    commits = {place.name for place in places if place.parts[-4:-3] == (folder,)}
+    if len(places) != 1 or not all(map(_COMMIT.fullmatch, commits)):
+        return None, None
+    return (hub, *commits) if commits else (None, None)
+
+
+@cache
+def _table_of_needs() -> pd.DataFrame:
+    return pd.read_csv(data_folder() / "paper" / "claim_needs.csv", dtype=str)
+
+
+def _needs(claim_id: str) -> tuple[list[str], list[str], int] | None:
+    """The variants, benchmarks and number of questions that a claim is about."""
+    for row in _table_of_needs().itertuples():
+        if any(fnmatch(claim_id, pattern) for pattern in row.claims.split()):
+            everything = published_models()["variant"].tolist()
+            variants = everything if row.variants == "all" else row.variants.split()
+            return variants, row.benchmarks.split(), int(row.questions)
+    return None

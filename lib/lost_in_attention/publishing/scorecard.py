@@ -1,0 +1,173 @@
+"""The scorecard page: every claim in the paper's running text, and what was found about it.
+
+The page is made from the claims that the notebooks leave behind (`claims.Claim`) and from
+data/paper/text_claims.csv.  Claims that no notebook attempted stay on it, and so do failures.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lost_in_attention.publishing.claims import Claim, read_claims, text_claims, words
+from lost_in_attention.publishing.verdicts import VERDICTS, pooled
+from lost_in_attention.runs.files import replaced_when_complete
+
+NOT_ATTEMPTED = "not attempted yet"
+# Headings of the page in the paper's order, and the sections that each gathers.
+HEADINGS = {
+    "Abstract": ["Abstract"],
+    "Section 1, Introduction": ["1"],
+    "Section 3.3.1, External information": ["3.3.1"],
+    "Section 3.3.2, Reconfiguration": ["3.3.2"],
+    "Section 4.1, Setup": ["4.1"],
+    "Section 4.2 and Figure 2, Attention and FFN": ["4.2", "Fig 2"],
+    "Section 4.3 and Table 2, Shared attention priors": ["4.3", "Table 2"],
+    "Section 5, Conclusion": ["5"],
+    "Appendix C, Details": ["C.1", "C.2", "C.3"],
+    "Appendix D, Further results": ["D", "D.1", "D.2"],
+    "Appendix E and Figures 5 to 10, Tracing": ["E", *(f"Fig {n}" for n in range(5, 11))],
+    "Appendix F, Proofs": ["F"],
+}
+# The short names of text_claims.csv, as a reader knows them.
+SPELLING = {
+    "rid": "RID", "mixig": "MixIG", "tme": "TME", "erank": "eRank", "ffn": "FFN", "sap": "SAP",
+    "lvlm": "vision-language model", "eps": "tolerance", "rope": "RoPE", "tau": "edge threshold",
+    "min": "minimum", "max": "maximum", "qwen25vl": "Qwen2.5-VL", "llava15": "LLaVA-1.5",
+    "ov": "OneVision", "llava": "LLaVA", "3b": "3B", "7b": "7B", "pope": "POPE", "mmmu": "MMMU",
+    "3dsrbench": "3DSRBench", "realworldqa": "RealWorldQA", "vmcbench": "VMCBench",
+    "mathvista": "MathVista", "hallusionbench": "HallusionBench", "delta": "change of",
+}  # fmt: skip
+INTRODUCTION = """# Scorecard
+
+This page is made from the results of the chapters. It lists the {total} numbers and statements
+that stand in the running text of the paper {{cite:p}}`tian2026lost`, also those that nobody has
+looked at here yet. Each claim has one verdict, by one rule; where several chapters measured it,
+the verdict each of them came to stands below. {{doc}}`reading` explains tiers, verdicts and the
+rule.
+"""
+
+
+def write_scorecard(results: Path, output: Path) -> None:
+    """Write the MyST page `output` from the claims under <results>/claims.
+
+    Results at tier smoke are no evidence: they are counted on the page, but not shown.
+
+    Raises:
+        ValueError: a claim file that is malformed or has an unknown id; the message names it.
+    """
+    found = read_claims(Path(results))
+    shown = [claim for claim in found if claim.tier != "smoke"]
+    paper = text_claims()
+    parts = [
+        INTRODUCTION.format(total=len(paper)),
+        _summary(paper, shown),
+        _skipped_line(len(found) - len(shown)),
+        *_sections(paper, shown),
+        _table_cells(shown),
+    ]
+    with replaced_when_complete(Path(output)) as part:
+        part.write_text("\n".join(filter(None, parts)))
+
+
+def _summary(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
+    """How many text claims have which verdict."""
+    found = Counter(verdict_on(_about(claim_id, claims)) for claim_id in paper["id"])
+    rows = [[verdict, str(found[verdict])] for verdict in (*VERDICTS, NOT_ATTEMPTED)]
+    return _table(["Verdict", "Claims"], rows)
+
+
+def _skipped_line(count: int) -> str:
+    if not count:
+        return ""
+    return (
+        f"Results at tier smoke are no evidence: {count} of them are left out here, "
+        f'and their claims read "{NOT_ATTEMPTED}".\n'
+    )
+
+
+def _sections(paper: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:
+    listed = {section for sections in HEADINGS.values() for section in sections}
+    if unlisted := sorted(set(paper["section"]) - listed):
+        raise ValueError(f"text_claims.csv has sections without a heading: {unlisted}")
+    parts = []
+    for heading, sections in HEADINGS.items():
+        rows = [
+            [_says(row), *_finding(_about(row.id, claims))]
+            for row in paper[paper["section"].isin(sections)].itertuples()
+        ]
+        parts.append(f"## {heading}\n\n" + _claims_table(rows))
+    return parts
+
+
+def _table_cells(claims: Sequence[Claim]) -> str:
+    """Cells of the paper's tables that a notebook measured."""
+    cells = sorted({claim.id for claim in claims if claim.id.startswith("T")})
+    if not cells:
+        return ""
+    rows = []
+    for cell in cells:
+        same = _about(cell, claims)
+        says = f"**{_plain(cell)}** {_plain(same[0].statement)}: {_plain(words(same[0].paper))}"
+        rows.append([says, *_finding(same)])
+    return "## Cells of the paper's tables\n\n" + _claims_table(rows)
+
+
+def _says(row) -> str:
+    """What the paper says: id, section, quantity, value and unit, and the reader's note."""
+    value = "" if row.value == "qualitative" else f": {row.value} {row.unit}".rstrip()
+    note = f" ({row.note})" if row.note else ""
+    section = row.section if " " in row.section or row.section == "Abstract" else f"§{row.section}"
+    return f"**{row.id}** {_plain(plain_quantity(row.quantity) + value + note)}, {section}"
+
+
+def plain_quantity(quantity: str) -> str:
+    """A quantity's short name in words: `rid_range_max` is "RID range maximum"."""
+    return " ".join(SPELLING.get(word, word) for word in quantity.split("_"))
+
+
+def _finding(claims: Sequence[Claim]) -> list[str]:
+    """The cells "measured" and "verdict" of one claim."""
+    if not claims:
+        return ["", NOT_ATTEMPTED]
+    measured = [
+        f"{_plain(words(claim.measured))} (agreement means: {_plain(words(claim.tolerance))}; "
+        + (f"{_plain(claim.note)}; " if claim.note else "")
+        + f"tier {claim.tier}, {{doc}}`notebooks/{claim.notebook}`)"
+        for claim in claims
+    ]
+    return ["<br>".join(measured), "<br>".join([verdict_on(claims), *_readings(claims)])]
+
+
+def verdict_on(claims: Sequence[Claim]) -> str:
+    """The one verdict on a claim, from all chapters that looked at it."""
+    if not claims:
+        return NOT_ATTEMPTED
+    return pooled((claim.verdict, claim.answers, claim.ground) for claim in claims)
+
+
+def _readings(claims: Sequence[Claim]) -> list[str]:
+    """What each chapter says, where there are several."""
+    if len(claims) == 1:
+        return []
+    return [f"{claim.notebook.split('_')[0]}: {claim.verdict}" for claim in claims]
+
+
+def _about(claim_id: str, claims: Sequence[Claim]) -> list[Claim]:
+    return [claim for claim in claims if claim.id == claim_id]
+
+
+def _claims_table(rows: Sequence[Sequence[str]]) -> str:
+    return _table(["The paper says", "Measured here", "Verdict"], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that MyST shows as it is, on one line."""
+    return re.sub(r"([\\`*_{}\[\]<>|$])", r"\\\1", " ".join(text.split()))

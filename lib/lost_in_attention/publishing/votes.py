@@ -1,0 +1,92 @@
+"""Several models as witnesses to one claim: what each says, and what they say together.
+
+An answer is yes (True), no (False) or open (None).  One model at several steps of its training is
+several models too.
+"""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+
+def side_of(low: float, high: float, border: float = 0) -> bool | None:
+    """Whether an interval lies above (True) or below (False) `border`; None if it holds it."""
+    if low > border:
+        return True
+    return False if high < border else None
+
+
+def within(low: float, high: float, number: float, distance: float) -> bool | None:
+    """Whether an interval lies no further than `distance` from a number, or wholly further.
+
+    None where it does neither, or where there is no interval.
+    """
+    if number - distance <= low <= high <= number + distance:
+        return True
+    return False if high < number - distance or low > number + distance else None
+
+
+def unanimous(answers: Iterable[bool | None]) -> bool | None:
+    """Several questions as one: True if all say yes, False if one says no, None if one is open.
+
+    What all *models* say together is `verdicts.together`.
+
+    Raises ValueError if there are no answers.
+    """
+    answers = list(answers)
+    if not answers:
+        raise ValueError("answers: expected at least one, got none")
+    if False in answers:
+        return False
+    return None if None in answers else True
+
+
+def labour_divided(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Both halves of claim C073 model by model, from `module_gaps` of rid and mixig.
+
+    Index model; columns rid (is the FFN's RID above attention's?), mixig (is attention's MixIG
+    above the FFN's?) and both.
+    """
+    found = gaps.set_index(["quantity", "model"])[["low", "high"]]
+    rows = {}
+    for model in gaps["model"].unique():
+        rid = side_of(*found.loc[("rid", model)])
+        mixig = opposite(side_of(*found.loc[("mixig", model)]))
+        rows[model] = {"rid": rid, "mixig": mixig, "both": unanimous([rid, mixig])}
+    return pd.DataFrame.from_dict(rows, orient="index", dtype=object)
+
+
+def opposite(answer: bool | None) -> bool | None:
+    """No for yes, yes for no; open stays open."""
+    return None if answer is None else not answer
+
+
+def tally(answers: Iterable[bool | None]) -> str:
+    """How many models say yes, say no and leave it open, for a table."""
+    answers = list(answers)
+    yes, no = (sum(answer is one for answer in answers) for one in (True, False))
+    return f"{yes} yes, {no} no, {len(answers) - yes - no} open"
+
+
+def interval_table(means: pd.DataFrame, rows: str, columns: str | list[str]) -> pd.DataFrame:
+    """A table of means with their intervals in words (`in_words`), from a tidy one."""
+    cells = means.assign(cell=means.apply(in_words, axis=1))
+    return cells.pivot(index=rows, columns=columns, values="cell")
+
+
+def in_points(row: pd.Series, *, interval: bool = False) -> str:
+    """A change from `against_vanilla` in percentage points, for a table; perhaps its interval.
+
+    An asterisk marks what differs from vanilla after Holm's correction at 5%.
+    """
+    said = f"{100 * row['change']:+.1f}"
+    if interval:
+        said += f" [{100 * row['change_low']:+.1f}, {100 * row['change_high']:+.1f}]"
+    return said + ("*" if row["p_holm"] < 0.05 else "")
+
+
+def in_words(row: pd.Series) -> str:
+    """A mean with its interval, for a table; "no value" where there is no mean."""
+    if pd.isna(row["mean"]):
+        return "no value"
+    return f"{row['mean']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"

@@ -1,0 +1,73 @@
+"""The parameters of a notebook: what they are worth, and whether papermill set those alone.
+
+papermill takes any name: a mistyped one leaves the default as it is, and all runs, with a warning
+at most.  It sets them in a cell of its own behind the notebook's; IPython keeps the source of both.
+"""
+
+import ast
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from IPython import get_ipython
+
+# The first line of papermill's cell, and how a notebook's own begins.
+_INJECTED, _OWN = "# Parameters\n", "tier = "
+
+
+def executed_cells() -> Sequence[str]:
+    """The sources of the cells that were executed so far; none outside of IPython."""
+    shell = get_ipython()
+    return shell.user_ns.get("In", []) if shell else []
+
+
+def own_parameters(values: Mapping[str, Any], cells: Sequence[str]) -> dict[str, Any]:
+    """Of a notebook's global names its parameters, with what they are worth now.
+
+    They are those of the cell that begins with the tier; a cell that was edited and executed again
+    counts as it is now.  Outside of IPython there are no cells, and all that is given counts.
+
+    Raises ValueError where no cell begins so.
+    """
+    if not cells:
+        return dict(values)
+    own = [cell for cell in cells if cell.lstrip().startswith(_OWN)]
+    if not own:
+        raise ValueError(f"parameters: expected a cell that begins with {_OWN!r}, got none")
+    return {name: values[name] for name in _assigned(own[-1])}
+
+
+def check_injected(cells: Sequence[str]) -> None:
+    """Raises ValueError on a parameter that the notebook does not have, or of another type.
+
+    The notebook's own parameters are those of the cell before papermill's.
+    """
+    found = [pair for pair in pairwise(cells) if pair[1].startswith(_INJECTED)]
+    if not found:
+        return
+    own, given = map(_assigned, found[0])
+    if unknown := sorted(given.keys() - own.keys()):
+        raise ValueError(f"parameters: expected names among {list(own)}, got {unknown}")
+    for name, value in given.items():
+        if not _of_one_type(own[name], value):
+            raise ValueError(
+                f"{name}: expected {type(own[name]).__name__} such as {own[name]!r}, got {value!r}"
+            )
+
+
+def _assigned(source: str) -> dict[str, Any]:
+    """Names and values of a cell's assignments; of a value that is no literal the source."""
+    statements = [each for each in ast.parse(source).body if isinstance(each, ast.Assign)]
+    return {each.targets[0].id: _value(each.value) for each in statements}
+
+
+def _value(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return ast.unparse(node)
+
+
+def _of_one_type(default: Any, value: Any) -> bool:
+    # A whole number will do where a float is expected; True is no number here.
+    return type(value) is type(default) or (type(default) is float and type(value) is int)
