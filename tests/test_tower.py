@@ -61,6 +61,10 @@ def few_checks(monkeypatch):
     monkeypatch.setattr(tower, "_CHECKED", 2)
 
 
+def crowded(split, nouns, rng):
+    return crowded_scene(split, nouns, 1.0, rng)
+
+
 def test_a_token_is_named_by_what_covers_a_quarter_of_it():
     owners = np.full((IMAGE_SIZE, IMAGE_SIZE), NOTHING)
     owners[:16, :16] = 5
@@ -73,7 +77,7 @@ def test_a_token_is_named_by_what_covers_a_quarter_of_it():
     assert (labels[1:] == NOTHING).all() and (labels[0, 4:] == NOTHING).all()
 
 
-@pytest.mark.parametrize("make", [crowded_scene, plain_scene])
+@pytest.mark.parametrize("make", [crowded, plain_scene])
 def test_scenes_are_of_their_splits_artists_and_depend_on_the_seed_alone(make, monkeypatch):
     used, real = set(), Drawings.draw
 
