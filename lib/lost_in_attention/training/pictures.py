@@ -23,8 +23,8 @@ from lost_in_attention.worlds.scenery import GROUNDS, Box, place
 TOKENS = 8
 _TOKEN = IMAGE_SIZE // TOKENS
 NOTHING, UNCLEAR = -1, -2
-_SIZES = (20, 72)
-_COVERED = 0.55
+_SIZES = (20, 64)
+_COVERED = 0.45
 _OVERLAP = 5
 _LEAST, _CLEAR = 0.08, 0.25
 # Luminance, and two axes of colour: turning them about the first changes the hue alone.
