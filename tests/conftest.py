@@ -28,6 +28,7 @@ SLOW_FILES = (
     "test_stored.py",
     "test_evaluation.py",
     "test_installed.py",
+    "test_joining.py",
     "test_recipes.py",
     "test_tower.py",
     "test_training.py",
@@ -151,3 +152,14 @@ def keep_table(make_table: Callable[[Path], pd.DataFrame], folder: str) -> None:
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     make_table(Path(folder)).to_parquet(Path(folder) / f"table{state.process_index}.parquet")
+
+
+@pytest.fixture(scope="session")
+def decoder(tmp_path_factory) -> str:
+    """The folder of a small decoder of the pretrained one's class."""
+    # Here, because most test files need neither the library's pictures nor a tokenizer.
+    from decoders import save_small_decoder
+
+    folder = tmp_path_factory.mktemp("decoder")
+    save_small_decoder(folder)
+    return str(folder)

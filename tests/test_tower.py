@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    SmolVLMForConditionalGeneration,
-)
+from transformers import SmolVLMForConditionalGeneration
 
 from lost_in_attention.pictures import ARTISTS, IMAGE_SIZE, groups, load_drawings
 from lost_in_attention.pictures.drawings import Drawings
@@ -23,7 +17,6 @@ from lost_in_attention.training.pictures import (
     token_labels,
 )
 from lost_in_attention.training.tower import (
-    NOTHING_WORD,
     Tower,
     TowerConfig,
     accuracies,
@@ -36,29 +29,13 @@ NOUNS = tuple(groups())
 SHORT = TowerConfig(steps=4, batch=2)
 
 
-@pytest.fixture(scope="module")
-def decoder(tmp_path_factory):
-    """A small decoder with a word for every noun."""
-    folder = tmp_path_factory.mktemp("decoder")
-    words = sorted({word for noun in (*NOUNS, NOTHING_WORD) for word in noun.split()})
-    tokenizer = Tokenizer(
-        models.WordLevel({w: i for i, w in enumerate(["[UNK]", *words])}, "[UNK]")
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
-    config = LlamaConfig(
-        vocab_size=len(words) + 1, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=None,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return str(folder)
-
-
 @pytest.fixture
 def few_checks(monkeypatch):
     monkeypatch.setattr(tower, "_CHECKED", 2)
+
+
+def crowded(split, nouns, rng):
+    return crowded_scene(split, nouns, 1.0, rng)
 
 
 def test_a_token_is_named_by_what_covers_a_quarter_of_it():
@@ -73,7 +50,7 @@ def test_a_token_is_named_by_what_covers_a_quarter_of_it():
     assert (labels[1:] == NOTHING).all() and (labels[0, 4:] == NOTHING).all()
 
 
-@pytest.mark.parametrize("make", [crowded_scene, plain_scene])
+@pytest.mark.parametrize("make", [crowded, plain_scene])
 def test_scenes_are_of_their_splits_artists_and_depend_on_the_seed_alone(make, monkeypatch):
     used, real = set(), Drawings.draw
 

@@ -85,6 +85,27 @@ def tower(
 
 
 @app.command()
+def join(
+    tower: Annotated[Path, typer.Option(exists=True, dir_okay=False)] = Path(
+        "runs/tower/tower.safetensors"
+    ),
+    steps: Annotated[int, typer.Option(help="How long to train.")] = 200,
+    seed: int = 0,
+    decoder: Annotated[
+        str | None, typer.Option(help="A folder or hub id; the package's weights if not said.")
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
+) -> None:
+    """Train the adapters that join a tower and the pretrained decoder (or go on with it)."""
+    from lost_in_attention.training.joining import JoiningConfig, train_adapters
+
+    _at_least(1, steps=steps)
+    _at_least(0, seed=seed)
+    check_writable("runs", runs)
+    train_adapters(JoiningConfig(seed=seed, steps=steps), tower=tower, runs=runs, decoder=decoder)
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     benchmark: Annotated[str, typer.Option(help="pope, realworldqa, ...")],

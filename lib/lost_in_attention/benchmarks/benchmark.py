@@ -55,8 +55,9 @@ class Benchmark:
 
     def has(self, source: str | Path) -> bool:
         """Whether there is an embedded set, or a repository, where `source` asks for it."""
-        embedded = dict.fromkeys(WORLDS, self.embedded)
-        return bool((embedded | {"hub": self.hub}).get(source, True))
+        if source in WORLDS:
+            return self.embedded
+        return source != "hub" or self.hub is not None
 
     def judge(
         self, reply: str, sample: Sample, *, finished: bool = True, judging: str = "strict"

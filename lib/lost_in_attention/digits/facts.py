@@ -4,7 +4,6 @@ import numpy as np
 
 from lost_in_attention.digits.scenes import COLOURS, IMAGE_SIZE, PlacedDigit, Scene
 from lost_in_attention.worlds import facts
-from lost_in_attention.worlds.facts import choose
 
 
 def unique_digits(scene: Scene) -> list[PlacedDigit]:
@@ -21,8 +20,8 @@ def coloured_digit(scene: Scene, rng: np.random.Generator) -> tuple[PlacedDigit,
     """A digit that its name singles out, and three colours that it has not; None without one."""
     if not unique_digits(scene):
         return None
-    [digit] = choose(unique_digits(scene), 1, rng)
-    return digit, choose([c for c in COLOURS if c != digit.colour], 3, rng)
+    [digit] = facts.choose(unique_digits(scene), 1, rng)
+    return digit, facts.choose([c for c in COLOURS if c != digit.colour], 3, rng)
 
 
 def absent_digit(scene: Scene, rng: np.random.Generator) -> int:

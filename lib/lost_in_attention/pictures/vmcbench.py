@@ -34,6 +34,12 @@ _FAR = 8
 _AREA = 1.25
 
 
+def question(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """A question of one of the kinds that suit the scene's layout."""
+    kinds = [ask for ask, layout in KINDS.items() if layout == scene.layout]
+    return kinds[rng.integers(len(kinds))](scene, rng)
+
+
 def questions(
     count: int, drawings: Drawings, rng: np.random.Generator
 ) -> Iterator[tuple[Scene, Question]]:

@@ -34,7 +34,8 @@ class Rates(NamedTuple):
 class Phase:
     """One phase: `loss(step)` gives the loss and named numbers for the training curve.
 
-    The state is written every `save_every` steps, or `SAVE_EVERY`.
+    The state is written every `save_every` steps, or `SAVE_EVERY`; without `muon` AdamW trains all
+    weights.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Phase:
     parameters: list[nn.Parameter]
     loss: Callable[[int], tuple[Tensor, dict[str, float]]]
     save_every: int | None = None
+    muon: bool = True
 
 
 def rate_share(step: int, phase: Phase) -> float:
@@ -66,14 +68,18 @@ def make_optimizers(phase: Phase) -> list[torch.optim.Optimizer]:
         if isinstance(module, nn.Embedding)
         for p in module.parameters()
     }
-    matrices = [p for p in phase.parameters if p.ndim == 2 and id(p) not in embeddings]
+    matrices = [
+        p for p in phase.parameters if phase.muon and p.ndim == 2 and id(p) not in embeddings
+    ]
     chosen = {id(p) for p in matrices}
     others = [p for p in phase.parameters if id(p) not in chosen]
-    return [
-        torch.optim.Muon(matrices, lr=phase.rates.matrices, weight_decay=0.01,
-                         adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=phase.rates.others, betas=(0.9, 0.98), weight_decay=0.01),
-    ]  # fmt: skip
+    adamw = torch.optim.AdamW(others, lr=phase.rates.others, betas=(0.9, 0.98), weight_decay=0.01)
+    if not matrices:
+        return [adamw]
+    muon = torch.optim.Muon(
+        matrices, lr=phase.rates.matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+    )
+    return [muon, adamw]
 
 
 def run_phase(
@@ -97,9 +103,9 @@ def run_phase(
         if step in wanted:
             snapshot(step)
         share = rate_share(step, phase)
-        for optimizer, peak in zip(optimizers, phase.rates, strict=True):
+        for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = peak * share
+                group["lr"] = optimizer.defaults["lr"] * share
             optimizer.zero_grad(set_to_none=True)
         loss, numbers = phase.loss(step)
         loss.backward()

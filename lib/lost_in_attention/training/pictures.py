@@ -1,7 +1,7 @@
 """The scenes that the tower is trained on: crowded, turned, recoloured, half hidden, blurred.
 
 Every drawing differs from its source, because a tower that has seen six drawings of a noun
-should recognise a seventh.
+should recognise a seventh.  How much it differs is a `strength` from 0 (not at all) to 1.
 """
 
 from typing import NamedTuple
@@ -23,8 +23,8 @@ from lost_in_attention.worlds.scenery import GROUNDS, Box, place
 TOKENS = 8
 _TOKEN = IMAGE_SIZE // TOKENS
 NOTHING, UNCLEAR = -1, -2
-_SIZES = (20, 72)
-_COVERED = 0.55
+_SIZES = (20, 64)
+_COVERED = 0.45
 _OVERLAP = 5
 _LEAST, _CLEAR = 0.08, 0.25
 # Luminance, and two axes of colour: turning them about the first changes the hue alone.
@@ -42,14 +42,16 @@ class LabelledScene(NamedTuple):
     labels: Int[np.ndarray, " 64"]
 
 
-def crowded_scene(split: str, nouns: tuple[str, ...], rng: np.random.Generator) -> LabelledScene:
+def crowded_scene(
+    split: str, nouns: tuple[str, ...], strength: float, rng: np.random.Generator
+) -> LabelledScene:
     """As many changed drawings as fit, of nouns that are all equally likely."""
     drawings = load_drawings(split)
     canvas = _mixed_ground(rng)
     chosen, stamps, area = [], [], 0.0
     while area < _COVERED * IMAGE_SIZE**2:
         drawing = drawings.draw(drawings.nouns[rng.integers(len(drawings.nouns))], rng)
-        stamp = _changed(drawing, rng)
+        stamp = _changed(drawing, strength, rng)
         chosen.append(nouns.index(drawing.noun))
         stamps.append(stamp)
         area += stamp.shape[0] * stamp.shape[1]
@@ -58,7 +60,7 @@ def crowded_scene(split: str, nouns: tuple[str, ...], rng: np.random.Generator) 
     for noun, stamp, box in zip(chosen, stamps, boxes, strict=False):
         paint(canvas, stamp, box)
         _own(owners, noun, stamp, box)
-    return LabelledScene(_photographed(canvas, rng), token_labels(owners))
+    return LabelledScene(_photographed(canvas, strength, rng), token_labels(owners))
 
 
 def plain_scene(split: str, nouns: tuple[str, ...], rng: np.random.Generator) -> LabelledScene:
@@ -97,23 +99,28 @@ def _mixed_ground(rng: np.random.Generator) -> Float[np.ndarray, "128 128 3"]:
     return (ground + paint_ground(str(rng.choice(GROUNDS)), rng)) / 2
 
 
-def _changed(drawing: Drawing, rng: np.random.Generator) -> Float[np.ndarray, "height width 4"]:
+def _changed(
+    drawing: Drawing, strength: float, rng: np.random.Generator
+) -> Float[np.ndarray, "height width 4"]:
     """A stamp of the drawing that is mirrored, turned, stretched, recoloured or half hidden."""
-    picture = _bent(rasterised(drawing), rng)
+    picture = _bent(rasterised(drawing), strength, rng)
     size = int(np.exp(rng.uniform(*np.log(_SIZES))))
     stamp = as_stamp(picture, size)
-    stamp[..., :3] = _recoloured(stamp[..., :3], rng)
-    if rng.random() < 0.25:
+    stamp[..., :3] = _recoloured(stamp[..., :3], strength, rng)
+    if rng.random() < 0.25 * strength:
         _hide(stamp, rng)
     return stamp
 
 
-def _bent(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+def _bent(picture: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
     """Mirrored half of the time; turned by up to 30 degrees, sheared and stretched a little."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 * strength:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    turn, shear = rng.uniform(-0.5, 0.5) * rng.random(), rng.uniform(-0.2, 0.2)
-    stretch = np.exp(rng.uniform(-0.25, 0.25))
+    turn, shear = (
+        strength * rng.uniform(-0.5, 0.5) * rng.random(),
+        strength * rng.uniform(-0.2, 0.2),
+    )
+    stretch = np.exp(strength * rng.uniform(-0.25, 0.25))
     matrix = np.array([[np.cos(turn), -np.sin(turn) + shear], [np.sin(turn), np.cos(turn)]])
     matrix *= np.array([[stretch], [1 / stretch]])
     side = int(1.5 * max(picture.size))
@@ -124,15 +131,16 @@ def _bent(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _recoloured(
-    colours: Float[np.ndarray, "height width 3"], rng: np.random.Generator
+    colours: Float[np.ndarray, "height width 3"], strength: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "height width 3"]:
     """Another hue, saturation, contrast and brightness; one drawing in ten is grey."""
-    turn = rng.normal(0, 0.35) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi)
-    saturation = 0.0 if rng.random() < 0.1 else np.exp(rng.uniform(-0.7, 0.4))
+    turn = strength * (rng.normal(0, 0.35) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi))
+    grey = rng.random() < 0.1 * strength
+    saturation = 0.0 if grey else np.exp(strength * rng.uniform(-0.7, 0.4))
     cos, sin = saturation * np.cos(turn), saturation * np.sin(turn)
-    contrast = np.exp(rng.uniform(-0.4, 0.3))
+    contrast = np.exp(strength * rng.uniform(-0.4, 0.3))
     matrix = contrast * _RGB @ np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]]) @ _YIQ
-    shifted = (colours - 128) @ matrix.T.astype(np.float32) + 128 + rng.normal(0, 20)
+    shifted = (colours - 128) @ matrix.T.astype(np.float32) + 128 + strength * rng.normal(0, 20)
     return np.clip(shifted, 0, 255)
 
 
@@ -145,12 +153,12 @@ def _hide(stamp: Float[np.ndarray, "height width 4"], rng: np.random.Generator) 
 
 
 def _photographed(
-    canvas: Float[np.ndarray, "128 128 3"], rng: np.random.Generator
+    canvas: Float[np.ndarray, "128 128 3"], strength: float, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "128 128 3"]:
     """Sometimes blurred, sometimes grainy."""
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 * strength:
         canvas = canvas + rng.normal(0, rng.uniform(2, 15), canvas.shape)
     picture = Image.fromarray(canvas.round().clip(0, 255).astype(np.uint8))
-    if rng.random() < 0.3:
+    if rng.random() < 0.3 * strength:
         picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.0)))
     return np.asarray(picture)

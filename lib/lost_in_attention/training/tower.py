@@ -1,9 +1,11 @@
 """A tower for a decoder that is trained already: it learns to name what lies under each token.
 
 The decoder's own word embeddings, frozen, are the classifier: the connector's output at a token
-that shows a cow should point towards " cow" among all nouns and " nothing".  A second, small loss
+that shows a cow should point from the words' mean towards " cow", rather than to any other noun or
+to " nothing" (most of a word's embedding is that mean, which tells nothing).  A second, small loss
 draws it near that embedding, so that the decoder meets vectors of the size it knows; a linear
-probe, thrown away afterwards, asks every token for its column and row.
+probe, thrown away afterwards, asks every token for its column and row.  Drawings are changed
+little at first and more from step to step: so the tower finds out sooner what there is to learn.
 """
 
 from dataclasses import dataclass
@@ -36,7 +38,7 @@ from lost_in_attention.training.recipe import claim_folder
 
 NOTHING_WORD = "nothing"
 PATCH = 8
-_NEARNESS = 0.1
+_NEARNESS = 0.05
 _PLACES = 0.1
 _CHECK_EVERY = 500
 _CHECKED = 96
@@ -45,16 +47,17 @@ _SAVE_EVERY = 50
 
 @dataclass(frozen=True)
 class TowerConfig:
-    """What decides the tower's weights."""
+    """What decides the tower's weights; after `easing` steps drawings are changed in full."""
 
     seed: int = 0
     steps: int = 8000
-    batch: int = 32
-    rates: tuple[float, float] = (5e-3, 1e-3)
-    warmup: int = 200
+    batch: int = 24
+    rates: tuple[float, float] = (1e-2, 1e-3)
+    warmup: int = 100
+    easing: int = 2000
 
     def __post_init__(self) -> None:
-        for field in ("steps", "batch"):
+        for field in ("steps", "batch", "warmup", "easing"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}: expected at least 1, got {getattr(self, field)}")
 
@@ -90,7 +93,9 @@ class Tower(nn.Module):
         super().__init__()
         self.vision_model = SmolVLMVisionTransformer(config.vision_config)
         self.connector = SmolVLMConnector(config)
-        self.log_scale = nn.Parameter(torch.tensor(0.0))
+        projection = self.connector.modality_projection.proj
+        nn.init.normal_(projection.weight, std=words.std().item() * projection.in_features**-0.5)
+        self.log_scale = nn.Parameter(torch.tensor(3.0))
         self.places = nn.Linear(words.shape[1], 2 * TOKENS)
         self.register_buffer("words", words, persistent=False)
 
@@ -100,7 +105,10 @@ class Tower(nn.Module):
         return seen.flatten(0, 1).float()
 
     def scores(self, features: Float[Tensor, "tokens hidden"]) -> Float[Tensor, "tokens words"]:
-        return self.log_scale.exp() * features @ self.words.T
+        """Cosines between features and words, both from the words' mean, times a learned scale."""
+        mean = self.words.mean(0)
+        directions = F.normalize(self.words - mean, dim=1)
+        return self.log_scale.exp() * F.normalize(features - mean, dim=1) @ directions.T
 
 
 def train_tower(config: TowerConfig, *, runs: Path, decoder: str | None = None) -> Tower:
@@ -123,11 +131,10 @@ def train_tower(config: TowerConfig, *, runs: Path, decoder: str | None = None) 
 
 def _loss(tower: Tower, config: TowerConfig, step: int) -> tuple[Tensor, dict[str, float]]:
     nouns = tuple(groups())
-    first = step * config.batch
-    scenes = [
-        crowded_scene("train", nouns, np.random.default_rng([config.seed, 1, first + i]))
-        for i in range(config.batch)
-    ]
+    strength = min(1.0, step / config.easing)
+    scenes_of_step = range(step * config.batch, (step + 1) * config.batch)
+    rngs = [np.random.default_rng([config.seed, 1, index]) for index in scenes_of_step]
+    scenes = [crowded_scene("train", nouns, strength, rng) for rng in rngs]
     features, labels = tower(as_pixels(scenes)), as_labels(scenes, len(nouns))
     clear = labels >= 0
     scores = tower.scores(features[clear])

@@ -9,7 +9,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 GROUNDS = ("plain", "gradient", "stripes", "checks", "grain")
-_TRIES = 40
+_TRIES, _STARTS = 40, 10_000
 
 Box = tuple[int, int, int, int]
 
@@ -61,7 +61,7 @@ def pattern(kind: str, size: int, rng: np.random.Generator) -> Shaped[np.ndarray
     if kind == "stripes":
         return (along // (period / 2)) % 2
     if kind == "checks":
-        return (rows // period + columns // period) % 2
+        return (rows // period + columns // period) % 2.0
     return np.kron(rng.integers(0, 4, (size // 4, size // 4)) / 3, np.ones((4, 4)))
 
 
@@ -72,9 +72,11 @@ def place(
 
     Boxes (x, y, width, height) keep `gap` pixels from each other, or overlap by as many if it is
     negative; from the border of the `size` x `size` image they keep the gap if it is positive.
+
+    Raises ValueError if no places are found.
     """
     margin = max(gap, 0)
-    while True:
+    for _ in range(_STARTS):
         boxes: list[Box] = []
         for height, width in shapes:
             for _ in range(_TRIES):
@@ -85,6 +87,7 @@ def place(
                     break
         if len(boxes) == len(shapes):
             return boxes
+    raise ValueError(f"shapes: expected boxes that fit into {size} pixels, got {list(shapes)}")
 
 
 def _apart(a: Box, b: Box, gap: int) -> bool:

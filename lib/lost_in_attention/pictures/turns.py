@@ -1,0 +1,89 @@
+"""The seven benchmarks' questions on one scene, as a model is asked them, with the answer in words.
+
+Options are answered by their words instead of their letters; the judges accept both.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.pictures import mathvista, mmmu, realworldqa, vmcbench
+from lost_in_attention.pictures.facts import absent_nouns, nouns_of, unique_pictures
+from lost_in_attention.pictures.hallusionbench import are_there
+from lost_in_attention.pictures.pope import existence_question
+from lost_in_attention.pictures.scenes import Scene
+from lost_in_attention.pictures.threedsrbench import KINDS
+from lost_in_attention.worlds import places, subjects
+from lost_in_attention.worlds.facts import LETTERS, choose
+
+
+class Turn(NamedTuple):
+    question: str
+    answer: str
+
+
+def pope(scene: Scene, rng: np.random.Generator) -> Turn:
+    present = rng.random() < 0.5
+    [noun] = choose(nouns_of(scene) if present else absent_nouns(scene), 1, rng)
+    row = {"question": existence_question(noun)}
+    return Turn(BENCHMARKS["pope"].prompt(row), "Yes" if present else "No")
+
+
+def real_world(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    row = realworldqa.question(scene, rng)
+    return row and _turn("realworldqa", row, places.options(row))
+
+
+def three_d(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    if len(unique_pictures(scene)) < 2:
+        return None
+    one, other = choose(unique_pictures(scene), 2, rng)
+    row = KINDS[rng.integers(len(KINDS))](one, other, bool(rng.integers(2)))
+    return row and _turn("3dsrbench", row, row)
+
+
+def multi_discipline(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    row = mmmu.question(scene, rng)
+    if row is None:
+        return None
+    turn = _turn("mmmu", row, dict(zip(LETTERS, subjects.options(row), strict=False)))
+    return turn._replace(question=turn.question.removeprefix(subjects.MARKER))
+
+
+def vmc(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    row = vmcbench.question(scene, rng)
+    return row and _turn("vmcbench", row, row)
+
+
+def hallusion(scene: Scene, rng: np.random.Generator) -> Turn:
+    holds = rng.random() < 0.5
+    number = len(scene.pictures) + (0 if holds else int(rng.choice([-1, 1])))
+    return Turn(are_there(number), "Yes" if holds else "No")
+
+
+def math(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    if scene.layout not in ("counted", "chart"):
+        return None
+    row = mathvista.question(scene, rng)
+    return row and _turn("mathvista", row | {"unit": None, "precision": None}, {})
+
+
+TASKS = (pope, real_world, three_d, multi_discipline, vmc, hallusion, math)
+
+
+def conversation(scene: Scene, count: int, rng: np.random.Generator) -> list[Turn]:
+    """`count` different questions on the scene, from the seven benchmarks in turn."""
+    turns: dict[str, Turn] = {}
+    while len(turns) < count:
+        for ask in choose(TASKS, len(TASKS), rng):
+            turn = ask(scene, rng)
+            if turn and len(turns) < count:
+                turns.setdefault(turn.question, turn)
+    return list(turns.values())
+
+
+def _turn(benchmark: str, row: Mapping, options: Mapping[str, str]) -> Turn:
+    answer = row["answer"]
+    return Turn(BENCHMARKS[benchmark].prompt(row), options.get(answer, answer))

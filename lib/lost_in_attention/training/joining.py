@@ -1,0 +1,197 @@
+"""Tower and pretrained decoder become one model: adapters learn to read visual tokens.
+
+The decoder's weights stay as published; small adapters on all its linear layers (LoRA, Hu et al.,
+2022) learn the seven benchmarks' questions on scenes of training artists.  The tower is frozen.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from peft import LoraConfig, inject_adapter_in_model
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM, AutoTokenizer, SmolVLMForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
+from transformers.processing_utils import ProcessorMixin
+
+from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models.families.smolvlm import VideolessSmolVLMProcessor
+from lost_in_attention.models.smollm2 import smollm2
+from lost_in_attention.pictures.drawings import load_drawings
+from lost_in_attention.pictures.layouts import LAYOUTS
+from lost_in_attention.pictures.scenes import IMAGE_SIZE, Scene
+from lost_in_attention.pictures.turns import Turn, conversation
+from lost_in_attention.training.loop import Phase, Rates, run_phase
+from lost_in_attention.training.pictures import TOKENS
+from lost_in_attention.training.recipe import claim_folder
+from lost_in_attention.training.tower import vlm_config
+
+NAME = "smollm2-pictures"
+# Words that the decoder keeps for notebooks stand for images, so that its vocabulary stays.
+IMAGE_WORDS = {
+    "image_token": "<empty_output>",
+    "fake_image_token": "<jupyter_output>",
+    "global_image_token": "<jupyter_start>",
+}
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<empty_output>{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+_SAVE_EVERY = 10
+
+
+@dataclass(frozen=True)
+class JoiningConfig:
+    """What decides the adapters' weights."""
+
+    seed: int = 0
+    steps: int = 200
+    batch: int = 8
+    questions: int = 8
+    rank: int = 16
+    rate: float = 1e-3
+    warmup: int = 10
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "batch", "questions", "rank", "warmup"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field}: expected at least 1, got {getattr(self, field)}")
+
+
+def assemble(decoder: str, tower: Path) -> VisionLanguageModel:
+    """The decoder as published and a trained tower as one model of the class SmolVLM.
+
+    `tower` is the state that `train_tower` keeps, a safetensors file.
+    """
+    processor = make_processor(decoder)
+    config = vlm_config(decoder)
+    config.image_token_id = processor.image_token_id
+    config.tie_word_embeddings = True
+    model = SmolVLMForConditionalGeneration(config)
+    text = AutoModelForCausalLM.from_pretrained(decoder, dtype=torch.float32)
+    model.model.text_model.load_state_dict(text.model.state_dict())
+    seeing = {
+        name.removeprefix("model."): weight
+        for name, weight in load_file(tower).items()
+        if name.startswith(("model.vision_model.", "model.connector."))
+    }
+    unused = model.model.load_state_dict(seeing, strict=False).unexpected_keys
+    if unused or not seeing:
+        raise ValueError(f"tower: expected the weights of a tower, got {tower} with {unused[:3]}")
+    model.tie_weights()
+    return VisionLanguageModel(model.eval(), processor, NAME)
+
+
+def make_processor(decoder: str) -> ProcessorMixin:
+    """Pictures of one tile; the decoder's tokenizer with a template that takes images."""
+    tokenizer = AutoTokenizer.from_pretrained(decoder, extra_special_tokens=IMAGE_WORDS)
+    images = SmolVLMImageProcessorPil(
+        size={"longest_edge": IMAGE_SIZE},
+        max_image_size={"longest_edge": IMAGE_SIZE},
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+        do_image_splitting=False,
+    )
+    return VideolessSmolVLMProcessor(
+        images, tokenizer, image_seq_len=TOKENS**2, chat_template=TEMPLATE
+    )
+
+
+def add_adapters(vlm: VisionLanguageModel, rank: int) -> list[nn.Parameter]:
+    """Adapters on all linear layers of the decoder; everything else is frozen."""
+    vlm.model.requires_grad_(False)
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=_LINEAR)
+    inject_adapter_in_model(config, vlm.decoder)
+    return [p for name, p in vlm.decoder.named_parameters() if "lora_" in name]
+
+
+def train_adapters(
+    config: JoiningConfig, *, tower: Path, runs: Path, decoder: str | None = None
+) -> VisionLanguageModel:
+    """Train the adapters, or go on with them, in the folder `runs`/joining.
+
+    Raises ValueError if that folder belongs to another configuration or cannot be written.
+    """
+    folder = Path(runs) / "joining"
+    claim_folder(folder, config)
+    torch.manual_seed(config.seed)
+    vlm = assemble(smollm2(decoder), tower)
+    parameters = add_adapters(vlm, config.rank)
+    adapters = nn.ParameterDict({str(index): each for index, each in enumerate(parameters)})
+    phase = Phase(
+        "joining", config.steps, Rates(config.rate, config.rate), config.warmup, adapters,
+        parameters, lambda step: _loss(vlm, config, step), save_every=_SAVE_EVERY, muon=False,
+    )  # fmt: skip
+    run_phase(phase, folder)
+    return vlm
+
+
+def _loss(
+    vlm: VisionLanguageModel, config: JoiningConfig, step: int
+) -> tuple[Tensor, dict[str, float]]:
+    rng = np.random.default_rng([config.seed, 3, step])
+    scenes = [_scene(rng) for _ in range(config.batch)]
+    turns = [conversation(scene, config.questions, rng) for scene in scenes]
+    logits, wanted = answer_logits(vlm, scenes, turns)
+    right = (logits.argmax(-1) == wanted).float().mean().item()
+    return F.cross_entropy(logits, wanted), {"answer_tokens": right}
+
+
+def _scene(rng: np.random.Generator) -> Scene:
+    """Half of the scenes are free, the others are of any layout."""
+    layouts = list(LAYOUTS.values())
+    layout = layouts[0] if rng.random() < 0.5 else layouts[rng.integers(len(layouts))]
+    return layout(load_drawings("train"), rng).painted()
+
+
+def answer_logits(
+    vlm: VisionLanguageModel, scenes: list[Scene], turns: list[list[Turn]]
+) -> tuple[Float[Tensor, "learned vocabulary"], Int[Tensor, " learned"]]:
+    """The logits before every token of an answer, and that token."""
+    with torch.no_grad():
+        features = vlm.encode_images([scene.image for scene in scenes])
+    encoded = [encode(vlm, each) for each in turns]
+    # Padding on the right needs no attention mask: a causal decoder never looks there.
+    ids = pad_sequence([ids for ids, _ in encoded], batch_first=True)
+    learned = pad_sequence([marks for _, marks in encoded], batch_first=True)
+    images = {"image": BaseModelOutputWithPooling(pooler_output=tuple(features))}
+    with torch.autocast(ids.device.type, torch.bfloat16):
+        hidden = vlm.model.model(
+            input_ids=ids, mm_encoder_outputs=images, use_cache=False
+        ).last_hidden_state
+        logits = vlm.model.lm_head(hidden[:, :-1][learned[:, 1:]])
+    return logits.float(), ids[learned]
+
+
+def encode(
+    vlm: VisionLanguageModel, turns: list[Turn]
+) -> tuple[Int[Tensor, " tokens"], Bool[Tensor, " tokens"]]:
+    """A conversation on one image: token ids, and which of them are answers to be learned."""
+    processor = vlm.processor
+    image = get_image_prompt_string(
+        0, 0, processor.image_seq_len, processor.fake_image_token, processor.image_token,
+        processor.global_image_token,
+    )  # fmt: skip
+    ids: list[int] = []
+    marks: list[bool] = []
+    for number, turn in enumerate(turns):
+        seen = "" if number else image
+        start = "\n" if number else ""
+        asked = f"{start}<|im_start|>user\n{seen}{turn.question}<|im_end|>\n<|im_start|>assistant\n"
+        for text, is_answer in ((asked, False), (f"{turn.answer}<|im_end|>", True)):
+            found = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids += found
+            marks += [is_answer] * len(found)
+    return torch.tensor(ids), torch.tensor(marks)

@@ -1,0 +1,143 @@
+"""Tower and decoder joined: the decoder stays, adapters learn, the prompt is the processor's."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.pictures import load_drawings
+from lost_in_attention.pictures.facts import nouns_of
+from lost_in_attention.pictures.layouts import LAYOUTS
+from lost_in_attention.pictures.pope import existence_question
+from lost_in_attention.pictures.turns import TASKS, Turn, conversation, pope
+from lost_in_attention.training import joining, tower
+from lost_in_attention.training.joining import (
+    JoiningConfig,
+    add_adapters,
+    answer_logits,
+    assemble,
+    encode,
+    train_adapters,
+)
+from lost_in_attention.training.tower import TowerConfig, train_tower
+
+SHORT = JoiningConfig(steps=4, batch=2, questions=2, rank=2, warmup=1)
+
+
+@pytest.fixture(scope="module")
+def trained(decoder, tmp_path_factory) -> Path:
+    """The state of a tower, hardly trained."""
+    runs = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tower, "_CHECKED", 2)
+        train_tower(TowerConfig(steps=1, batch=1), runs=runs, decoder=decoder)
+    return runs / "tower" / "tower.safetensors"
+
+
+@pytest.fixture
+def vlm(decoder, trained) -> VisionLanguageModel:
+    return assemble(decoder, trained)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    drawings = load_drawings("train")
+    return [
+        draw(drawings, np.random.default_rng(seed)).painted()
+        for draw in LAYOUTS.values()
+        for seed in range(6)
+    ]
+
+
+def test_on_text_the_joined_model_is_the_decoder(vlm, decoder):
+    plain = AutoModelForCausalLM.from_pretrained(decoder, dtype=torch.float32).eval()
+    ids = AutoTokenizer.from_pretrained(decoder)("a cow and a dog", return_tensors="pt")
+    with torch.inference_mode():
+        expected = plain(**ids).logits
+        torch.testing.assert_close(vlm.model(**ids).logits, expected, rtol=0, atol=0)
+        add_adapters(vlm, 2)
+        torch.testing.assert_close(vlm.model(**ids).logits, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_vocabulary_stays(vlm, decoder):
+    assert len(vlm.processor.tokenizer) == len(AutoTokenizer.from_pretrained(decoder))
+
+
+def test_a_prompt_in_training_is_the_processors(vlm, scenes):
+    turns = [Turn("Is there a cow in the image?", "Yes"), Turn("Where?", "top left")]
+    ids, learned = encode(vlm, turns)
+    prepared = vlm.prepare([scenes[0].image], [turns[0].question])["input_ids"][0]
+    assert torch.equal(ids[: len(prepared)], prepared)
+    assert (ids == vlm.model.config.image_token_id).sum() == 64
+    assert vlm.processor.tokenizer.decode(ids[learned]) == "Yes<|im_end|>top left<|im_end|>"
+
+
+def test_answers_are_read_from_their_own_image(vlm, scenes):
+    turns = [[Turn("What?", "cow")], [Turn("What is it?", "a dog")]]
+    both, wanted = answer_logits(vlm, scenes[:2], turns)
+    alone = [
+        answer_logits(vlm, [scene], [each])[0] for scene, each in zip(scenes, turns, strict=False)
+    ]
+    torch.testing.assert_close(both, torch.cat(alone), rtol=0.05, atol=0.05)
+    assert len(wanted) == len(both)
+
+
+def test_adapters_alone_are_trained_and_an_interruption_leaves_no_trace(
+    decoder, trained, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(joining, "_SAVE_EVERY", 1)
+    whole = train_adapters(SHORT, tower=trained, runs=tmp_path / "whole", decoder=decoder)
+    real = joining._loss
+
+    def breaks(vlm, config, step):
+        if step == 2:
+            raise KeyboardInterrupt
+        return real(vlm, config, step)
+
+    monkeypatch.setattr(joining, "_loss", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        train_adapters(SHORT, tower=trained, runs=tmp_path / "broken", decoder=decoder)
+    monkeypatch.setattr(joining, "_loss", real)
+    resumed = train_adapters(SHORT, tower=trained, runs=tmp_path / "broken", decoder=decoder)
+    weights = resumed.model.state_dict()
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
+    before = assemble(decoder, trained).model.state_dict()
+    kept = {
+        name.replace(".base_layer", ""): w for name, w in weights.items() if "lora_" not in name
+    }
+    assert kept.keys() == before.keys()
+    assert all(torch.equal(weight, before[name]) for name, weight in kept.items())
+    assert any(w.abs().sum() > 0 for name, w in weights.items() if "lora_B" in name)
+
+
+def test_another_file_than_a_towers_is_refused(decoder):
+    with pytest.raises(ValueError, match="tower: expected the weights of a tower"):
+        assemble(decoder, Path(decoder) / "model.safetensors")
+
+
+def test_every_benchmark_is_asked_and_answers_are_words(scenes):
+    asked = set()
+    for index, scene in enumerate(scenes):
+        rng = np.random.default_rng(index)
+        turns = conversation(scene, 6, rng)
+        assert len({turn.question for turn in turns}) == 6
+        assert all(turn.answer not in "ABCD" for turn in turns)
+        asked |= {task.__name__ for task in TASKS if task(scene, rng)}
+    assert len(asked) == len(BENCHMARKS) == len(TASKS)
+
+
+def test_existence_is_answered_truly(scenes):
+    for index, scene in enumerate(scenes):
+        question, answer = pope(scene, np.random.default_rng(index))
+        there = question.split("\n")[0] in map(existence_question, nouns_of(scene))
+        assert answer == ("Yes" if there else "No")
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="rank: expected at least 1, got 0"):
+        JoiningConfig(rank=0)
