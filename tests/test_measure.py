@@ -139,7 +139,7 @@ def test_a_nan_is_traced_to_sample_layer_and_module(vlm, samples):
 def test_a_sample_without_such_tokens_is_named(vlm, samples):
     blind = replace(samples[1], images=())
     assert len(measure(vlm, [samples[0], blind]))
-    with pytest.raises(ValueError, match=f"tokens: expected visual tokens in sample {blind.id}"):
+    with pytest.raises(ValueError, match=f"tokens: expected some .visual. in {blind.id}"):
         measure(vlm, [samples[0], blind], tokens="visual")
 
 

@@ -21,11 +21,12 @@ from lost_in_attention.models.changed import check_named
 from lost_in_attention.models.settings import settings_of
 from lost_in_attention.residual.controls import Control
 from lost_in_attention.residual.metrics import METRICS, Metric, Metrics, chosen_metrics, identity
+from lost_in_attention.residual.sinks import sink_tokens
 from lost_in_attention.residual.stream import State, record
 from lost_in_attention.residual.tracker import OWN, Tracker
 from lost_in_attention.runs.batches import check_batches, in_batches
 
-Tokens = Literal["all", "visual", "text"]
+Tokens = Literal["all", "visual", "text", "without sinks"]
 
 
 def measure(
@@ -47,9 +48,10 @@ def measure(
     `METRICS`, which are rid, spectrum_change, support_innovation, size, token_novelty,
     feature_novelty, mixig, and of the state after the update effective_rank, rank, tme; or
     ("rid", "mixig"), some of them by name; or METRICS | {"growth": growth}, a function of yours
-    beside them (see `metrics`).  `tokens` chooses the rows of a state: all, visual or text; padding
-    never counts.  With `output` the rows go to that file batch by batch (see `run_file`); `resume`
-    goes on with a run that lies there, and starts one where none does.
+    beside them (see `metrics`).  `tokens` chooses the rows of a state: all, visual, text, or all
+    without `sink_tokens`; padding never counts.  With `output` the rows go to that file batch by
+    batch (see `run_file`); `resume` goes on with a run that lies there, and starts one where none
+    does.
 
     Raises, before the model runs:
         ValueError: bad arguments, `resume` without `output`, an `output` that cannot be written,
@@ -89,12 +91,14 @@ def prepared(
     check_named(vlm)
     inputs = vlm.prepare([s.images for s in batch], [s.prompt for s in batch])
     chosen = inputs["attention_mask"].bool()
-    if tokens != "all":
+    if tokens == "without sinks":
+        chosen = chosen & ~sink_tokens(vlm, inputs)
+    elif tokens != "all":
         visual = vlm.visual_mask(inputs)
         chosen = chosen & (visual if tokens == "visual" else ~visual)
     for sample, mask in zip(batch, chosen, strict=True):
         if not mask.any():
-            raise ValueError(f"tokens: expected {tokens} tokens in sample {sample.id}, got none")
+            raise ValueError(f"tokens: expected some {tokens!r} in {sample.id}, got none")
     return inputs, chosen
 
 

@@ -1,0 +1,100 @@
+"""A language decoder by itself: it reads plain text, has no tower, and is measured as any other.
+
+Its prompts are texts as they are, without a chat template; samples with images are refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BatchFeature,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from lost_in_attention.models.devices import usable_device
+from lost_in_attention.models.smollm2 import smollm2
+from lost_in_attention.models.vlm import VisionLanguageModel
+from lost_in_attention.models.weights import check_finite
+
+NAME = "smollm2"
+
+
+class TextProcessor:
+    """A tokenizer in the place of a processor of images and texts."""
+
+    # Plain text is its own template.
+    chat_template = "{{ messages[0]['content'] }}"
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        tokenizer.padding_side = "left"
+
+    def __call__(self, text: list[str], images: None, **how: Any) -> BatchFeature:
+        return BatchFeature(dict(self.tokenizer(text, **how)))
+
+    def batch_decode(self, ids: Tensor, **how: Any) -> list[str]:
+        return self.tokenizer.batch_decode(ids, **how)
+
+    def to_json_string(self) -> str:
+        """Nothing but the tokenizer decides what is read, and that is told elsewhere."""
+        return "{}"
+
+
+@dataclass(frozen=True)
+class TextDecoder(VisionLanguageModel):
+    """A causal language model that takes the place of a vision-language model's decoder."""
+
+    processor: TextProcessor
+
+    def prepare(self, images: Sequence[Sequence], prompts: Sequence[str]) -> BatchFeature:
+        """Inputs for each prompt, padded on the left, on the device.
+
+        Raises ValueError: no prompts, an image, or a prompt that is longer than the context.
+        """
+        if not prompts:
+            raise ValueError("prompts: expected at least one, got none")
+        if any(map(len, images)):
+            raise ValueError(f"images: expected none for {self.name}, which reads text alone")
+        inputs = self.processor(list(prompts), None, padding=True, return_tensors="pt")
+        self.check_context(inputs)
+        return inputs.to(self.device)
+
+    def visual_mask(self, inputs: Mapping[str, Any]) -> Bool[Tensor, "batch tokens"]:
+        return torch.zeros_like(inputs["attention_mask"], dtype=torch.bool)
+
+
+def load_text_decoder(
+    original: str | None = None,
+    *,
+    random_seed: int | None = None,
+    device: str | torch.device = "cpu",
+) -> TextDecoder:
+    """SmolLM2-135M-Instruct as `smollm2` finds it, in float32.
+
+    With `random_seed` a decoder of the same shape that has learned nothing, the control.
+
+    Raises what `smollm2` does, and ValueError on a device that is not there.
+    """
+    device, source = usable_device(device), smollm2(original)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    if random_seed is None:
+        model, name = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32), NAME
+    else:
+        model, name = _untrained(source, random_seed), f"{NAME} with random weights"
+    check_finite(name, model)
+    return TextDecoder(model.to(device).eval(), TextProcessor(tokenizer), name)
+
+
+def _untrained(source: str, seed: int) -> PreTrainedModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = AutoConfig.from_pretrained(source, dtype=torch.float32)
+        return AutoModelForCausalLM.from_config(config)

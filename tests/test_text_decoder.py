@@ -1,0 +1,81 @@
+"""A decoder by itself: what it reads, what it refuses, and that it is measured as any other."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from decoders import save_small_decoder
+from lost_in_attention.models.text_decoder import load_text_decoder
+from lost_in_attention.residual.measure import measure
+from lost_in_attention.texts import passages
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("decoder")
+    save_small_decoder(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def decoder(folder):
+    return load_text_decoder(folder)
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return passages(words=20)[:3]
+
+
+def test_its_logits_are_the_published_models(decoder, folder, texts):
+    inputs = decoder.prepare([()] * 3, [s.prompt for s in texts])
+    together = decoder.model(**inputs).logits
+    model, tokenizer = (
+        kind.from_pretrained(folder) for kind in (AutoModelForCausalLM, AutoTokenizer)
+    )
+    for row, mask, sample in zip(together, inputs["attention_mask"].bool(), texts, strict=True):
+        alone = model(**tokenizer(sample.prompt, return_tensors="pt")).logits[0]
+        torch.testing.assert_close(row[mask], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_it_is_measured_as_any_other(decoder, texts):
+    table = measure(decoder, texts)
+    assert len(table) == 2 * len(decoder.layers) * len(texts)
+    assert (table["tokens"] > 10).all() and (table["rid"] >= 0).all()
+    assert measure(decoder, texts, tokens="text").equals(table)
+    with pytest.raises(ValueError, match=f"tokens: expected some 'visual' in {texts[0].id}"):
+        measure(decoder, texts, tokens="visual")
+
+
+def test_a_run_goes_on(decoder, texts, tmp_path):
+    whole = measure(decoder, texts, batch_size=1, output=tmp_path / "rows")
+    assert measure(decoder, texts, batch_size=1, output=tmp_path / "rows", resume=True).equals(
+        whole
+    )
+    other = load_text_decoder(decoder.model.name_or_path, random_seed=0)
+    with pytest.raises(ValueError, match="output: expected a run with the same settings"):
+        measure(other, texts, batch_size=1, output=tmp_path / "rows", resume=True)
+
+
+def test_random_weights_are_their_seeds_and_leave_the_callers_chance_alone(folder):
+    before = torch.get_rng_state()
+    one, same, other = (load_text_decoder(folder, random_seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    weights = [vlm.layers[0].mlp.up_proj.weight for vlm in (one, same, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert one.name == "smollm2 with random weights"
+
+
+def test_bad_input_is_refused(decoder, folder, texts):
+    seeing = replace(texts[0], images=(Image.new("RGB", (8, 8)),))
+    with pytest.raises(ValueError, match="images: expected none for smollm2, which reads text"):
+        measure(decoder, [seeing])
+    with pytest.raises(ValueError, match="prompts: expected at least one, got none"):
+        decoder.prepare([], [])
+    with pytest.raises(ValueError, match="prompts: expected at most"):
+        decoder.prepare([()], ["word " * 4000])
+    with pytest.raises(ValueError, match="device: expected"):
+        load_text_decoder(folder, device="cuda:9")
