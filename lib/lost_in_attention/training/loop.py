@@ -34,7 +34,8 @@ class Rates(NamedTuple):
 class Phase:
     """One phase: `loss(step)` gives the loss and named numbers for the training curve.
 
-    The state is written every `save_every` steps; without `muon` AdamW trains all weights.
+    The state is written every `save_every` steps (`SAVE_EVERY` if not said).  Without `muon` AdamW
+    trains all weights.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Phase:
     modules: nn.Module
     parameters: list[nn.Parameter]
     loss: Callable[[int], tuple[Tensor, dict[str, float]]]
-    save_every: int = SAVE_EVERY
+    save_every: int | None = None
     muon: bool = True
 
 
@@ -114,7 +115,7 @@ def run_phase(
         if step % 10 == 0 or step + 1 == phase.steps:
             curve.append({"phase": phase.name, "step": step, "loss": loss.item(), **numbers})
             bar.set_postfix({key: f"{value:.3f}" for key, value in list(curve[-1].items())[2:]})
-        if (step + 1) % phase.save_every == 0 or step + 1 == phase.steps:
+        if (step + 1) % (phase.save_every or SAVE_EVERY) == 0 or step + 1 == phase.steps:
             _save(state, phase.modules, optimizers, step + 1, curve)
     return curve
 
