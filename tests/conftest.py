@@ -28,6 +28,7 @@ SLOW_FILES = (
     "test_stored.py",
     "test_evaluation.py",
     "test_installed.py",
+    "test_joined.py",
     "test_joining.py",
     "test_recipes.py",
     "test_tower.py",

@@ -94,15 +94,22 @@ def join(
     decoder: Annotated[
         str | None, typer.Option(help="A folder or hub id; the package's weights if not said.")
     ] = None,
+    random_decoder: Annotated[
+        int | None, typer.Option(help="The seed of random weights in its place, the control.")
+    ] = None,
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
+    output: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("data/models"),
 ) -> None:
-    """Train the adapters that join a tower and the pretrained decoder (or go on with it)."""
-    from lost_in_attention.training.joining import JoiningConfig, train_adapters
+    """Train the adapters that join a tower and the pretrained decoder (or go on), then save all."""
+    from lost_in_attention.training.joining import JoiningConfig, publish, train_adapters
 
     _at_least(1, steps=steps)
-    _at_least(0, seed=seed)
-    check_writable("runs", runs)
-    train_adapters(JoiningConfig(seed=seed, steps=steps), tower=tower, runs=runs, decoder=decoder)
+    _at_least(0, seed=seed, random_decoder=random_decoder)
+    for argument, folder in (("runs", runs), ("output", output)):
+        check_writable(argument, folder)
+    config = JoiningConfig(seed=seed, steps=steps, random_decoder=random_decoder)
+    vlm = train_adapters(config, tower=tower, runs=runs, decoder=decoder)
+    typer.echo(publish(vlm, config, output))
 
 
 @app.command()

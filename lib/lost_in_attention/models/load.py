@@ -15,6 +15,7 @@ from transformers.utils import logging, resolve_revision
 from lost_in_attention.models.checks import check
 from lost_in_attention.models.devices import usable_device
 from lost_in_attention.models.families import family_of
+from lost_in_attention.models.joined import in_parts, joined_model
 from lost_in_attention.models.memory import check_weights_fit
 from lost_in_attention.models.processors import load_processor
 from lost_in_attention.models.vlm import VisionLanguageModel
@@ -56,7 +57,10 @@ def load(
     commit = getattr(resolve_revision(source), "resolved", None)
     config = _config(shown, source, commit)
     check_weights_fit(shown, config, dtype, device)
-    model = _model(shown, source, commit, dtype)
+    if in_parts(source):
+        model = joined_model(source, config, dtype=dtype)
+    else:
+        model = _model(shown, source, commit, dtype)
     processor = load_processor(source, config, commit)
     vlm = VisionLanguageModel(model.to(device).eval(), processor, shown, commit)
     check_finite(shown, vlm.model)

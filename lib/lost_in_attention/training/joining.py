@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForCausalLM, AutoTokenizer, SmolVLMForConditionalGeneration
+from transformers import AutoTokenizer, SmolVLMForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
@@ -23,6 +23,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.families.smolvlm import VideolessSmolVLMProcessor
+from lost_in_attention.models.joined import fill_decoder, save_in_parts
 from lost_in_attention.models.smollm2 import smollm2
 from lost_in_attention.pictures.drawings import load_drawings
 from lost_in_attention.pictures.layouts import LAYOUTS
@@ -50,13 +51,16 @@ TEMPLATE = (
 )
 _LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _SAVE_EVERY = 10
+# How adapters are scaled, alpha over rank.
+SCALING = 2
 
 
 @dataclass(frozen=True)
 class JoiningConfig:
-    """What decides the adapters' weights."""
+    """What decides the adapters' weights; `random_decoder` is the seed of the control's."""
 
     seed: int = 0
+    random_decoder: int | None = None
     steps: int = 200
     batch: int = 8
     questions: int = 8
@@ -64,24 +68,28 @@ class JoiningConfig:
     rate: float = 1e-3
     warmup: int = 10
 
+    @property
+    def name(self) -> str:
+        return NAME if self.random_decoder is None else f"{NAME}-random-decoder"
+
     def __post_init__(self) -> None:
         for field in ("steps", "batch", "questions", "rank", "warmup"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field}: expected at least 1, got {getattr(self, field)}")
 
 
-def assemble(decoder: str, tower: Path) -> VisionLanguageModel:
+def assemble(decoder: str, tower: Path, *, seed: int | None = None) -> VisionLanguageModel:
     """The decoder as published and a trained tower as one model of the class SmolVLM.
 
-    `tower` is the state that `train_tower` keeps, a safetensors file.
+    `tower` is the state that `train_tower` keeps, a safetensors file.  With `seed` the decoder's
+    weights are random, the control.
     """
     processor = make_processor(decoder)
     config = vlm_config(decoder)
     config.image_token_id = processor.image_token_id
     config.tie_word_embeddings = True
     model = SmolVLMForConditionalGeneration(config)
-    text = AutoModelForCausalLM.from_pretrained(decoder, dtype=torch.float32)
-    model.model.text_model.load_state_dict(text.model.state_dict())
+    fill_decoder(model, decoder if seed is None else seed)
     seeing = {
         name.removeprefix("model."): weight
         for name, weight in load_file(tower).items()
@@ -112,7 +120,7 @@ def make_processor(decoder: str) -> ProcessorMixin:
 def add_adapters(vlm: VisionLanguageModel, rank: int) -> list[nn.Parameter]:
     """Adapters on all linear layers of the decoder; everything else is frozen."""
     vlm.model.requires_grad_(False)
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=_LINEAR)
+    config = LoraConfig(r=rank, lora_alpha=SCALING * rank, target_modules=_LINEAR)
     inject_adapter_in_model(config, vlm.decoder)
     return [p for name, p in vlm.decoder.named_parameters() if "lora_" in name]
 
@@ -120,14 +128,14 @@ def add_adapters(vlm: VisionLanguageModel, rank: int) -> list[nn.Parameter]:
 def train_adapters(
     config: JoiningConfig, *, tower: Path, runs: Path, decoder: str | None = None
 ) -> VisionLanguageModel:
-    """Train the adapters, or go on with them, in the folder `runs`/joining.
+    """Train the adapters, or go on with them, in the folder `runs`/<name>.
 
     Raises ValueError if that folder belongs to another configuration or cannot be written.
     """
-    folder = Path(runs) / "joining"
+    folder = Path(runs) / config.name
     claim_folder(folder, config)
     torch.manual_seed(config.seed)
-    vlm = assemble(smollm2(decoder), tower)
+    vlm = assemble(smollm2(decoder), tower, seed=config.random_decoder)
     parameters = add_adapters(vlm, config.rank)
     adapters = nn.ParameterDict({str(index): each for index, each in enumerate(parameters)})
     phase = Phase(
@@ -136,6 +144,13 @@ def train_adapters(
     )  # fmt: skip
     run_phase(phase, folder)
     return vlm
+
+
+def publish(vlm: VisionLanguageModel, config: JoiningConfig, output: Path) -> Path:
+    """Write the trained model in parts into `output`/<name>; the folder's path."""
+    folder = Path(output) / config.name
+    save_in_parts(vlm, folder, scaling=SCALING, seed=config.random_decoder)
+    return folder
 
 
 def _loss(
