@@ -151,7 +151,8 @@ run.table(pd.DataFrame(rows), "Departures, set by set")
 # %% [markdown]
 # ## The models
 #
-# Four families differ in how a picture becomes tokens.
+# The small models are of four families, which differ in how a picture becomes tokens. A fifth,
+# SmolVLM, can be loaded but has no small model.
 #
 # - **Qwen2.5-VL**: a tower with windowed attention, four patches merged into one token, rotary
 #   positions in two dimensions.
@@ -177,8 +178,8 @@ shipped = f"{len(cards)} model" + ("s" if len(cards) > 1 else "")
 glue("zoo-size", shipped, display=False)
 
 # %% [markdown]
-# The book ships {glue:text}`zoo-size`; `python -m lost_in_attention train --name ...` trains any
-# family. Training begins with the vision tower, which learns to name what lies under each visual
+# The book ships {glue:text}`zoo-size`; `python -m lost_in_attention train --name ...` trains any of
+# them. Training begins with the vision tower, which learns to name what lies under each visual
 # token; then the decoder learns to answer. A model's folder holds its card, its training curve and
 # all settings; families differ in their numbers of steps. Some families start from the weights of
 # another, wherever names and shapes agree, as published families often share a language model.

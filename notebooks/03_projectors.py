@@ -84,8 +84,8 @@ record(vlm, inputs, lambda s: states.append(s.hidden[0].double().cpu()))
 # ```
 #
 # With tokens as rows, $\mathcal{R}(X)$ holds every combination of tokens, as vectors of features.
-# The code calls it `feature_space`, and $\mathcal{C}(X)$ `token_space`. A point of a Grassmannian
-# sounds abstract, but there is a matrix to hold it by:
+# In code its projector is `feature_projector`, and that of $\mathcal{C}(X)$ `token_projector`. A
+# point of a Grassmannian sounds abstract, but there is a matrix to hold it by:
 #
 # ```{prf:theorem} Subspaces are projectors
 # :label: thm-projector

@@ -54,7 +54,7 @@ from lost_in_attention.trace.cases import (
 tier = "book"
 models = "families"
 source = "digits"
-annotations = "embedded"
+annotations = "digits"
 threshold = 0.1
 questions = 40
 seed = 0
@@ -279,7 +279,7 @@ else:
 # %% [markdown]
 # ## What the graph cannot show
 #
-# In the prompts of all four families the image stands before the question, and attention is causal.
+# In the prompts of the small models the image stands before the question, and attention is causal.
 # So a visual token never attends to the question, in no layer, and its state cannot depend on it.
 # The graph over visual tokens is the same whatever is asked. That is no property of trained
 # weights; it holds for every decoder that is prompted like this. We ask the model the drawn

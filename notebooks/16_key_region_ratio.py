@@ -55,7 +55,7 @@ from lost_in_attention.trace.cases import (
 tier = "book"
 models = "families"
 source = "digits"
-annotations = "embedded"
+annotations = "digits"
 cases_wanted = 100
 questions = 1500
 threshold = 0.1

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a fresh process a run, a decoder of random weights, the report."""
+"""What measurements of speed share: a fresh process, a decoder of random weights, a report."""
 
 import json
 import os

@@ -58,7 +58,11 @@ def test_parameters_are_the_names_of_their_cell_as_they_are_now():
     assert list(own) == ["tier", "questions", "size", "model"]
     again = own_parameters(values, [*CELLS, 'tier = "book"\nkept = 3\n'])
     assert again == {"tier": "smoke", "kept": 3}
-    assert own_parameters({"tier": "book"}, []) == {"tier": "book"}
+    for cells in ([], [""]):
+        kept = own_parameters(
+            {"pd": pytest, "LIMIT": 3, "tier": "book", "load": len, "n": 2}, cells
+        )
+        assert kept == {"tier": "book", "n": 2}
     with pytest.raises(ValueError, match="expected a cell that begins with 'tier = ', got none"):
         own_parameters(values, CELLS[:2])
 
@@ -115,7 +119,7 @@ def parameters(source) -> dict:
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_command_in_the_provenance_sets_all_that_decides_and_nothing_else(source, tmp_path):
     values = parameters(source)
-    run = report.start(source.stem, values | {"output": tmp_path})
+    run = report.start(source.stem, values | {"output": str(tmp_path)})
     command = shlex.split(run.provenance["command"])
     named = [command[i + 1] for i, word in enumerate(command) if word == "-p"]
     assert sorted(named) == sorted(values.keys() - {"output"})

@@ -473,7 +473,7 @@ def test_impossible_boxes_are_refused(box):
 
 @pytest.fixture(scope="module")
 def annotations():
-    return Annotations.read("embedded")
+    return Annotations.read("digits")
 
 
 def test_the_asked_object():

@@ -80,7 +80,7 @@ def test_present_questions_of_a_part_stay_in_it(questions):
 
 @pytest.mark.usefixtures("unchecked")
 def test_questions_without_annotations_are_refused_before_they_are_asked(questions):
-    known = Annotations.read("embedded")
+    known = Annotations.read("digits")
     check_annotated(questions, known)
     columns = ("image_source", "question")
     other = {column: questions.table[column][:] for column in columns}

@@ -20,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 def digits(
     output: Path = Path("data/digits"), images: int = 500, questions: int = 1000, seed: int = 0
 ) -> None:
-    """Write the embedded benchmarks: held-out scenes, annotations and seven question sets."""
+    """Write the benchmarks of handwritten digits: scenes, annotations, seven question sets."""
     from lost_in_attention.digits import write
 
     _at_least(1, images=images, questions=questions)
@@ -117,7 +117,7 @@ def evaluate(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     benchmark: Annotated[str, typer.Option(help="pope, realworldqa, ...")],
     output: Annotated[Path, typer.Option(help="The file for the replies (JSON lines).")],
-    source: Annotated[str, typer.Option(help="digits, a folder or a hub id.")] = "digits",
+    source: Annotated[str, typer.Option(help="digits, pictures, a folder or a hub id.")] = "digits",
     questions: Annotated[
         int | None, typer.Option(help="How many to draw; all if not said.")
     ] = None,
@@ -174,7 +174,9 @@ def evaluate(
 @app.command()
 def sap(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
-    source: Annotated[str, typer.Option(help="digits, hub, a folder or a hub id.")] = "digits",
+    source: Annotated[
+        str, typer.Option(help="digits, pictures, hub, a folder or a hub id.")
+    ] = "digits",
     benchmarks: Annotated[str, typer.Option(help="all, or names parted by commas.")] = "all",
     questions: Annotated[
         int, typer.Option(help="How many to draw from each; another number wants another RUNS.")

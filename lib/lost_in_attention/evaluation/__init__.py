@@ -1,8 +1,10 @@
-"""The experiment of Section 4.3: every question answered with and without replaced attention.
+"""From a question to a judged and scored row, with or without a plan; and what plans change.
 
-variants = presets("qwen2.5-vl", depth=8, noise_seeds=3)
-table = answer_under(vlm, samples, benchmark="pope", variants=variants)
-cells = against_vanilla(table, seed=0)
+The experiment of Section 4.3:
+
+    variants = presets("qwen2.5-vl", depth=8, noise_seeds=3)
+    table = answer_under(vlm, samples, benchmark="pope", variants=variants)
+    cells = against_vanilla(table, seed=0)
 """
 
 from lost_in_attention.evaluation.beside_stored import Answers, draw_as_stored, with_stored

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.evaluation.grid import Variant
 from lost_in_attention.runs import provenance
 from lost_in_attention.runs.files import replaced_when_complete
@@ -92,7 +93,7 @@ class Results:
         return {
             "weights": self.weights,
             "variants": [variant.description for variant in self.variants],
-            "tier": "book" if self.options["source"] == "digits" else "paper",
+            "tier": "book" if self.options["source"] in WORLDS else "paper",
             "decoding": self.options["decoding"],
             "prompt": self.options["prompt"],
         }

@@ -9,6 +9,7 @@ import torch
 from accelerate import PartialState
 
 from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
+from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.evaluation.decoding import DECODINGS, PROMPTS, prompted
 from lost_in_attention.evaluation.grid import PRESETS, Variant, ablations, family_of, presets
 from lost_in_attention.evaluation.stored import GRIDS, Results, results_path
@@ -79,7 +80,7 @@ class Sweep:
         """
         names, folder = self._benchmarks(), Path(self.source)
         lacking = [name for name in names if not (folder / name).is_dir()]
-        if self.source not in ("digits", "hub") and folder.is_dir() and lacking and names[1:]:
+        if self.source not in (*WORLDS, "hub") and folder.is_dir() and lacking and names[1:]:
             raise ValueError(
                 f"source: expected a folder for each of several benchmarks in {self.source}, "
                 f"got none for {', '.join(lacking)}"

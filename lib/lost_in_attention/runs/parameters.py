@@ -6,10 +6,12 @@ at most.  It sets them in a cell of its own behind the notebook's; IPython keeps
 
 import ast
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from typing import Any
 
 from IPython import get_ipython
+
+from lost_in_attention.runs.provenance import Scalar
 
 # The first line of papermill's cell, and how a notebook's own begins.
 _INJECTED, _OWN = "# Parameters\n", "tier = "
@@ -25,12 +27,14 @@ def own_parameters(values: Mapping[str, Any], cells: Sequence[str]) -> dict[str,
     """Of a notebook's global names its parameters, with what they are worth now.
 
     They are those of the cell that begins with the tier; a cell that was edited and executed again
-    counts as it is now.  Outside of IPython there are no cells, and all that is given counts.
+    counts as it is now.  Where no cells are kept, as nbval keeps none and Python knows none, they
+    are the scalars from `tier` on.
 
     Raises ValueError where no cell begins so.
     """
-    if not cells:
-        return dict(values)
+    if not any(cells):
+        behind = dropwhile(lambda item: item[0] != "tier", values.items())
+        return {name: value for name, value in behind if isinstance(value, Scalar)}
     own = [cell for cell in cells if cell.lstrip().startswith(_OWN)]
     if not own:
         raise ValueError(f"parameters: expected a cell that begins with {_OWN!r}, got none")

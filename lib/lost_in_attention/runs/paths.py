@@ -4,6 +4,9 @@ import os
 import tempfile
 from pathlib import Path
 
+# The repository, where the library is used from there.
+_ROOT, _ROOT_NAME = Path(__file__).parents[3], "lost_in_attention"
+
 
 def data_folder() -> Path:
     """The `data` folder: $LOST_IN_ATTENTION_DATA, or the one beside the library's sources.
@@ -11,7 +14,7 @@ def data_folder() -> Path:
     Raises FileNotFoundError if it is not there (the library was installed without
     the repository).
     """
-    folder = Path(os.environ.get("LOST_IN_ATTENTION_DATA", Path(__file__).parents[3] / "data"))
+    folder = Path(os.environ.get("LOST_IN_ATTENTION_DATA", _ROOT / "data"))
     if not folder.is_dir():
         raise FileNotFoundError(
             f"data folder: expected {folder} to exist; "
@@ -21,8 +24,12 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Where what was obtained is kept: $LOST_IN_ATTENTION_CACHE, or `.cache` in the repository."""
-    return Path(os.environ.get("LOST_IN_ATTENTION_CACHE", Path(__file__).parents[2] / ".cache"))
+    """Where what was obtained is kept: $LOST_IN_ATTENTION_CACHE, or `.cache` in the repository.
+
+    A library that was installed without the repository keeps it in the user's `.cache`.
+    """
+    usual = _ROOT / ".cache" if (_ROOT / "data").is_dir() else Path.home() / ".cache" / _ROOT_NAME
+    return Path(os.environ.get("LOST_IN_ATTENTION_CACHE", usual))
 
 
 def check_writable(argument: str, path: Path) -> None:

@@ -6,11 +6,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from lost_in_attention.digits.coco import shipped_annotations
+from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.models.patch_boxes import Box
+from lost_in_attention.runs.paths import data_folder
 
 # Some published questions write "imange".
-_QUESTION = re.compile(r"Is there an? (.+) in the im(?:a|an)ge\?")
+_QUESTION = re.compile(r"Is there (?:an?|some) (.+) in the im(?:a|an)ge\?")
 
 
 def asked_object(question: str) -> str:
@@ -38,13 +39,13 @@ class Annotations:
     def read(cls, source: str | Path) -> "Annotations":
         """Those of a file such as COCO's instances_val2014.json, for the published POPE.
 
-        "embedded" stands for those of the embedded digit scenes.
+        "digits" and "pictures" stand for those of the embedded scenes.
 
         Raises FileNotFoundError where there is no such file, ValueError where it has no images,
         annotations or categories.
         """
-        if source == "embedded":
-            return cls(shipped_annotations())
+        if source in WORLDS:
+            source = data_folder() / source / "annotations" / "instances_heldout.json"
         instances = json.loads(Path(source).read_text())
         missing = {"images", "annotations", "categories"} - instances.keys()
         if missing:
