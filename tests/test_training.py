@@ -33,9 +33,9 @@ from lost_in_attention.training.dialogue import (
     dialogue_loss,
     encode_conversations,
 )
+from lost_in_attention.training.digit_scenes import training_scenes
 from lost_in_attention.training.loop import Phase, Rates, make_optimizers, rate_share
 from lost_in_attention.training.recipe import snapshot_steps
-from lost_in_attention.training.scenes import training_scenes
 from lost_in_attention.training.tasks import TASKS, Turn
 from lost_in_attention.worlds.facts import LETTERS
 
