@@ -125,6 +125,13 @@ class Published:
     pictures: Sequence[str] = ("image",)
     configurations: Mapping[str, str] = field(default_factory=dict)
 
+    def samples(
+        self, build: Callable[[dict, int], Sample], source: str | Path, split: str | None
+    ) -> Samples:
+        """All rows as samples, which `build` makes; `source` and what is raised as in `read`."""
+        table = self.read(source, split)
+        return Samples(table, build, range(len(table)))
+
     def read(self, source: str | Path, split: str | None) -> Rows | datasets.Dataset:
         """Rows of an embedded set (one of `WORLDS`), of its own repository ("hub"), of a folder
         with SPLIT.parquet or SPLIT-*.parquet, or of another repository by its id.

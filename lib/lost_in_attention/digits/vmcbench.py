@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lost_in_attention.benchmarks.choices import LETTERS
 from lost_in_attention.digits.facts import absent_digit, coloured_digit
 from lost_in_attention.digits.scenes import DIGIT_NAMES, Scene
 from lost_in_attention.worlds.choices import Question, four
-from lost_in_attention.worlds.facts import LETTERS, choose
+from lost_in_attention.worlds.facts import choose
 
 COUNTS = ("3", "4", "5", "6")
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.benchmarks.choices import LETTERS
 from lost_in_attention.pictures import mathvista, mmmu, realworldqa, vmcbench
 from lost_in_attention.pictures.facts import absent_nouns, nouns_of, unique_pictures
 from lost_in_attention.pictures.hallusionbench import are_there
@@ -17,7 +18,7 @@ from lost_in_attention.pictures.scenes import Scene
 from lost_in_attention.pictures.threedsrbench import KINDS
 from lost_in_attention.training.tasks import Turn
 from lost_in_attention.worlds import places, subjects
-from lost_in_attention.worlds.facts import LETTERS, choose
+from lost_in_attention.worlds.facts import choose
 
 
 def pope(scene: Scene, rng: np.random.Generator) -> Turn:

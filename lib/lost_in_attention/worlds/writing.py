@@ -9,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lost_in_attention.benchmarks.mmmu import IMAGES
 from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.worlds.scenery import Painted
-from lost_in_attention.worlds.schemas import MMMU_IMAGES, Row
+from lost_in_attention.worlds.schemas import Row
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -53,7 +54,7 @@ def write_parquet(prefix: str, rows: Sequence[Row], path: Path) -> None:
         values = [row[column] for row in rows]
         if any(isinstance(value, Painted) for value in values):
             columns[column] = pa.array([pictures.of(value) for value in values], _IMAGE)
-        elif column in MMMU_IMAGES:
+        elif column in IMAGES:
             columns[column] = pa.array(values, _IMAGE)
         else:
             columns[column] = pa.array(values)
