@@ -125,6 +125,11 @@ class Published:
     pictures: Sequence[str] = ("image",)
     configurations: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def default_split(self) -> str:
+        """The one that is meant where none is named."""
+        return next(iter(self.splits))
+
     def samples(
         self, build: Callable[[dict, int], Sample], source: str | Path, split: str | None
     ) -> Samples:
@@ -140,7 +145,7 @@ class Published:
             ValueError: an unknown split, missing columns, no rows, a value of the wrong kind.
             FileNotFoundError: no such folder, or one without such a split.
         """
-        split = split or next(iter(self.splits))
+        split = split or self.default_split
         if split not in self.splits:
             raise ValueError(f"split: expected one of {list(self.splits)}, got {split!r}")
         if source in WORLDS:
