@@ -13,7 +13,6 @@ from lost_in_attention.pictures import load_drawings
 from lost_in_attention.pictures.facts import nouns_of
 from lost_in_attention.pictures.layouts import LAYOUTS
 from lost_in_attention.pictures.pope import existence_question
-from lost_in_attention.pictures.turns import TASKS, Turn, conversation, pope
 from lost_in_attention.training import joining, tower
 from lost_in_attention.training.joining import (
     JoiningConfig,
@@ -23,6 +22,8 @@ from lost_in_attention.training.joining import (
     encode,
     train_adapters,
 )
+from lost_in_attention.training.picture_tasks import TASKS, conversation, pope
+from lost_in_attention.training.tasks import Turn
 from lost_in_attention.training.tower import TowerConfig, train_tower
 
 SHORT = JoiningConfig(steps=4, batch=2, questions=2, rank=2, warmup=1)
@@ -133,7 +134,7 @@ def test_every_benchmark_is_asked_and_answers_are_words(scenes):
 
 def test_existence_is_answered_truly(scenes):
     for index, scene in enumerate(scenes):
-        question, answer = pope(scene, np.random.default_rng(index))
+        question, answer, _ = pope(scene, np.random.default_rng(index))
         there = question.split("\n")[0] in map(existence_question, nouns_of(scene))
         assert answer == ("Yes" if there else "No")
 

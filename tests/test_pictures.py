@@ -47,7 +47,7 @@ def scenes():
 
 @pytest.fixture(scope="module")
 def rows():
-    return {name: each.rows(ASKED[name], 3, "heldout") for name, each in SETS.items()}
+    return {name: rows(ASKED[name], 3, "heldout") for name, rows in SETS.items()}
 
 
 def the(scene: Scene, noun: str):
@@ -106,7 +106,7 @@ def test_scenes_use_the_artists_of_their_split_only(split):
         for draw in LAYOUTS.values()
         for seed in range(8)
     ]
-    used = {each.artist for sketch in sketches for each in sketch.pictures}
+    used = {each.artist for sketch in sketches for each in sketch.things}
     assert used <= set(ARTISTS[split])
 
 
@@ -214,7 +214,7 @@ def test_shipped_sets_load_with_their_benchmark(name):
 @pytest.mark.parametrize("name", SETS)
 def test_shipped_sets_are_what_the_command_writes(name):
     """Equal questions, and equal pixels of some; another zlib may pack the pixels otherwise."""
-    made = SETS[name].rows(3006 if name == "pope" else 1000, 0, "heldout")
+    made = SETS[name](3006 if name == "pope" else 1000, 0, "heldout")
     samples = load_benchmark(name, SHIPPED)
     assert len(made) == len(samples)
     for row, sample in list(zip(made, samples, strict=True))[::41]:

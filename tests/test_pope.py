@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.benchmarks.pope import INSTRUCTION, score
+from lost_in_attention.benchmarks.choices import BRIEFLY
+from lost_in_attention.benchmarks.pope import score
 
 
 def test_score_by_hand():
@@ -42,7 +43,7 @@ def test_the_embedded_set():
     samples = load_benchmark("pope")
     assert len(samples) == 9000
     sample = samples[0]
-    assert sample.prompt == f"{sample.question}\n{INSTRUCTION}"
+    assert sample.prompt == f"{sample.question}\n{BRIEFLY}"
     assert sample.group == "adversarial" and sample.answer in ("yes", "no")
     assert len({samples[i].id for i in range(0, 9000, 50)}) == 180
 

@@ -9,13 +9,6 @@ from transformers import SmolVLMForConditionalGeneration
 from lost_in_attention.pictures import ARTISTS, IMAGE_SIZE, groups, load_drawings
 from lost_in_attention.pictures.drawings import Drawings
 from lost_in_attention.training import tower
-from lost_in_attention.training.pictures import (
-    NOTHING,
-    UNCLEAR,
-    crowded_scene,
-    plain_scene,
-    token_labels,
-)
 from lost_in_attention.training.tower import (
     Tower,
     TowerConfig,
@@ -23,6 +16,13 @@ from lost_in_attention.training.tower import (
     train_tower,
     vlm_config,
     word_vectors,
+)
+from lost_in_attention.training.tower_scenes import (
+    NOTHING,
+    UNCLEAR,
+    crowded_scene,
+    plain_scene,
+    token_labels,
 )
 
 NOUNS = tuple(groups())

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.benchmarks.choices import LETTERS
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.training import TrainingConfig, loop, publish, recipe, train, zoo_config
@@ -33,11 +34,10 @@ from lost_in_attention.training.dialogue import (
     dialogue_loss,
     encode_conversations,
 )
+from lost_in_attention.training.digit_scenes import training_scenes
 from lost_in_attention.training.loop import Phase, Rates, make_optimizers, rate_share
 from lost_in_attention.training.recipe import snapshot_steps
-from lost_in_attention.training.scenes import training_scenes
 from lost_in_attention.training.tasks import TASKS, Turn
-from lost_in_attention.worlds.facts import LETTERS
 
 SHORT = TrainingConfig(
     name="short", architecture="llava", alignment_steps=3, alignment_batch=4, looking_steps=1,

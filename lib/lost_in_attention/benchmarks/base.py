@@ -125,6 +125,18 @@ class Published:
     pictures: Sequence[str] = ("image",)
     configurations: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def default_split(self) -> str:
+        """The one that is meant where none is named."""
+        return next(iter(self.splits))
+
+    def samples(
+        self, build: Callable[[dict, int], Sample], source: str | Path, split: str | None
+    ) -> Samples:
+        """All rows as samples, which `build` makes; `source` and what is raised as in `read`."""
+        table = self.read(source, split)
+        return Samples(table, build, range(len(table)))
+
     def read(self, source: str | Path, split: str | None) -> Rows | datasets.Dataset:
         """Rows of an embedded set (one of `WORLDS`), of its own repository ("hub"), of a folder
         with SPLIT.parquet or SPLIT-*.parquet, or of another repository by its id.
@@ -133,7 +145,7 @@ class Published:
             ValueError: an unknown split, missing columns, no rows, a value of the wrong kind.
             FileNotFoundError: no such folder, or one without such a split.
         """
-        split = split or next(iter(self.splits))
+        split = split or self.default_split
         if split not in self.splits:
             raise ValueError(f"split: expected one of {list(self.splits)}, got {split!r}")
         if source in WORLDS:

@@ -1,19 +1,17 @@
 """HallusionBench: the same question on an image and on its edited twin (Guan et al., 2024)."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
 
-from lost_in_attention.benchmarks.answers import yes_no
 from lost_in_attention.benchmarks.base import (
-    Judgement,
     Published,
     Sample,
-    Samples,
     picture,
 )
 from lost_in_attention.benchmarks.benchmark import Benchmark
+from lost_in_attention.benchmarks.choices import judge_yes_no
 from lost_in_attention.benchmarks.scores import all_right
 from lost_in_attention.benchmarks.values import expect
 
@@ -33,19 +31,8 @@ _FIGURE = (*_SET, "figure_id")
 _KEYS = (*_FIGURE, "question_id")
 
 
-def load(source: str | Path = "digits", split: str | None = None) -> Samples:
-    table = PUBLISHED.read(source, split)
-    return Samples(table, _sample, range(len(table)))
-
-
 def prompt(row: Mapping) -> str:
     return row["question"]
-
-
-def judge(reply: str, sample: Sample) -> Judgement:
-    """Yes or no, as the first sentence with one of these words says."""
-    parsed = yes_no(reply)
-    return Judgement(parsed, parsed == sample.answer)
 
 
 def score(table: pd.DataFrame) -> dict[str, float]:
@@ -78,9 +65,9 @@ def _sample(row: dict, index: int) -> Sample:
 
 BENCHMARK = Benchmark(
     name=PUBLISHED.key,
-    load=load,
+    load=partial(PUBLISHED.samples, _sample),
     prompt=prompt,
-    judges={"strict": judge},
+    judges={"strict": judge_yes_no},
     score=score,
     hub=PUBLISHED.hub,
     embedded=True,

@@ -3,22 +3,20 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from functools import partial
 
 from lost_in_attention.benchmarks.answers import final, mentions, normalised
 from lost_in_attention.benchmarks.base import (
     Judgement,
     Published,
     Sample,
-    Samples,
     picture,
     picture_name,
 )
 from lost_in_attention.benchmarks.benchmark import Benchmark
-from lost_in_attention.benchmarks.choices import DIRECTLY, judge_letter, lines
+from lost_in_attention.benchmarks.choices import BRIEFLY, DIRECTLY, judge_letter, lines
 from lost_in_attention.benchmarks.numerals import exact_number, numbers, written
 from lost_in_attention.benchmarks.official import accepts, last_letter, open_answers
-from lost_in_attention.benchmarks.pope import INSTRUCTION
 from lost_in_attention.benchmarks.values import expect
 
 KINDS = ("multiple-choice", "open")
@@ -38,11 +36,6 @@ _MARKER = re.compile(r"<image (\d+)>")
 _ID = re.compile(r"[a-z]+_(\w+)_\d+")
 
 
-def load(source: str | Path = "digits", split: str | None = None) -> Samples:
-    table = PUBLISHED.read(source, split)
-    return Samples(table, _sample, range(len(table)))
-
-
 def options_of(row: Mapping) -> dict[str, str]:
     """The lettered options; the column holds a list written as a string."""
     texts = ast.literal_eval(row["options"])
@@ -54,7 +47,7 @@ def options_of(row: Mapping) -> dict[str, str]:
 def prompt(row: Mapping) -> str:
     """Markers "<image 1>" stay where they are: there the images stand."""
     if row["question_type"] == "open":
-        return f"{row['question']}\n{INSTRUCTION}"
+        return f"{row['question']}\n{BRIEFLY}"
     return "\n".join([row["question"], *lines(options_of(row)), DIRECTLY])
 
 
@@ -159,7 +152,7 @@ def _options(row: dict, index: int) -> dict[str, str]:
 
 BENCHMARK = Benchmark(
     name=PUBLISHED.key,
-    load=load,
+    load=partial(PUBLISHED.samples, _sample),
     prompt=prompt,
     judges={"strict": judge, "official": official},
     hub=PUBLISHED.hub,

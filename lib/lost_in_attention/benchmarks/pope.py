@@ -4,23 +4,21 @@ Each answer is scored within its kind of negative: random, popular or adversaria
 """
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
 
-from lost_in_attention.benchmarks.answers import yes_no
 from lost_in_attention.benchmarks.base import (
     Judgement,
     Published,
     Sample,
-    Samples,
     picture,
 )
 from lost_in_attention.benchmarks.benchmark import Benchmark
+from lost_in_attention.benchmarks.choices import BRIEFLY, judge_yes_no
 from lost_in_attention.benchmarks.official import first_sentence
 from lost_in_attention.benchmarks.values import expect
 
-INSTRUCTION = "Answer the question using a single word or phrase."
 PUBLISHED = Published(
     key="pope",
     hub="lmms-lab/POPE",
@@ -31,20 +29,8 @@ PUBLISHED = Published(
 )
 
 
-def load(source: str | Path = "digits", split: str | None = None) -> Samples:
-    """The questions of a split; by default all three kinds of negatives."""
-    table = PUBLISHED.read(source, split)
-    return Samples(table, _sample, range(len(table)))
-
-
 def prompt(row: Mapping) -> str:
-    return f"{row['question']}\n{INSTRUCTION}"
-
-
-def judge(reply: str, sample: Sample) -> Judgement:
-    """Yes or no, as the first sentence with one of these words says."""
-    parsed = yes_no(reply)
-    return Judgement(parsed, parsed == sample.answer)
+    return f"{row['question']}\n{BRIEFLY}"
 
 
 def official(reply: str, sample: Sample) -> Judgement:
@@ -89,9 +75,9 @@ def _ratio(part: float, whole: float) -> float:
 
 BENCHMARK = Benchmark(
     name=PUBLISHED.key,
-    load=load,
+    load=partial(PUBLISHED.samples, _sample),
     prompt=prompt,
-    judges={"strict": judge, "official": official},
+    judges={"strict": judge_yes_no, "official": official},
     score=score,
     hub=PUBLISHED.hub,
     embedded=True,

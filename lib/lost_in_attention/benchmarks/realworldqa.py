@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 
 from lost_in_attention.benchmarks.answers import final, letter, normalised, yes_no
 from lost_in_attention.benchmarks.base import (
     Judgement,
     Published,
     Sample,
-    Samples,
     picture,
     picture_name,
 )
@@ -25,11 +24,6 @@ PUBLISHED = Published(
     texts=("question", "answer"),
 )
 _OPTION = re.compile(r"^([A-Z])[.)] ?(.+)$", re.MULTILINE)
-
-
-def load(source: str | Path = "digits", split: str | None = None) -> Samples:
-    table = PUBLISHED.read(source, split)
-    return Samples(table, _sample, range(len(table)))
 
 
 def prompt(row: Mapping) -> str:
@@ -69,7 +63,7 @@ def _sample(row: dict, index: int) -> Sample:
 
 BENCHMARK = Benchmark(
     name=PUBLISHED.key,
-    load=load,
+    load=partial(PUBLISHED.samples, _sample),
     prompt=prompt,
     judges={"strict": judge},
     hub=PUBLISHED.hub,

@@ -7,14 +7,13 @@ image, then "-1", "-2" ... for options turned round: "VIN6MS3J", "VIN6MS3J-1", "
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
 
 from lost_in_attention.benchmarks.base import (
     Published,
     Sample,
-    Samples,
     picture,
     picture_name,
 )
@@ -37,13 +36,6 @@ PUBLISHED = Published(
 GROUPS = ("height", "location", "orientation", "multi_object")
 _FLIP = "-flip"
 _TURN = r"-\d+$"
-
-judge = judge_letter
-
-
-def load(source: str | Path = "digits", split: str | None = None) -> Samples:
-    table = PUBLISHED.read(source, split)
-    return Samples(table, _sample, range(len(table)))
 
 
 def prompt(row: Mapping) -> str:
@@ -102,9 +94,9 @@ def _sample(row: dict, index: int) -> Sample:
 
 BENCHMARK = Benchmark(
     name=PUBLISHED.key,
-    load=load,
+    load=partial(PUBLISHED.samples, _sample),
     prompt=prompt,
-    judges={"strict": judge},
+    judges={"strict": judge_letter},
     score=score,
     hub=PUBLISHED.hub,
     embedded=True,

@@ -1,7 +1,7 @@
 """VMCBench: twenty datasets turned into four options each, in groups."""
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 
 import pandas as pd
 
@@ -9,7 +9,6 @@ from lost_in_attention.benchmarks.base import (
     Judgement,
     Published,
     Sample,
-    Samples,
     picture,
     picture_name,
 )
@@ -41,13 +40,7 @@ GROUPS = {
             "Table cell", "Table row", "Chart value", "Chart most", "Chart least"),
 }  # fmt: skip
 
-judge = judge_letter
 _LISTED = ("({})", "{}. ")
-
-
-def load(source: str | Path = "digits", split: str | None = None) -> Samples:
-    table = PUBLISHED.read(source, split)
-    return Samples(table, _sample, range(len(table)))
 
 
 def prompt(row: Mapping) -> str:
@@ -111,9 +104,9 @@ def _sample(row: dict, index: int) -> Sample:
 
 BENCHMARK = Benchmark(
     name=PUBLISHED.key,
-    load=load,
+    load=partial(PUBLISHED.samples, _sample),
     prompt=prompt,
-    judges={"strict": judge, "official": official},
+    judges={"strict": judge_letter, "official": official},
     score=score,
     weights=weights,
     hub=PUBLISHED.hub,

@@ -4,23 +4,24 @@ import numpy as np
 
 from lost_in_attention.digits.pope import existence_question
 from lost_in_attention.digits.scenes import COLOURS, Scene, Sketch
-from lost_in_attention.digits.variants import recoloured, without
+from lost_in_attention.digits.variants import recoloured
 from lost_in_attention.worlds.facts import choose
+from lost_in_attention.worlds.scenery import without
 
 
 def twin(sketch: Sketch, rng: np.random.Generator) -> tuple[str, Sketch, list[str]] | None:
     """What was edited ("colour" or "presence"), the edited sketch, and the questions on both."""
-    values = [d.digit for d in sketch.digits]
+    values = [d.digit for d in sketch.things]
     unique = [i for i, value in enumerate(values) if values.count(value) == 1]
     if len(unique) < 2 or len(values) < 4:
         return None
     edited, other = choose(unique, 2, rng)
     if rng.random() < 0.5:
-        colours = [c for c in COLOURS if c != sketch.digits[edited].colour]
+        colours = [c for c in COLOURS if c != sketch.things[edited].colour]
         [colour] = choose(colours, 1, rng)
-        digit = sketch.digits[edited]
+        digit = sketch.things[edited]
         asked = [is_coloured(digit.name, c) for c in (digit.colour, colour)]
-        asked.append(is_coloured(sketch.digits[other].name, sketch.digits[other].colour))
+        asked.append(is_coloured(sketch.things[other].name, sketch.things[other].colour))
         return "colour", recoloured(sketch, edited, colour), asked
     asked = [existence_question(values[i]) for i in (edited, other)]
     asked.append(are_there(len(values)))

@@ -14,7 +14,17 @@ from jaxtyping import Float
 from PIL import Image
 
 from lost_in_attention.digits.glyphs import Glyphs, load_glyphs
-from lost_in_attention.worlds.scenery import GROUNDS, Box, Painted, centre, pattern, place
+from lost_in_attention.worlds.scenery import (
+    GROUNDS,
+    Box,
+    Painted,
+    Parts,
+    Thing,
+    as_pixels,
+    paint,
+    pattern,
+    place,
+)
 
 IMAGE_SIZE = 96
 DIGIT_NAMES = (
@@ -41,7 +51,7 @@ GAP = 2
 
 
 @dataclass(frozen=True)
-class PlacedDigit:
+class PlacedDigit(Thing):
     """One digit of a scene. `box` is (x, y, width, height) in pixels, as in COCO;
     `source` is the image's index in scikit-learn's data."""
 
@@ -53,10 +63,6 @@ class PlacedDigit:
     @property
     def name(self) -> str:
         return DIGIT_NAMES[self.digit]
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        return centre(self.box)
 
 
 @dataclass(frozen=True)
@@ -71,25 +77,19 @@ class Scene(Painted):
 
 
 @dataclass(frozen=True)
-class Sketch:
+class Sketch(Parts):
     """A scene's parts: the painted ground, and each digit with its ink (`stamps`)."""
 
-    canvas: Float[np.ndarray, "96 96 3"]
-    stamps: tuple[Float[np.ndarray, "_ _"], ...]
-    digits: tuple[PlacedDigit, ...]
+    things: tuple[PlacedDigit, ...]
     theme: int | None
     ground: str
 
-    @property
-    def things(self) -> tuple[PlacedDigit, ...]:
-        return self.digits
-
     def painted(self) -> Scene:
+        """The scene of these parts."""
         canvas = self.canvas.copy()
-        for digit, stamp in zip(self.digits, self.stamps, strict=True):
-            _paint(canvas, stamp, COLOURS[digit.colour], digit.box)
-        pixels = canvas.round().clip(0, 255).astype(np.uint8)
-        return Scene(pixels, self.digits, self.theme, self.ground)
+        for digit, ink in zip(self.things, self.stamps, strict=True):
+            paint(canvas, digit.box, ink[..., None], np.array(COLOURS[digit.colour]))
+        return Scene(as_pixels(canvas), self.things, self.theme, self.ground)
 
 
 def make_scenes(
@@ -186,14 +186,3 @@ def _small_affine(rng: np.random.Generator) -> tuple[float, ...]:
 def paint_ground(kind: str, rng: np.random.Generator) -> Float[np.ndarray, "96 96 3"]:
     base, other = rng.uniform(10, 60, 3), rng.uniform(10, 60, 3)
     return base + pattern(kind, IMAGE_SIZE, rng)[..., None] * (other - base)
-
-
-def _paint(
-    canvas: Float[np.ndarray, "96 96 3"],
-    stamp: Float[np.ndarray, "height width"],
-    colour: tuple[int, int, int],
-    box: tuple[int, int, int, int],
-) -> None:
-    x, y, width, height = box
-    area = canvas[y : y + height, x : x + width]
-    area += stamp[..., None] * (np.array(colour) - area)

@@ -4,7 +4,6 @@ Every set has scenes of its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -92,20 +91,12 @@ def _sketch(rng: np.random.Generator) -> Sketch:
     return draw_sketch(load_glyphs("heldout"), rng)
 
 
-@dataclass(frozen=True)
-class QuestionSet:
-    """The split that a set is published as, and `rows(count, seed)`, which makes it."""
-
-    split: str
-    rows: Callable[[int, int], list[Row]]
-
-
-SETS: Mapping[str, QuestionSet] = {
-    "pope": QuestionSet("test", pope_rows),
-    "realworldqa": QuestionSet("test", realworldqa_rows),
-    "3dsrbench": QuestionSet("test", threedsrbench_rows),
-    "mmmu": QuestionSet("validation", mmmu_rows),
-    "vmcbench": QuestionSet("test", vmcbench_rows),
-    "hallusionbench": QuestionSet("image", hallusionbench_rows),
-    "mathvista": QuestionSet("testmini", mathvista_rows),
+SETS: Mapping[str, Callable[[int, int], list[Row]]] = {
+    "pope": pope_rows,
+    "realworldqa": realworldqa_rows,
+    "3dsrbench": threedsrbench_rows,
+    "mmmu": mmmu_rows,
+    "vmcbench": vmcbench_rows,
+    "hallusionbench": hallusionbench_rows,
+    "mathvista": mathvista_rows,
 }

@@ -16,6 +16,7 @@ from lost_in_attention.digits.scenes import (
     draw_stamp,
     paint_ground,
 )
+from lost_in_attention.worlds import scenery
 from lost_in_attention.worlds.scenery import GROUNDS
 
 ROW_LENGTH = 3
@@ -45,24 +46,11 @@ def make_row(glyphs: Glyphs, rng: np.random.Generator, *, augment: bool = False)
 
 def mirrored(sketch: Sketch) -> Sketch:
     """The layout from right to left; the digits themselves stay legible."""
-    digits = []
-    for digit in sketch.digits:
-        x, y, width, height = digit.box
-        digits.append(replace(digit, box=(IMAGE_SIZE - x - width, y, width, height)))
-    return replace(sketch, digits=tuple(digits))
+    return replace(sketch, things=scenery.mirrored(sketch.things, IMAGE_SIZE))
 
 
 def recoloured(sketch: Sketch, index: int, colour: str) -> Sketch:
     """The same sketch with digit `index` in another colour."""
-    digits = list(sketch.digits)
+    digits = list(sketch.things)
     digits[index] = replace(digits[index], colour=colour)
-    return replace(sketch, digits=tuple(digits))
-
-
-def without(sketch: Sketch, index: int) -> Sketch:
-    """The same sketch less digit `index`."""
-    return replace(
-        sketch,
-        stamps=sketch.stamps[:index] + sketch.stamps[index + 1 :],
-        digits=sketch.digits[:index] + sketch.digits[index + 1 :],
-    )
+    return replace(sketch, things=tuple(digits))

@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lost_in_attention.benchmarks.choices import LETTERS
 from lost_in_attention.digits.facts import absent_digit, coloured_digit
 from lost_in_attention.digits.scenes import DIGIT_NAMES, Scene
-from lost_in_attention.worlds.choices import Question, four
-from lost_in_attention.worlds.facts import LETTERS, choose
-
-COUNTS = ("3", "4", "5", "6")
+from lost_in_attention.worlds.choices import Question, four, how_many
+from lost_in_attention.worlds.facts import choose
 
 
 def question(scene: Scene, rng: np.random.Generator) -> Question | None:
@@ -28,11 +27,7 @@ def colour(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def count(scene: Scene, rng: np.random.Generator) -> Question | None:
-    number = str(len(scene.digits))
-    if number not in COUNTS:
-        return None
-    others = [c for c in COUNTS if c != number]
-    return four("How many digits are in the image?", number, others, "Count", rng)
+    return how_many("How many digits are in the image?", len(scene.digits), rng)
 
 
 def highest(scene: Scene, rng: np.random.Generator) -> Question | None:

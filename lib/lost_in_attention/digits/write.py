@@ -1,11 +1,11 @@
 """Write the embedded benchmarks of digits."""
 
+from functools import partial
 from pathlib import Path
 
 from lost_in_attention.digits.coco import instances
 from lost_in_attention.digits.scenes import make_scenes
 from lost_in_attention.digits.sets import SETS
-from lost_in_attention.worlds.existence import PER_SCENE
 from lost_in_attention.worlds.writing import check_request, write_sets
 
 
@@ -20,12 +20,13 @@ def write(output: Path, *, images: int = 500, questions: int = 1000, seed: int =
     """
     check_request(output, images=images, questions=questions, seed=seed)
     scenes = list(make_scenes(images, split="heldout", seed=seed))
-    annotations = Path(output) / "annotations" / "instances_heldout.json"
-    sets = {
-        Path(output) / name / f"{each.split}.parquet": each.rows(
-            images * PER_SCENE if name == "pope" else questions, seed
-        )
-        for name, each in SETS.items()
-    }
+    sets = {name: partial(rows, seed=seed) for name, rows in SETS.items()}
     prefixes = [f"digits_{'heldout' if name == 'pope' else name}" for name in SETS]
-    return write_sets((annotations, instances(scenes)), sets, prefixes)
+    return write_sets(
+        output,
+        ("instances_heldout", instances(scenes)),
+        sets,
+        prefixes,
+        images=images,
+        questions=questions,
+    )

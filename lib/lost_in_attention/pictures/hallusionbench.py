@@ -6,8 +6,9 @@ from lost_in_attention.pictures.drawings import Drawings
 from lost_in_attention.pictures.facts import absent_nouns, nouns_of, unique_pictures
 from lost_in_attention.pictures.pope import existence_question
 from lost_in_attention.pictures.scenes import Scene, Sketch
-from lost_in_attention.pictures.variants import exchanged, without
+from lost_in_attention.pictures.variants import exchanged
 from lost_in_attention.worlds.facts import choose
+from lost_in_attention.worlds.scenery import without
 from lost_in_attention.worlds.schemas import Twin
 
 
@@ -17,7 +18,7 @@ def twin(sketch: Sketch, drawings: Drawings, rng: np.random.Generator) -> Twin |
     if len(unique_pictures(scene)) < 2:
         return None
     picture, other = choose(unique_pictures(scene), 2, rng)
-    index = sketch.pictures.index(picture)
+    index = sketch.things.index(picture)
     known = [noun for noun in absent_nouns(scene) if noun in drawings.nouns]
     [absent] = choose(known, 1, rng)
     asked = [existence_question(noun) for noun in (picture.noun, absent)]

@@ -8,7 +8,17 @@ from jaxtyping import Float
 from PIL import Image
 
 from lost_in_attention.pictures.drawings import Drawing, rasterised
-from lost_in_attention.worlds.scenery import GROUNDS, Box, Painted, centre, pattern, place
+from lost_in_attention.worlds.scenery import (
+    GROUNDS,
+    Box,
+    Painted,
+    Parts,
+    Thing,
+    as_pixels,
+    paint,
+    pattern,
+    place,
+)
 
 IMAGE_SIZE = 128
 SIZES = (24, 48)
@@ -18,7 +28,7 @@ _ROOM = 0.42 * IMAGE_SIZE**2
 
 
 @dataclass(frozen=True)
-class PlacedPicture:
+class PlacedPicture(Thing):
     """One drawing of a scene. `box` is (x, y, width, height) in pixels, as in COCO."""
 
     noun: str
@@ -28,10 +38,6 @@ class PlacedPicture:
     @property
     def name(self) -> str:
         return self.noun
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        return centre(self.box)
 
 
 @dataclass(frozen=True)
@@ -48,28 +54,22 @@ class Scene(Painted):
 
 
 @dataclass(frozen=True)
-class Sketch:
+class Sketch(Parts):
     """A scene's parts: the painted ground, and each drawing as it will stand in its box.
 
     A stamp is RGB and opacity, from 0 to 255.
     """
 
-    canvas: Float[np.ndarray, "128 128 3"]
-    stamps: tuple[Float[np.ndarray, "_ _ 4"], ...]
-    pictures: tuple[PlacedPicture, ...]
+    things: tuple[PlacedPicture, ...]
     ground: str
     layout: str
 
-    @property
-    def things(self) -> tuple[PlacedPicture, ...]:
-        return self.pictures
-
     def painted(self) -> Scene:
+        """The scene of these parts."""
         canvas = self.canvas.copy()
-        for picture, stamp in zip(self.pictures, self.stamps, strict=True):
-            paint(canvas, stamp, picture.box)
-        pixels = canvas.round().clip(0, 255).astype(np.uint8)
-        return Scene(pixels, self.pictures, self.ground, self.layout)
+        for picture, stamp in zip(self.things, self.stamps, strict=True):
+            stick(canvas, stamp, picture.box)
+        return Scene(as_pixels(canvas), self.things, self.ground, self.layout)
 
 
 def arrange(
@@ -113,9 +113,8 @@ def paint_ground(kind: str, rng: np.random.Generator) -> Float[np.ndarray, "128 
     return (base + share * (other - base)).astype(np.float32)
 
 
-def paint(
+def stick(
     canvas: Float[np.ndarray, "128 128 3"], stamp: Float[np.ndarray, "height width 4"], box: Box
 ) -> None:
-    x, y, width, height = box
-    area = canvas[y : y + height, x : x + width]
-    area += stamp[..., 3:] / 255 * (stamp[..., :3] - area)
+    """Lay a stamp over what a box shows."""
+    paint(canvas, box, stamp[..., 3:] / 255, stamp[..., :3])

@@ -4,7 +4,6 @@ Every set has scenes of its own, of drawings of one split.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -81,20 +80,12 @@ def _asked(
     )
 
 
-@dataclass(frozen=True)
-class QuestionSet:
-    """The split that a set is published as, and `rows(count, seed, split)`, which makes it."""
-
-    split: str
-    rows: Callable[[int, int, str], list[Row]]
-
-
-SETS: Mapping[str, QuestionSet] = {
-    "pope": QuestionSet("test", pope_rows),
-    "realworldqa": QuestionSet("test", realworldqa_rows),
-    "3dsrbench": QuestionSet("test", threedsrbench_rows),
-    "mmmu": QuestionSet("validation", mmmu_rows),
-    "vmcbench": QuestionSet("test", vmcbench_rows),
-    "hallusionbench": QuestionSet("image", hallusionbench_rows),
-    "mathvista": QuestionSet("testmini", mathvista_rows),
+SETS: Mapping[str, Callable[[int, int, str], list[Row]]] = {
+    "pope": pope_rows,
+    "realworldqa": realworldqa_rows,
+    "3dsrbench": threedsrbench_rows,
+    "mmmu": mmmu_rows,
+    "vmcbench": vmcbench_rows,
+    "hallusionbench": hallusionbench_rows,
+    "mathvista": mathvista_rows,
 }

@@ -25,11 +25,10 @@ from lost_in_attention.pictures.mmmu import held, wrong_options
 from lost_in_attention.pictures.realworldqa import alone_in_quarter
 from lost_in_attention.pictures.scenes import IMAGE_SIZE, PlacedPicture, Scene
 from lost_in_attention.pictures.words import many
-from lost_in_attention.worlds.choices import Question, four
+from lost_in_attention.worlds.choices import Question, four, how_many
 from lost_in_attention.worlds.facts import choose, quadrant
 
 Kind = Callable[[Scene, np.random.Generator], Question | None]
-_COUNTS = ("3", "4", "5", "6")
 _FAR = 8
 _AREA = 1.25
 
@@ -65,11 +64,7 @@ def unseen(scene: Scene, rng: np.random.Generator) -> Question:
 
 
 def count(scene: Scene, rng: np.random.Generator) -> Question | None:
-    number = str(len(scene.pictures))
-    if number not in _COUNTS:
-        return None
-    others = [c for c in _COUNTS if c != number]
-    return four("How many things are in the image?", number, others, "Count", rng)
+    return how_many("How many things are in the image?", len(scene.pictures), rng)
 
 
 def kind(scene: Scene, rng: np.random.Generator) -> Question | None:

@@ -1,12 +1,12 @@
 """Write the embedded benchmarks of pictures."""
 
+from functools import partial
 from pathlib import Path
 
 from lost_in_attention.pictures.coco import instances
 from lost_in_attention.pictures.drawings import load_drawings
 from lost_in_attention.pictures.layouts import make_scenes
 from lost_in_attention.pictures.sets import SETS
-from lost_in_attention.worlds.existence import PER_SCENE
 from lost_in_attention.worlds.writing import check_request, write_sets
 
 
@@ -24,12 +24,13 @@ def write(
     load_drawings(split)
     check_request(output, images=images, questions=questions, seed=seed)
     scenes = list(make_scenes(images, split=split, seed=seed))
-    annotations = Path(output) / "annotations" / f"instances_{split}.json"
-    sets = {
-        Path(output) / name / f"{each.split}.parquet": each.rows(
-            images * PER_SCENE if name == "pope" else questions, seed, split
-        )
-        for name, each in SETS.items()
-    }
+    sets = {name: partial(rows, seed=seed, split=split) for name, rows in SETS.items()}
     prefixes = [f"pictures_{split}{'' if name == 'pope' else f'_{name}'}" for name in SETS]
-    return write_sets((annotations, instances(scenes, split)), sets, prefixes)
+    return write_sets(
+        output,
+        (f"instances_{split}", instances(scenes, split)),
+        sets,
+        prefixes,
+        images=images,
+        questions=questions,
+    )

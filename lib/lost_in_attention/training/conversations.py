@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lost_in_attention.benchmarks.choices import LETTERS
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES, Scene
 from lost_in_attention.digits.facts import (
     absent_digit,
@@ -21,7 +22,7 @@ from lost_in_attention.digits.facts import (
 )
 from lost_in_attention.training import tasks
 from lost_in_attention.training.tasks import Style, Task, Turn
-from lost_in_attention.worlds.facts import LETTERS, PLACES, choose, side
+from lost_in_attention.worlds.facts import PLACES, choose, side
 
 LISTS_PER_CONVERSATION = 2
 _PAIRS = 5

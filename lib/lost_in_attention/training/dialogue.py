@@ -22,7 +22,7 @@ from lost_in_attention.training.conversations import (
     list_conversation,
     question_conversation,
 )
-from lost_in_attention.training.scenes import training_scenes
+from lost_in_attention.training.digit_scenes import training_scenes
 from lost_in_attention.training.tasks import Turn
 
 _END = "<|im_end|>"

@@ -28,11 +28,11 @@ from lost_in_attention.models.smollm2 import smollm2
 from lost_in_attention.pictures.drawings import load_drawings
 from lost_in_attention.pictures.layouts import LAYOUTS
 from lost_in_attention.pictures.scenes import IMAGE_SIZE, Scene
-from lost_in_attention.pictures.turns import Turn, conversation
-from lost_in_attention.training.loop import Phase, Rates, run_phase
-from lost_in_attention.training.pictures import TOKENS
-from lost_in_attention.training.recipe import claim_folder
+from lost_in_attention.training.loop import Phase, Rates, claim_folder, run_phase
+from lost_in_attention.training.picture_tasks import conversation
+from lost_in_attention.training.tasks import Turn
 from lost_in_attention.training.tower import vlm_config
+from lost_in_attention.training.tower_scenes import TOKENS
 
 NAME = "smollm2-pictures"
 # Words that the decoder keeps for notebooks stand for images, so that its vocabulary stays.

@@ -8,9 +8,9 @@ ends with the same weights as an uninterrupted one on the same device.
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import safe_open
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lost_in_attention.runs.files import replaced_when_complete
+from lost_in_attention.runs.paths import check_writable
 
 SAVE_EVERY = 100
 
@@ -80,6 +81,23 @@ def make_optimizers(phase: Phase) -> list[torch.optim.Optimizer]:
         matrices, lr=phase.rates.matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
     )
     return [muon, adamw]
+
+
+def claim_folder(folder: Path, config: Any) -> None:
+    """Writes the configuration, a dataclass, into a run's folder.
+
+    Raises ValueError if the folder holds a run with another one, or cannot be written.
+    """
+    check_writable("runs", folder)
+    wanted = json.dumps(asdict(config), indent=2)
+    path = folder / "config.json"
+    if path.exists() and path.read_text() != wanted:
+        raise ValueError(
+            f"runs: {folder} holds a run with another configuration; "
+            f"expected {wanted}, got {path.read_text()}"
+        )
+    with replaced_when_complete(path) as temporary:
+        temporary.write_text(wanted)
 
 
 def run_phase(

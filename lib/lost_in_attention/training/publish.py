@@ -21,8 +21,8 @@ from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import device as device_name
 from lost_in_attention.runs.provenance import versions
 from lost_in_attention.statistics import mean_interval
+from lost_in_attention.training.digit_scenes import training_scenes
 from lost_in_attention.training.recipe import TrainingConfig, train
-from lost_in_attention.training.scenes import training_scenes
 
 QUESTIONS = 1000
 EVALUATION_SEED = 0

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from transformers import PreTrainedModel
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.runs.files import replaced_when_complete
-from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.training.alignment import GROUND, Aligner, alignment_loss
 from lost_in_attention.training.architecture import ARCHITECTURES
 from lost_in_attention.training.conversations import (
@@ -29,8 +27,8 @@ from lost_in_attention.training.conversations import (
     question_conversation,
 )
 from lost_in_attention.training.dialogue import SceneStock, dialogue_loss
-from lost_in_attention.training.loop import Phase, Rates, run_phase
-from lost_in_attention.training.scenes import training_scenes
+from lost_in_attention.training.digit_scenes import training_scenes
+from lost_in_attention.training.loop import Phase, Rates, claim_folder, run_phase
 from lost_in_attention.training.tokenizer import train_tokenizer
 
 CORPUS_SCENES = 2000
@@ -246,20 +244,3 @@ def _snapshot(vlm: VisionLanguageModel, folder: Path, step: int) -> None:
     }
     with replaced_when_complete(folder / "checkpoints" / f"step-{step:05d}.safetensors") as path:
         save_file(weights, path, {"step": str(step)})
-
-
-def claim_folder(folder: Path, config: Any) -> None:
-    """Writes the configuration, a dataclass, into a run's folder.
-
-    Raises ValueError if the folder holds a run with another one, or cannot be written.
-    """
-    check_writable("runs", folder)
-    wanted = json.dumps(asdict(config), indent=2)
-    path = folder / "config.json"
-    if path.exists() and path.read_text() != wanted:
-        raise ValueError(
-            f"runs: {folder} holds a run with another configuration; "
-            f"expected {wanted}, got {path.read_text()}"
-        )
-    with replaced_when_complete(path) as temporary:
-        temporary.write_text(wanted)

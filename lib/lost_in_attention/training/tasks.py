@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.benchmarks.choices import LETTERS
 from lost_in_attention.digits import (
     Scene,
     existence_question,
@@ -24,7 +25,6 @@ from lost_in_attention.digits import (
 )
 from lost_in_attention.digits.facts import absent_digit
 from lost_in_attention.worlds import places, subjects
-from lost_in_attention.worlds.facts import LETTERS
 
 Style = Literal["plain", "letters", "words"]
 _OFFICIAL_SHARE = 0.5

@@ -26,15 +26,14 @@ from transformers.models.smolvlm.modeling_smolvlm import (
 from lost_in_attention.models.smollm2 import smollm2
 from lost_in_attention.pictures.drawings import groups
 from lost_in_attention.pictures.scenes import IMAGE_SIZE
-from lost_in_attention.training.loop import Phase, Rates, run_phase
-from lost_in_attention.training.pictures import (
+from lost_in_attention.training.loop import Phase, Rates, claim_folder, run_phase
+from lost_in_attention.training.tower_scenes import (
     NOTHING,
     TOKENS,
     LabelledScene,
     crowded_scene,
     plain_scene,
 )
-from lost_in_attention.training.recipe import claim_folder
 
 NOTHING_WORD = "nothing"
 PATCH = 8

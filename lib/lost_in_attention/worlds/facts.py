@@ -5,11 +5,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from lost_in_attention.benchmarks.choices import LETTERS
 from lost_in_attention.worlds.scenery import Thing
 
 T = TypeVar("T")
 
-LETTERS = "ABCD"
 GRID = 8
 PLACES = ("top left", "top right", "bottom left", "bottom right")
 _CLEAR = 4

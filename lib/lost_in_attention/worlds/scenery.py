@@ -1,11 +1,11 @@
 """What scenes of every world share: patterned grounds, and places for boxes that keep apart."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from PIL import Image
 
 GROUNDS = ("plain", "gradient", "stripes", "checks", "grain")
@@ -14,21 +14,23 @@ _TRIES, _STARTS = 40, 10_000
 Box = tuple[int, int, int, int]
 
 
-@runtime_checkable
-class Thing(Protocol):
+class Thing:
     """What a scene shows somewhere: a digit, a drawing.  `box` is (x, y, width, height)."""
 
+    box: Box
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        raise NotImplementedError
+
     @property
-    def box(self) -> Box: ...
-    @property
-    def centre(self) -> tuple[float, float]: ...
+    def centre(self) -> tuple[float, float]:
+        """Of the box, in pixels."""
+        x, y, width, height = self.box
+        return x + width / 2, y + height / 2
 
 
-def centre(box: Box) -> tuple[float, float]:
-    x, y, width, height = box
-    return x + width / 2, y + height / 2
+T = TypeVar("T", bound=Thing)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,54 @@ class Painted:
     @property
     def things(self) -> tuple[Thing, ...]:
         raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A scene before it is painted: the ground, and each thing with its stamp.
+
+    A stamp is as large as the thing's box; each world says what else it holds.
+    """
+
+    canvas: Float[np.ndarray, "size size 3"]
+    stamps: tuple[np.ndarray, ...]
+    things: tuple[Thing, ...]
+
+
+P = TypeVar("P", bound=Parts)
+
+
+def without(parts: P, index: int) -> P:
+    """The same parts less one thing."""
+    return replace(
+        parts,
+        stamps=parts.stamps[:index] + parts.stamps[index + 1 :],
+        things=parts.things[:index] + parts.things[index + 1 :],
+    )
+
+
+def mirrored(things: Sequence[T], size: int) -> tuple[T, ...]:
+    """The things where they stand in the mirrored picture of `size` pixels."""
+    boxes = [thing.box for thing in things]
+    turned = [(size - x - width, y, width, height) for x, y, width, height in boxes]
+    return tuple(replace(each, box=box) for each, box in zip(things, turned, strict=True))
+
+
+def paint(
+    canvas: Float[np.ndarray, "size size 3"],
+    box: Box,
+    opacity: Float[np.ndarray, "height width 1"],
+    colour: Shaped[np.ndarray, "..."],
+) -> None:
+    """Lay a colour, or one for each pixel, over what a box shows; opacity from 0 to 1."""
+    x, y, width, height = box
+    area = canvas[y : y + height, x : x + width]
+    area += opacity * (colour - area)
+
+
+def as_pixels(canvas: Float[np.ndarray, "size size 3"]) -> UInt8[np.ndarray, "size size 3"]:
+    """Rounded, and cut at 0 and 255."""
+    return canvas.round().clip(0, 255).astype(np.uint8)
 
 
 def pattern(kind: str, size: int, rng: np.random.Generator) -> Shaped[np.ndarray, "size size"]:

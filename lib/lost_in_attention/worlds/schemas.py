@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lost_in_attention.benchmarks.mmmu import IMAGES
 from lost_in_attention.worlds.relations import Question
 from lost_in_attention.worlds.scenery import Painted
 
 Row = dict
 Asked = Iterable[tuple[Painted, Row]]
-MMMU_IMAGES = tuple(f"image_{number}" for number in range(1, 8))
 _PER_SCENE = 2
 
 
@@ -83,7 +83,7 @@ def mmmu_rows(questions: Asked, *, easy: int) -> list[Row]:
                 "id": f"validation_{subject}_{len(rows) + 1}",
                 **row,
                 "explanation": "",
-                **dict.fromkeys(MMMU_IMAGES),
+                **dict.fromkeys(IMAGES),
                 "image_1": scene,
                 "img_type": "['Pictures']",
                 "topic_difficulty": "Easy" if len(scene.things) <= easy else "Hard",

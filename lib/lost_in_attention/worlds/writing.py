@@ -2,18 +2,33 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lost_in_attention.benchmarks import (
+    hallusionbench,
+    mathvista,
+    mmmu,
+    pope,
+    realworldqa,
+    threedsrbench,
+    vmcbench,
+)
 from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.paths import check_writable
+from lost_in_attention.worlds.existence import PER_SCENE
 from lost_in_attention.worlds.scenery import Painted
-from lost_in_attention.worlds.schemas import MMMU_IMAGES, Row
+from lost_in_attention.worlds.schemas import Row
 
+# The split that a set of a benchmark's form is written as.
+SPLITS = {
+    each.PUBLISHED.key: each.PUBLISHED.default_split
+    for each in (hallusionbench, mathvista, mmmu, pope, realworldqa, threedsrbench, vmcbench)
+}
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -30,19 +45,33 @@ def check_request(output: Path, *, images: int, questions: int, seed: int) -> No
 
 
 def write_sets(
-    annotations: tuple[Path, Mapping], sets: Mapping[Path, Sequence[Row]], prefixes: Sequence[str]
+    output: Path,
+    annotations: tuple[str, Mapping],
+    sets: Mapping[str, Callable[[int], list[Row]]],
+    prefixes: Sequence[str],
+    *,
+    images: int,
+    questions: int,
 ) -> list[Path]:
-    """Write annotations and question sets, all or none.  Returns their paths.
+    """Write annotations, under their name, and question sets, all or none.  Returns their paths.
 
-    The pictures of a set are named by its prefix and a number.
+    `sets` makes as many rows as it is told for each benchmark: POPE's on `images` scenes, of the
+    others at least `questions`.  The pictures of a set are named by its prefix and a number.
     """
-    path, stored = annotations
+    title, stored = annotations
+    path = Path(output) / "annotations" / f"{title}.json"
+    rows = {
+        Path(output) / name / f"{SPLITS[name]}.parquet": make(
+            images * PER_SCENE if name == "pope" else questions
+        )
+        for name, make in sets.items()
+    }
     with ExitStack() as complete:
         part = complete.enter_context(replaced_when_complete(path))
         part.write_text(json.dumps(stored, separators=(",", ":")) + "\n")
-        for (file, rows), prefix in zip(sets.items(), prefixes, strict=True):
-            write_parquet(prefix, rows, complete.enter_context(replaced_when_complete(file)))
-    return [path, *sets]
+        for (file, made), prefix in zip(rows.items(), prefixes, strict=True):
+            write_parquet(prefix, made, complete.enter_context(replaced_when_complete(file)))
+    return [path, *rows]
 
 
 def write_parquet(prefix: str, rows: Sequence[Row], path: Path) -> None:
@@ -53,7 +82,7 @@ def write_parquet(prefix: str, rows: Sequence[Row], path: Path) -> None:
         values = [row[column] for row in rows]
         if any(isinstance(value, Painted) for value in values):
             columns[column] = pa.array([pictures.of(value) for value in values], _IMAGE)
-        elif column in MMMU_IMAGES:
+        elif column in mmmu.IMAGES:
             columns[column] = pa.array(values, _IMAGE)
         else:
             columns[column] = pa.array(values)

@@ -1,27 +1,24 @@
-"""The seven benchmarks' questions on one scene, as a model is asked them, with the answer in words.
+"""The benchmarks' questions on a scene of pictures, as turns of a conversation.
 
-Options are answered by their words instead of their letters; the judges accept both.
+Questions are put as the benchmarks put them.  Options are answered by their words instead of their
+letters; the judges accept both.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 
 from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.benchmarks.choices import LETTERS
 from lost_in_attention.pictures import mathvista, mmmu, realworldqa, vmcbench
 from lost_in_attention.pictures.facts import absent_nouns, nouns_of, unique_pictures
 from lost_in_attention.pictures.hallusionbench import are_there
 from lost_in_attention.pictures.pope import existence_question
 from lost_in_attention.pictures.scenes import Scene
 from lost_in_attention.pictures.threedsrbench import KINDS
+from lost_in_attention.training.tasks import Turn
 from lost_in_attention.worlds import places, subjects
-from lost_in_attention.worlds.facts import LETTERS, choose
-
-
-class Turn(NamedTuple):
-    question: str
-    answer: str
+from lost_in_attention.worlds.facts import choose
 
 
 def pope(scene: Scene, rng: np.random.Generator) -> Turn:

@@ -1,4 +1,4 @@
-"""The scenes that the small models are trained on."""
+"""The scenes of digits that the small models are trained on."""
 
 import numpy as np
 

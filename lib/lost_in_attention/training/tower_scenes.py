@@ -15,8 +15,8 @@ from lost_in_attention.pictures.scenes import (
     IMAGE_SIZE,
     arrange,
     as_stamp,
-    paint,
     paint_ground,
+    stick,
 )
 from lost_in_attention.worlds.scenery import GROUNDS, Box, place
 
@@ -58,7 +58,7 @@ def crowded_scene(
     boxes = place([s.shape[:2] for s in stamps[:-1]], IMAGE_SIZE, -_OVERLAP, rng)
     owners = np.full((IMAGE_SIZE, IMAGE_SIZE), NOTHING)
     for noun, stamp, box in zip(chosen, stamps, boxes, strict=False):
-        paint(canvas, stamp, box)
+        stick(canvas, stamp, box)
         _own(owners, noun, stamp, box)
     return LabelledScene(_photographed(canvas, strength, rng), token_labels(owners))
 
@@ -69,7 +69,7 @@ def plain_scene(split: str, nouns: tuple[str, ...], rng: np.random.Generator) ->
     chosen = rng.choice(len(drawings.nouns), rng.integers(2, 7), replace=False)
     sketch = arrange([drawings.draw(drawings.nouns[i], rng) for i in chosen], rng)
     owners = np.full((IMAGE_SIZE, IMAGE_SIZE), NOTHING)
-    for picture, stamp in zip(sketch.pictures, sketch.stamps, strict=True):
+    for picture, stamp in zip(sketch.things, sketch.stamps, strict=True):
         _own(owners, nouns.index(picture.noun), stamp, picture.box)
     return LabelledScene(sketch.painted().pixels, token_labels(owners))
 
