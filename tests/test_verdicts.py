@@ -219,7 +219,7 @@ def test_published_weights_stand_above_small_models_and_proofs_above_both():
     assert pooled([no, yes, proof]) == "contradicted by proof"
     with pytest.raises(ValueError, match="expected one verdict by proof"):
         pooled([proof, reading(None, Evidence(), verdict_given="proved")])
-    with pytest.raises(ValueError, match="readings: expected at least one"):
+    with pytest.raises(ValueError, match="found: expected at least one"):
         pooled([])
 
 
