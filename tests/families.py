@@ -1,9 +1,12 @@
 """One untrained model a family, of the small models' shapes, for tests that need no answers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
 from transformers import (
     LlamaConfig,
     PreTrainedModel,
@@ -17,6 +20,7 @@ from transformers.processing_utils import ProcessorMixin
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.families.smolvlm import VideolessSmolVLMProcessor
+from lost_in_attention.sap.images import BatchImages
 from lost_in_attention.training import architecture
 from lost_in_attention.training.architecture import ARCHITECTURES
 from lost_in_attention.training.tokenizer import train_tokenizer
@@ -79,3 +83,9 @@ def tower_passes(vlm: VisionLanguageModel) -> Iterator[list]:
         yield seen
     finally:
         hook.remove()
+
+
+@torch.inference_mode()
+def received(vlm: VisionLanguageModel, images: Sequence[Image.Image]) -> list[Float[Tensor, " _"]]:
+    """What each visual token receives in the encoder's last map, each image in its own prompt."""
+    return BatchImages(vlm, vlm.pixels(images), counts=[]).received("mean")

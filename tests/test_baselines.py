@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
-from lost_in_attention.metrics.rid import innovation_factors
+from lost_in_attention.metrics.rid import update_geometry
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.residual import baselines
 from lost_in_attention.residual.baselines import noise_qkv, noise_update, without_rope
@@ -256,7 +256,7 @@ def test_resizing_to_the_own_size_changes_nothing():
 def test_resizing_keeps_novelty():
     before, update = matrices((5, 8), 1)
     changed = resized(before, update, 0.2)
-    own, new = (innovation_factors(before, before + each) for each in (update, changed))
+    own, new = (update_geometry(before, before + each).factors for each in (update, changed))
     assert new.size == pytest.approx(0.2)
     assert new.feature_novelty == pytest.approx(own.feature_novelty)
 
@@ -288,7 +288,7 @@ def test_a_rotated_update_is_as_new_as_a_random_one(shape):
     mixing = torch.randn(20, 20, generator=generator, dtype=torch.float64)
     inside = mixing @ before if shape == (20, 80) else before @ mixing
     changed = Rotated(0.3, seed=1)(before, inside)
-    own, new = (innovation_factors(before, before + each) for each in (inside, changed))
+    own, new = (update_geometry(before, before + each).factors for each in (inside, changed))
     assert max(own.token_novelty, own.feature_novelty) < 1e-6
     novelty = new.feature_novelty if shape == (20, 80) else new.token_novelty
     assert novelty**2 == pytest.approx(3 / 4, abs=0.05)

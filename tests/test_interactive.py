@@ -83,9 +83,9 @@ def test_the_fallback_is_closed(shown):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "Bad Name"}, "name must be lower_case words and digits, got 'Bad Name'"),
-        ({"alt": " "}, "alt of figure 'bars' must not be empty"),
-        ({"caption": ""}, "caption of figure 'bars' must not be empty"),
+        ({"name": "Bad Name"}, "name: expected lower_case words and digits, got 'Bad Name'"),
+        ({"alt": " "}, "alt of figure 'bars': expected words"),
+        ({"caption": ""}, "caption of figure 'bars': expected words"),
         ({"sliders": []}, r"slider positions \(no slider\), got 2"),
         ({"sliders": [Slider("a", "xyz"), Slider("b", "xy")]}, r"\(3 x 2\), got 2"),
     ],

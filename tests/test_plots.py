@@ -133,18 +133,21 @@ def test_scene_draws_boxes_where_the_pixels_are():
 @pytest.mark.parametrize("box", [(50, 0, 20, 10), (0, 35, 5, 10), (-1, 0, 5, 5)])
 def test_scene_refuses_boxes_outside_the_image(box):
     _, (ax,) = plots.panels(1)
-    with pytest.raises(ValueError, match="must lie inside the 60 x 40 image"):
+    with pytest.raises(ValueError, match="expected it inside the 60 x 40 image, got"):
         plots.scene(Image.new("L", (60, 40)), ax, boxes=[("7", box)])
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda ax: plots.layer_curves(curves(), "tme", ax), "row for 'tme'; it holds"),
-        (lambda ax: plots.layer_curves(curves(layer=0), "rid", ax), "more than one 'rid' row"),
-        (lambda ax: plots.layer_curves(curves(), "rid", ax, x="time"), "x must be"),
-        (lambda ax: plots.layer_curves(curves()[["layer"]], "rid", ax), "lacks the columns"),
-        (lambda ax: plots.panels(0), "count must be at least 1"),
+        (lambda ax: plots.layer_curves(curves(), "tme", ax), "rows for 'tme', got"),
+        (lambda ax: plots.layer_curves(curves(layer=0), "rid", ax), "one 'rid' row a layer"),
+        (lambda ax: plots.layer_curves(curves(), "rid", ax, x="time"), "x: expected"),
+        (
+            lambda ax: plots.layer_curves(curves()[["layer"]], "rid", ax),
+            "table: expected",
+        ),
+        (lambda ax: plots.panels(0), "count: expected at least 1"),
     ],
 )
 def test_bad_input_is_named(call, message):

@@ -94,10 +94,10 @@ def test_equal_numbers_give_an_equal_svg(tmp_path, shown):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"alt": " "}, "alt of figure 'curve' must not be empty"),
+        ({"alt": " "}, "alt of figure 'curve': expected words, got ' '"),
         ({"caption": ""}, "caption of figure"),
-        ({"data": DATA[:0]}, "must hold the numbers drawn"),
-        ({"name": "../x"}, "name must be lower_case"),
+        ({"data": DATA[:0]}, "data of figure .* expected the numbers drawn"),
+        ({"name": "../x"}, "name: expected lower_case"),
     ],
 )
 def test_incomplete_figure_writes_nothing(tmp_path, changes, message):
@@ -122,11 +122,11 @@ def test_provenance_reruns_the_notebook_and_names_no_machine(tmp_path):
 
 @pytest.mark.usefixtures("unchecked")
 def test_start_refuses_what_it_cannot_keep(tmp_path):
-    with pytest.raises(ValueError, match="tier must be one of smoke, book, paper; got 'gpu'"):
+    with pytest.raises(ValueError, match="tier: expected one of smoke, book, paper, got 'gpu'"):
         start(tmp_path, tier="gpu")
-    with pytest.raises(ValueError, match="parameter layers must be a scalar, got list"):
+    with pytest.raises(ValueError, match="parameter layers: expected a scalar, got list"):
         start(tmp_path, layers=[1])
-    with pytest.raises(ValueError, match="notebook must be lower_case"):
+    with pytest.raises(ValueError, match="notebook: expected lower_case"):
         report.start("../06", PLAIN | {"output": tmp_path})
 
 
@@ -183,17 +183,35 @@ def test_claim_survives_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("claim_id", "verdict", "tier", "changes", "message"),
     [
-        ("C999", "undecided", "book", {}, "'C999' is not in text_claims.csv"),
-        ("attention", "undecided", "book", {}, "must be like C072 or T1.attention.rid"),
-        ("C073", "true", "book", {}, "verdict must be one of"),
-        ("C073", "same direction on small models", "book", {}, "needs the answers of the models"),
-        ("C073", "reproduced at tier paper", "paper", {}, "needs the answers of the models"),
-        ("C073", "not reproduced at tier paper", "paper", {}, "needs the answers of the models"),
-        ("C073", "undecided", "book", {"answers": {}}, "either the models' answers or a verdict"),
-        ("C073", None, "book", {}, "either the models' answers or a verdict"),
+        ("C999", "undecided", "book", {}, "claim_id: .* text_claims.csv, C001 to C080, got 'C999'"),
+        (
+            "attention",
+            "undecided",
+            "book",
+            {},
+            "claim_id: .* like C072 or T1.attention.rid",
+        ),
+        ("C073", "true", "book", {}, "verdict of C073: expected one of"),
+        (
+            "C073",
+            "same direction on small models",
+            "book",
+            {},
+            "one of .* without answers, got",
+        ),
+        ("C073", "reproduced at tier paper", "paper", {}, "one of .* without answers, got"),
+        (
+            "C073",
+            "not reproduced at tier paper",
+            "paper",
+            {},
+            "one of .* without answers, got",
+        ),
+        ("C073", "undecided", "book", {"answers": {}}, "answers or a verdict, got both"),
+        ("C073", None, "book", {}, "claim C073: expected answers or a verdict, got neither"),
         ("C073", None, "book", {"answers": {"m": "yes"}}, "expected yes, no or None from m"),
         ("C073", "undecided", "book", {"measured": float("nan")}, "finite number"),
-        ("C073", "undecided", "book", {"tolerance": ""}, "tolerance of C073 must not be empty"),
+        ("C073", "undecided", "book", {"tolerance": ""}, "tolerance of C073: expected words"),
     ],
 )
 def test_claim_rules(tmp_path, claim_id, verdict, tier, changes, message):
@@ -205,13 +223,13 @@ def test_claim_rules(tmp_path, claim_id, verdict, tier, changes, message):
 def test_one_notebook_gives_one_verdict_to_a_claim(tmp_path):
     run = start(tmp_path)
     run.claim("C073", verdict="undecided", **CLAIM)
-    with pytest.raises(ValueError, match="C073 has a verdict in this notebook already"):
+    with pytest.raises(ValueError, match="C073: expected one verdict in a notebook"):
         run.claim("C073", verdict="proved", **CLAIM)
 
 
 def test_claims_table_says_which_models_were_measured(tmp_path, shown):
     run = start(tmp_path)
-    with pytest.raises(ValueError, match="needs at least one claim"):
+    with pytest.raises(ValueError, match="claims: expected at least one"):
         run.claims_table()
     run.claim("C073", verdict="undecided", **CLAIM | {"statement": "a < b"})
     run.claims_table()
@@ -318,8 +336,11 @@ def test_scorecard_takes_no_smoke_result_as_evidence(tmp_path):
             lambda text: text[:-10],
             "results: expected a claim in 06_layerwise_curves.C073.json",
         ),
-        (lambda text: text.replace('"C073"', '"C999"'), "C073.json: claim id 'C999'"),
-        (lambda text: text.replace('"measured"', '"found"'), r"C073.json: keys missing: \['meas"),
+        (lambda text: text.replace('"C073"', '"C999"'), "C073.json: claim_id: .* got 'C999'"),
+        (
+            lambda text: text.replace('"measured"', '"found"'),
+            r"C073.json: keys: .* \['measured'\] missing, \['found'\] unknown",
+        ),
         (lambda text: "[]", "C073.json: expected an object, got list"),
         (lambda text: text.replace('"book"', '"home"'), "C073.json: tier of C073"),
     ],

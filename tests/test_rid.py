@@ -13,7 +13,6 @@ from lost_in_attention.metrics.rid import (
     NonFiniteError,
     effective_rank,
     feature_projector,
-    innovation_factors,
     rid,
     spectrum,
     spectrum_change,
@@ -165,7 +164,7 @@ def test_a_small_residual_keeps_its_digits():
     inside = torch.cat([gaussian(4, 4), torch.zeros(4, 8, dtype=torch.float64)], 1)
     outside = torch.cat([torch.zeros(4, 4, dtype=torch.float64), gaussian(4, 8, seed=1)], 1)
     update = (inside / inside.norm() + 1e-6 * outside / outside.norm()) @ turn
-    novelty = innovation_factors(before, before + update).feature_novelty
+    novelty = update_geometry(before, before + update).factors.feature_novelty
     assert novelty == pytest.approx(1e-6, rel=1e-8)
 
 
@@ -187,7 +186,7 @@ def test_projectors(tokens, features):
 def test_a_space_that_is_filled_leaves_exactly_nothing(tokens, features):
     """At full rank P_C = I if S <= H and P_R = I if S >= H, so Delta D is at most 1/2."""
     before, after = gaussian(tokens, features), gaussian(tokens, features, seed=1)
-    state, factors = spectrum(before), innovation_factors(before, after)
+    state, factors = spectrum(before), update_geometry(before, after).factors
     if tokens <= features:
         assert not state.residual_tokens(after).any()
         assert factors.token_novelty == 0
@@ -212,7 +211,7 @@ def test_mixing_tokens_brings_no_new_features(tokens, extra, seed):
 
 def test_mixing_tall_states_brings_new_token_directions_only():
     before = gaussian(15, 6)
-    factors = innovation_factors(before, gaussian(15, 15, seed=1) @ before)
+    factors = update_geometry(before, gaussian(15, 15, seed=1) @ before).factors
     assert factors.feature_novelty == 0
     assert factors.token_novelty > 0.1
 

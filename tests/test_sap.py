@@ -7,11 +7,10 @@ import pytest
 import torch
 from transformers import AttentionInterface, BatchFeature
 
-from families import FAMILIES, untrained
+from families import FAMILIES, received, untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.token_patches import token_patches
-from lost_in_attention.models.tower_attention import encoder_attention
 from lost_in_attention.sap import MODES, SharedAttentionPrior, encoded, paper, released
 from lost_in_attention.sap import shared_attention_prior as under
 from lost_in_attention.sap.priors import patch_complexity, uniform_prior
@@ -116,7 +115,7 @@ def straight_prior(vlm, inputs, images, mode):
         counts = vlm.visual_mask(inputs).sum(1).tolist()
         return torch.cat([uniform_prior(count) for count in counts])
     if mode == "encoder":
-        values = [encoder_attention(vlm, [image])[0] for image in images]
+        values = [received(vlm, [image])[0] for image in images]
     else:
         values = token_patches(vlm, inputs, patch_complexity)
     return torch.cat([each.nan_to_num(nan=float(each.nanmean())) for each in values])
@@ -175,13 +174,13 @@ def test_the_release_counts_generated_tokens_as_text(ranking):
 def test_the_encoders_prior_is_its_last_layer(vlm, images):
     """Also where the decoder sees the layer before (LLaVA-1.5, LLaVA-NeXT)."""
     attention = vlm.family.last_attention
-    before = encoder_attention(vlm, images[:1])[0]
+    before = received(vlm, images[:1])[0]
     with torch.no_grad():
         projection = attention.qkv if hasattr(attention, "qkv") else attention.k_proj
         kept = projection.weight.clone()
         projection.weight.mul_(3)
         try:
-            after = encoder_attention(vlm, images[:1])[0]
+            after = received(vlm, images[:1])[0]
         finally:
             projection.weight.copy_(kept)
     assert not torch.allclose(before.nan_to_num(), after.nan_to_num(), atol=1e-6)

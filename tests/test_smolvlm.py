@@ -16,13 +16,13 @@ from transformers import (
 )
 from transformers.models.smolvlm import processing_smolvlm
 
-from families import smolvlm, untrained
+from families import received, smolvlm, untrained
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel, families, load
 from lost_in_attention.models.families.llava_onevision import LlavaOnevision
 from lost_in_attention.models.families.smolvlm import ImageByImageIdefics3Processor, SmolVLM
 from lost_in_attention.models.patch_boxes import patch_boxes
-from lost_in_attention.models.tower_attention import encoder_attention, recorded_attention
+from lost_in_attention.models.tower_attention import recorded_attention
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.sap import MODES, SharedAttentionPrior, again, encoded, paper, released
 from lost_in_attention.sap import shared_attention_prior as under
@@ -180,7 +180,7 @@ def test_a_token_receives_what_its_shuffled_patches_receive(small):
     hook.remove()
     tower.set_attn_implementation("sdpa")
     expected = maps[0].mean((1, 2))[:, patches].mean(-1).flatten()
-    torch.testing.assert_close(encoder_attention(small, [image])[0], expected)
+    torch.testing.assert_close(received(small, [image])[0], expected)
     blocks = maps[0][:, :, patches][..., patches].amax((3, 5)).mean((1, 2))
     with recorded_attention(small) as recorded:
         small.encode_images([image])

@@ -105,18 +105,24 @@ def test_mcnemar_counts_only_the_questions_that_differ():
     ("call", "message"),
     [
         (lambda: stats.mean_interval([1.0], seed=0), "at least 2 units, got 1"),
-        (lambda: stats.mean_interval([], seed=0), "values must be a non-empty"),
-        (lambda: stats.mean_interval([1.0, np.nan], seed=0), "values must be finite"),
-        (lambda: stats.mean_interval([1.0, 2.0], units=[1], seed=0), "one unit per value"),
-        (lambda: stats.mean_interval([1.0, 2.0], units=[1, None], seed=0), "must not be missing"),
-        (lambda: stats.mean_interval([1, 2], weights=[1], seed=0), "weights must be 2 positive"),
-        (lambda: stats.mean_interval([1, 2], weights=[1, 0], seed=0), "weights .* least 0"),
-        (lambda: stats.mean_interval([1.0, 2.0], resamples=0, seed=0), "resamples must be"),
+        (lambda: stats.mean_interval([], seed=0), "values: expected a non-empty"),
+        (lambda: stats.mean_interval([1.0, np.nan], seed=0), "values: expected finite"),
+        (
+            lambda: stats.mean_interval([1.0, 2.0], units=[1], seed=0),
+            "one a value, 2, got",
+        ),
+        (
+            lambda: stats.mean_interval([1.0, 2.0], units=[1, None], seed=0),
+            "name .* got 1 missing",
+        ),
+        (lambda: stats.mean_interval([1, 2], weights=[1], seed=0), "weights: expected 2 positive"),
+        (lambda: stats.mean_interval([1, 2], weights=[1, 0], seed=0), "weights: .* least 0"),
+        (lambda: stats.mean_interval([1.0, 2.0], resamples=0, seed=0), "resamples: expected"),
         (lambda: stats.mcnemar([1, 0], [1]), "same questions, got 2 and 1"),
-        (lambda: stats.mcnemar([0.5, 1], [0, 1]), "a must hold only 0 and 1"),
+        (lambda: stats.mcnemar([0.5, 1], [0, 1]), "a: expected only 0 and 1"),
         (
             lambda: stats.mean_intervals(tidy_table(), ["tme"], ["layer"], seed=0),
-            r"lacks the columns \['tme'\]",
+            r"table: expected the columns \['tme'\] too",
         ),
         (
             lambda: stats.mean_intervals(tidy_table()[:0], ["rid"], ["layer"], seed=0),
@@ -126,13 +132,13 @@ def test_mcnemar_counts_only_the_questions_that_differ():
             lambda: stats.mean_intervals(
                 tidy_table().assign(rid=np.inf), ["rid"], ["layer"], seed=0
             ),
-            "infinities",
+            "no infinity in .* got 120",
         ),
         (
             lambda: stats.mean_intervals(
                 tidy_table().assign(sample=None), ["rid"], ["layer"], seed=0
             ),
-            "must not hold missing values",
+            "no missing value in .* got 120",
         ),
     ],
 )
@@ -156,8 +162,8 @@ def test_resampled_means_are_those_of_the_interval():
 @pytest.mark.parametrize(
     ("values", "units", "message"),
     [
-        ([[1.0], [np.nan]], [0, 1], "values must be finite, got 1"),
-        ([[1.0], [2.0]], [0], "one unit per row .2., got 1"),
+        ([[1.0], [np.nan]], [0, 1], "values: expected finite numbers, got 1"),
+        ([[1.0], [2.0]], [0], "units: expected one a row, 2, got 1"),
         ([[1.0], [2.0]], [0, 0], "at least 2 units, got 1"),
     ],
 )

@@ -28,7 +28,6 @@ from lost_in_attention.trace import (
     LayerAttention,
     Trace,
     asked_object,
-    degree_ratio,
     degree_ratios,
     interaction_edges,
     key_patches,
@@ -629,8 +628,6 @@ def test_the_ratio_counts_edges_with_an_end_in_the_region(case):
             assert row.ratio == pytest.approx(len(touching) / len(kinds[row.kind]))
         else:
             assert math.isnan(row.ratio) and math.isnan(row.normalised)
-    alone = degree_ratio(pd.DataFrame(edges, columns=["source", "target"], dtype=int), region)
-    assert alone == pytest.approx(table.set_index("kind")["ratio"]["all"], nan_ok=True)
 
 
 @given(st.integers(2, 9), st.data())
@@ -658,10 +655,11 @@ def test_random_edges_approach_the_uniform_ratio():
     rng = np.random.default_rng(0)
     targets, sources = np.tril_indices(30)
     drawn = rng.integers(len(targets), size=20_000)
-    edges = pd.DataFrame({"source": sources[drawn], "target": targets[drawn]})
-    region = region_of(30, 3, 4, 17)
+    edges = [(0, j, i) for j, i in zip(sources[drawn], targets[drawn], strict=True)]
+    table = degree_ratios(toy_trace(edges, tokens=30), {"a": region_of(30, 3, 4, 17)})
     # Four standard errors of a share of 20,000 draws.
-    assert degree_ratio(edges, region) == pytest.approx(uniform_ratio(30, 3), abs=0.012)
+    ratio = table.set_index("kind")["ratio"]["all"]
+    assert ratio == pytest.approx(uniform_ratio(30, 3), abs=0.012)
 
 
 def test_empty_layers_stay_in_the_table():
@@ -692,8 +690,6 @@ def test_masks_that_do_not_fit_are_refused():
         degree_ratios(found, {"b": region_of(3, 0)})
     with pytest.raises(ValueError, match="region: expected at least one key token, got none"):
         degree_ratios(found, {"a": region_of(3)})
-    with pytest.raises(ValueError, match="region: expected a mask of more than 2 tokens, got 2"):
-        degree_ratio(found.edges, region_of(2, 0))
 
 
 def test_no_regions_are_refused():

@@ -219,7 +219,7 @@ def test_published_weights_stand_above_small_models_and_proofs_above_both():
     assert pooled([no, yes, proof]) == "contradicted by proof"
     with pytest.raises(ValueError, match="expected one verdict by proof"):
         pooled([proof, reading(None, Evidence(), verdict_given="proved")])
-    with pytest.raises(ValueError, match="readings: expected at least one"):
+    with pytest.raises(ValueError, match="found: expected at least one"):
         pooled([])
 
 
@@ -405,7 +405,7 @@ def test_no_claim_can_be_made_with_another_verdict_than_the_rules():
     ]:
         with pytest.raises(ValueError, match="verdict"):
             written(found, **changes)
-    with pytest.raises(ValueError, match="must be 'undecided' by what was measured"):
+    with pytest.raises(ValueError, match="expected 'undecided' by what was measured"):
         written(small(), tier="book", verdict="same direction on small models")
 
 
@@ -418,5 +418,5 @@ def test_a_claim_file_with_a_better_verdict_is_refused(tmp_path):
     [path] = (tmp_path / "claims").iterdir()
     text = path.read_text()
     path.write_text(text.replace(run.claims[0].verdict, "reproduced at tier paper"))
-    with pytest.raises(ValueError, match=r"C073.json: verdict of C073 must be 'same direction"):
+    with pytest.raises(ValueError, match=r"C073.json: verdict of C073: expected 'same direction"):
         claims.read_claims(tmp_path)

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import AttentionInterface
 
-from families import FAMILIES, untrained
+from families import FAMILIES, received, untrained
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.patch_boxes import patch_boxes
 from lost_in_attention.models.token_patches import token_patches
-from lost_in_attention.models.tower_attention import encoder_attention, recorded_attention
+from lost_in_attention.models.tower_attention import recorded_attention
 
 TILED = ("llava-next", "llava-onevision")
 # Where the whole image's tokens and those of its parts stand.
@@ -56,11 +56,11 @@ def whole_maps(vlm, images) -> list[torch.Tensor]:
 
 def test_one_value_for_each_visual_token(vlm, images):
     """NaN stands where the decoder has a newline, and nowhere else."""
-    received = encoder_attention(vlm, images)
+    found = received(vlm, images)
     with torch.inference_mode():
         features = vlm.encode_images(images)
     newline = getattr(vlm.model.model, "image_newline", None)
-    for values, tokens in zip(received, features, strict=True):
+    for values, tokens in zip(found, features, strict=True):
         assert values.shape == tokens.shape[:1] and values.dtype == torch.float32
         ends = torch.zeros(len(tokens), dtype=torch.bool)
         if newline is not None:
@@ -83,7 +83,7 @@ def test_qwen_map_is_that_of_the_decoders_tokens(vlm, images):
     assert order.tolist() != list(range(len(features)))
     last = whole_maps(vlm, images)[-len(images) :]
     blocks = [each.mean((0, 1)).view(-1, 4).mean(1) for each in last]
-    torch.testing.assert_close(torch.cat(encoder_attention(vlm, images)), torch.cat(blocks)[order])
+    torch.testing.assert_close(torch.cat(received(vlm, images)), torch.cat(blocks)[order])
 
 
 def test_llava_map_is_that_of_the_last_layer_without_cls(vlm, images):
@@ -92,14 +92,14 @@ def test_llava_map_is_that_of_the_last_layer_without_cls(vlm, images):
     maps = whole_maps(vlm, images)
     assert vlm.model.config.vision_feature_layer == -2  # The decoder sees the layer before.
     expected = maps[-1][:, 1:, 1:].mean(1)
-    torch.testing.assert_close(torch.stack(encoder_attention(vlm, images)), expected)
+    torch.testing.assert_close(torch.stack(received(vlm, images)), expected)
 
 
 def test_onevision_tiles_give_all_their_attention(vlm, images):
     """No CLS token: what the tokens of a tile receive sums to 1; the first tile is whole."""
     if vlm.name != "llava-onevision":
         pytest.skip("the other towers have a CLS token or one tile")
-    for values in encoder_attention(vlm, images):
+    for values in received(vlm, images):
         assert float(values[:64].sum()) == pytest.approx(1, abs=1e-5)
 
 
@@ -143,7 +143,7 @@ def test_unknown_pooling_and_other_implementations_are_refused(vlm):
     vlm.model.set_attn_implementation({"vision_config": "eager"})
     try:
         with pytest.raises(ValueError, match="expected the vision tower to run on 'sdpa'"):
-            encoder_attention(vlm, [Image.new("RGB", (96, 96))])
+            received(vlm, [Image.new("RGB", (96, 96))])
     finally:
         vlm.model.set_attn_implementation({"vision_config": "sdpa"})
 
@@ -155,7 +155,7 @@ def test_a_window_in_the_last_layer_is_refused(vlm):
     usual, visual.fullatt_block_indexes = visual.fullatt_block_indexes, [1]
     try:
         with pytest.raises(ValueError, match="got one that attends within windows"):
-            encoder_attention(vlm, [Image.new("RGB", (96, 96))])
+            received(vlm, [Image.new("RGB", (96, 96))])
     finally:
         visual.fullatt_block_indexes = usual
 

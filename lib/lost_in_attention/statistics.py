@@ -60,12 +60,13 @@ def mean_interval(
     weights = np.ones(len(values)) if weights is None else _weights(weights, len(values))
     units = np.arange(len(values)) if units is None else np.asarray(units)
     if units.shape != values.shape:
-        raise ValueError(f"units must name one unit per value ({len(values)}), got {units.shape}")
+        raise ValueError(f"units: expected one a value, {len(values)}, got shape {units.shape}")
     codes, names = pd.factorize(units)
     if (codes < 0).any():
-        raise ValueError("units must not be missing: every value needs the name of its unit")
+        missing = int((codes < 0).sum())
+        raise ValueError(f"units: expected a name for every value, got {missing} missing")
     if len(names) < 2:
-        raise ValueError(f"values must come from at least 2 units, got {len(names)}")
+        raise ValueError(f"values: expected those of at least 2 units, got {len(names)}")
     sums = np.bincount(codes, weights=values * weights)[:, None]
     totals = np.bincount(codes, weights=weights)[:, None]
     low, high = _bootstrap(sums, totals, resamples, seed)
@@ -98,10 +99,10 @@ def mean_intervals(
     """
     value_columns, by = list(value_columns), list(by)
     _check_columns(table, [*by, unit, *value_columns, *([weight] if weight else [])])
-    if table[[*by, unit]].isna().any(axis=None):
-        raise ValueError(f"columns {[*by, unit]} must not hold missing values")
-    if np.isinf(table[value_columns].to_numpy(dtype=float)).any():
-        raise ValueError(f"value columns {value_columns} must be finite or missing, got infinities")
+    if missing := int(table[[*by, unit]].isna().to_numpy().sum()):
+        raise ValueError(f"table: expected no missing value in {[*by, unit]}, got {missing}")
+    if infinite := int(np.isinf(table[value_columns].to_numpy(dtype=float)).sum()):
+        raise ValueError(f"table: expected no infinity in {value_columns}, got {infinite}")
     weights = _weights(table[weight], len(table)) if weight else np.ones(len(table))
     sums, totals, counts = _sums(table.assign(_weight=weights), value_columns, by, unit)
     low, high = _bootstrap(sums.to_numpy(), totals.to_numpy(), resamples, seed)
@@ -147,12 +148,13 @@ def resampled_means(
     """
     values = np.asarray(values, dtype=float)
     if not np.isfinite(values).all():
-        raise ValueError(f"values must be finite, got {int((~np.isfinite(values)).sum())} NaN/inf")
+        strange = int((~np.isfinite(values)).sum())
+        raise ValueError(f"values: expected finite numbers, got {strange} NaN/inf")
     codes, names = pd.factorize(np.asarray(units))
     if len(codes) != len(values):
-        raise ValueError(f"units must name one unit per row ({len(values)}), got {len(codes)}")
+        raise ValueError(f"units: expected one a row, {len(values)}, got {len(codes)}")
     if len(names) < 2:
-        raise ValueError(f"values must come from at least 2 units, got {len(names)}")
+        raise ValueError(f"values: expected those of at least 2 units, got {len(names)}")
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, codes, values)
     draws = _draws(len(names), resamples, seed)
@@ -171,7 +173,7 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> PairedTest:
     a, b = _pair(a, b)
     for name, answers in (("a", a), ("b", b)):
         if not np.isin(answers, (0, 1)).all():
-            raise ValueError(f"{name} must hold only 0 and 1, got {sorted(set(answers))[:5]}")
+            raise ValueError(f"{name}: expected only 0 and 1, got {sorted(set(answers))[:5]}")
     only_a, only_b = int((a > b).sum()), int((b > a).sum())
     discordant = only_a + only_b
     p_value = binomtest(only_a, discordant).pvalue if discordant else 1.0
@@ -186,7 +188,7 @@ def _bootstrap(
 ) -> tuple[Float[np.ndarray, " groups"], Float[np.ndarray, " groups"]]:
     """Percentile interval of the mean of every group over shared resamples of the units."""
     if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, got {resamples}")
+        raise ValueError(f"resamples: expected at least 1, got {resamples}")
     draws = _draws(len(sums), resamples, seed)
     totals = draws @ counts
     # A resample that drew no unit of a group says nothing about that group's mean.
@@ -211,9 +213,10 @@ def _draws(units: int, resamples: int, seed: int) -> Int[np.ndarray, "resamples 
 def _vector(values: ArrayLike, name: str) -> Float[np.ndarray, " values"]:
     vector = np.asarray(values, dtype=float)
     if vector.ndim != 1 or not len(vector):
-        raise ValueError(f"{name} must be a non-empty list of numbers, got shape {vector.shape}")
+        raise ValueError(f"{name}: expected a non-empty list of numbers, got shape {vector.shape}")
     if not np.isfinite(vector).all():
-        raise ValueError(f"{name} must be finite, got {int((~np.isfinite(vector)).sum())} NaN/inf")
+        strange = int((~np.isfinite(vector)).sum())
+        raise ValueError(f"{name}: expected finite numbers, got {strange} NaN/inf")
     return vector
 
 
@@ -221,7 +224,8 @@ def _weights(weights: ArrayLike, count: int) -> Float[np.ndarray, " values"]:
     weights = _vector(weights, "weights")
     if len(weights) != count or (weights <= 0).any():
         raise ValueError(
-            f"weights must be {count} positive numbers, got {len(weights)}, least {weights.min():g}"
+            f"weights: expected {count} positive numbers, "
+            f"got {len(weights)}, least {weights.min():g}"
         )
     return weights
 
@@ -229,13 +233,13 @@ def _weights(weights: ArrayLike, count: int) -> Float[np.ndarray, " values"]:
 def _pair(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     a, b = _vector(a, "a"), _vector(b, "b")
     if len(a) != len(b):
-        raise ValueError(f"a and b must score the same questions, got {len(a)} and {len(b)}")
+        raise ValueError(f"a and b: expected the same questions, got {len(a)} and {len(b)}")
     return a, b
 
 
 def _check_columns(table: pd.DataFrame, wanted: Sequence[str]) -> None:
     missing = [column for column in wanted if column not in table.columns]
     if missing:
-        raise ValueError(f"table lacks the columns {missing}; it has {list(table.columns)}")
+        raise ValueError(f"table: expected the columns {missing} too, got {list(table.columns)}")
     if table.empty:
-        raise ValueError("table must hold at least one row, got none")
+        raise ValueError("table: expected at least one row, got none")

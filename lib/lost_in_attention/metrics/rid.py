@@ -41,7 +41,6 @@ __all__ = [
     "UpdateGeometry",
     "effective_rank",
     "feature_projector",
-    "innovation_factors",
     "rid",
     "spectrum",
     "spectrum_change",
@@ -101,13 +100,6 @@ def support_innovation(
 ) -> float:
     """Delta D = (|(I - P_C) X'|_F + |X' (I - P_R)|_F) / (2 |X'|_F), in [0, 1] (Sec 3.3.1)."""
     return update_geometry(before, after, rank_rule=rank_rule).rid.support_innovation
-
-
-def innovation_factors(
-    before: Matrix, after: Matrix, *, rank_rule: RankRule = NUMERICAL_RANK
-) -> InnovationFactors:
-    """The size of the update and the novelty of its tokens and features."""
-    return update_geometry(before, after, rank_rule=rank_rule).factors
 
 
 def rid(before: Matrix, after: Matrix, *, rank_rule: RankRule = NUMERICAL_RANK) -> Rid:

@@ -17,7 +17,10 @@ _PARTS = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 
 
 def check(vlm: VisionLanguageModel) -> None:
-    """Raises ValueError that says what was expected of the model and what it showed."""
+    """Check a model with three forward passes.
+
+    Raises ValueError that says what was expected of the model and what it showed.
+    """
     _has_layers(vlm)
     picture = _probe()
     with torch.inference_mode():

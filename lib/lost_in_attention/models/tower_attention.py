@@ -6,12 +6,11 @@ features.  It is reduced head by head to the attention that each visual token re
 of a full-sized image takes gigabytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor, nn
 
 from lost_in_attention.models.attention_functions import TOWER, register, running_on
@@ -22,23 +21,6 @@ from lost_in_attention.models.vlm import VisionLanguageModel
 POOLINGS = ("mean", "max")
 _NAME = "recorded_vision_attention"
 register(_NAME)
-
-
-@torch.inference_mode()
-def encoder_attention(
-    vlm: VisionLanguageModel, images: Sequence[Image.Image]
-) -> list[Float[Tensor, " _"]]:
-    """The attention that each visual token receives in the encoder's last map (Appendix C.3).
-
-    One float32 vector an image, each image alone in its prompt: the mean over heads, queries and
-    the patches that a token merges, in the decoder's order; NaN for newline tokens.
-
-    Raises ValueError as `check_recordable` does.
-    """
-    pixels = vlm.pixels(images)
-    with recorded_attention(vlm) as recorded:
-        vlm.model.model.get_image_features(**pixels, return_dict=True)
-    return recorded.in_decoder_order(pixels)
 
 
 class Recorder:
@@ -67,7 +49,10 @@ class Recorder:
     def in_decoder_order(
         self, inputs: Inputs, *, pooling: str = "mean"
     ) -> list[Float[Tensor, " _"]]:
-        """What was recorded of the images of `inputs`, an entry for each.
+        """The attention that each visual token receives, an entry for each image of `inputs`.
+
+        The mean over heads and queries (Appendix C.3), in float32 and the decoder's order; NaN for
+        newline tokens.
 
         `pooling` is how the patches of one token are pooled: "mean" (the paper) or "max" (the
         release).  Raises ValueError on another one.

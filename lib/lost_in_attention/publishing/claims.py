@@ -55,9 +55,10 @@ class Claim:
             _check_filled(self.id, name, getattr(self, name))
         for name in ("notebook", "tier"):
             if name not in self.provenance:
-                raise ValueError(f"provenance of {self.id} must name its {name}")
+                found = list(self.provenance)
+                raise ValueError(f"provenance of {self.id}: expected a {name}, got {found}")
         if self.tier not in TIERS:
-            raise ValueError(f"tier of {self.id} must be one of {TIERS}; got {self.tier!r}")
+            raise ValueError(f"tier of {self.id}: expected one of {TIERS}, got {self.tier!r}")
         _check_verdict(self)
 
     @property
@@ -105,10 +106,11 @@ def check_id(claim_id: str) -> None:
         known = text_claims()["id"]
         if claim_id not in set(known):
             span = f"{known.iloc[0]} to {known.iloc[-1]}"
-            raise ValueError(f"claim id {claim_id!r} is not in text_claims.csv ({span})")
+            raise ValueError(f"claim_id: expected one of text_claims.csv, {span}, got {claim_id!r}")
     elif not _TABLE_CELL.fullmatch(claim_id):
         raise ValueError(
-            f"claim id must be like C072 or T1.attention.rid (table.row.column), got {claim_id!r}"
+            "claim_id: expected one like C072 or T1.attention.rid (table.row.column), "
+            f"got {claim_id!r}"
         )
 
 
@@ -125,7 +127,7 @@ def _read(path: Path) -> Claim:
         expected, found = {one.name for one in fields(Claim)}, set(content)
         if expected != found:
             lacks, strange = sorted(expected - found), sorted(found - expected)
-            raise ValueError(f"keys missing: {lacks}; keys unknown: {strange}")
+            raise ValueError(f"keys: expected a claim's, got {lacks} missing, {strange} unknown")
         return Claim(**content)
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"results: expected a claim in {path.name}: {error}") from error
@@ -134,21 +136,24 @@ def _read(path: Path) -> Claim:
 def _check_filled(claim_id: str, name: str, value: str | float) -> None:
     if isinstance(value, str):
         if not value.strip():
-            raise ValueError(f"{name} of {claim_id} must not be empty")
+            raise ValueError(f"{name} of {claim_id}: expected words, got {value!r}")
     elif not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} of {claim_id} must be text or a finite number, got {value!r}")
+        raise ValueError(f"{name} of {claim_id}: expected text or a finite number, got {value!r}")
 
 
 def _check_verdict(claim: Claim) -> None:
     """A measured verdict is the rule's; without answers only a few verdicts can be given."""
     if claim.verdict not in VERDICTS:
-        raise ValueError(f"verdict must be one of {VERDICTS}; got {claim.verdict!r}")
+        raise ValueError(
+            f"verdict of {claim.id}: expected one of {VERDICTS}, got {claim.verdict!r}"
+        )
     if claim.answers is None:
         if claim.verdict not in UNMEASURED:
             raise ValueError(
-                f"verdict {claim.verdict!r} of {claim.id} needs the answers of the models"
+                f"verdict of {claim.id}: expected one of {UNMEASURED} without answers, "
+                f"got {claim.verdict!r}"
             )
     elif claim.verdict != (ruled := decide(claim.answers, claim.ground)):
         raise ValueError(
-            f"verdict of {claim.id} must be {ruled!r} by what was measured, got {claim.verdict!r}"
+            f"verdict of {claim.id}: expected {ruled!r} by what was measured, got {claim.verdict!r}"
         )

@@ -14,14 +14,14 @@ _NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 def check_name(argument: str, name: str) -> None:
     """Raise ValueError unless `name` can be that of a file or of an element of a page."""
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{argument} must be lower_case words and digits, got {name!r}")
+        raise ValueError(f"{argument}: expected lower_case words and digits, got {name!r}")
 
 
 def check_texts(figure: str, texts: Mapping[str, str]) -> None:
     """Raise ValueError unless each of a figure's texts, by what it is, holds words."""
     for what, text in texts.items():
         if not text.strip():
-            raise ValueError(f"{what} of figure {figure!r} must not be empty")
+            raise ValueError(f"{what} of figure {figure!r}: expected words, got {text!r}")
 
 
 def rendered(fig: Figure, kind: str, *, dpi: int) -> bytes:

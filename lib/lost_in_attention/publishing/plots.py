@@ -62,7 +62,7 @@ def panels(count: int, *, row_height: float = 2.4) -> tuple[Figure, list[Axes]]:
         ValueError: `count` below 1.
     """
     if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
+        raise ValueError(f"count: expected at least 1, got {count}")
     use_house_style()
     size = (WIDTH, count * row_height)
     fig, grid = plt.subplots(count, 1, figsize=size, layout="constrained", squeeze=False)
@@ -85,16 +85,16 @@ def module_curves(table: pd.DataFrame, value: str) -> dict[str, pd.DataFrame]:
     """
     wanted = {"layer", "module", "quantity", "mean", "low", "high"}
     if missing := sorted(wanted - set(table.columns)):
-        raise ValueError(f"table lacks the columns {missing}; it has {list(table.columns)}")
+        raise ValueError(f"table: expected the columns {missing} too, got {list(table.columns)}")
     rows = table[table["quantity"] == value].dropna(subset="mean")
     curves = {name: rows[rows["module"] == name].sort_values("layer") for name in MODULES}
     curves = {name: curve for name, curve in curves.items() if len(curve)}
     if not curves:
         known = sorted(table["quantity"].unique())
-        raise ValueError(f"table holds no attention or ffn row for {value!r}; it holds {known}")
+        raise ValueError(f"table: expected attention or ffn rows for {value!r}, got {known}")
     for name, curve in curves.items():
         if curve["layer"].duplicated().any():
-            raise ValueError(f"table holds more than one {value!r} row per layer for {name}")
+            raise ValueError(f"table: expected one {value!r} row a layer for {name}, got several")
     return curves
 
 
@@ -108,7 +108,7 @@ def layer_curves(table: pd.DataFrame, value: str, ax: Axes, *, x: str = "layer")
         ValueError: an unknown `x`, and what `module_curves` raises.
     """
     if x not in ("layer", "depth"):
-        raise ValueError(f'x must be "layer" or "depth", got {x!r}')
+        raise ValueError(f'x: expected "layer" or "depth", got {x!r}')
     curves = module_curves(table, value)
     for name, curve in curves.items():
         look, across = MODULES[name], _across(curve["layer"].to_numpy(float), x)
@@ -165,8 +165,9 @@ def scene(
     for index, (label, (left, top, width, height)) in enumerate(boxes):
         inside = 0 <= left <= left + width <= image.width and 0 <= top <= top + height
         if not inside or top + height > image.height:
-            size = f"{image.width} x {image.height}"
-            raise ValueError(f"box {index} {label!r} must lie inside the {size} image")
+            size = f"the {image.width} x {image.height} image"
+            found = (left, top, width, height)
+            raise ValueError(f"box {index} {label!r}: expected it inside {size}, got {found}")
         color = BOX_COLORS[index % len(BOX_COLORS)]
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, ec=color, lw=2))
         ax.annotate(

@@ -106,7 +106,7 @@ class Run:
         page.check_name("name", name)
         page.check_texts(name, {"alt": alt, "caption": caption})
         if data.empty:
-            raise ValueError(f"data of figure {name!r} must hold the numbers drawn, got no row")
+            raise ValueError(f"data of figure {name!r}: expected the numbers drawn, got no row")
         png, svg = (page.rendered(fig, kind, dpi=PNG_DPI) for kind in ("png", "svg"))
         plt.close(fig)
         files = {
@@ -156,9 +156,10 @@ class Run:
                 an id claimed before in this notebook.
         """
         if (answers is None) == (verdict is None):
-            raise ValueError(f"claim {claim_id} needs either the models' answers or a verdict")
+            found = "neither" if answers is None else "both"
+            raise ValueError(f"claim {claim_id}: expected answers or a verdict, got {found}")
         if claim_id in {claim.id for claim in self.claims}:
-            raise ValueError(f"claim {claim_id} has a verdict in this notebook already")
+            raise ValueError(f"claim {claim_id}: expected one verdict in a notebook, got a second")
         # float() also takes the scalars of numpy and torch, which JSON does not.
         paper, measured, tolerance = (
             value if isinstance(value, str) else float(value)
@@ -178,7 +179,7 @@ class Run:
     def claims_table(self) -> None:
         """Show this notebook's claims: what the paper says, what was measured, the verdict."""
         if not self.claims:
-            raise ValueError("claims_table needs at least one claim; call run.claim before it")
+            raise ValueError("claims: expected at least one before claims_table, got none")
         models = self.evidence.models
         small = self.evidence.all_small(list(models))
         measured = "small models show" if small or not models else "the models show"
@@ -202,7 +203,7 @@ class Run:
             ValueError: a table without rows, or no caption.
         """
         if table.empty or not caption.strip():
-            raise ValueError(f"table needs rows and a caption, got {len(table)} and {caption!r}")
+            raise ValueError(f"table: expected rows, a caption, got {len(table)}, {caption!r}")
         body = table.to_html(index=False, border=0, classes="table", float_format="{:.3g}".format)
         body = body.replace("<th>", '<th scope="col">').replace(' style="text-align: right;"', "")
         body = body.replace("<thead>", f"<caption>{escape(caption)}</caption><thead>", 1)

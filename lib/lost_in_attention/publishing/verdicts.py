@@ -104,7 +104,7 @@ def decide(answers: Answers, ground: Ground) -> str:
     return ON_SMALL.get(together(answers.values(), least=MINIMUM_MODELS), UNDECIDED)
 
 
-def pooled(readings: Iterable[tuple[str, Answers | None, Ground]]) -> str:
+def pooled(found: Iterable[tuple[str, Answers | None, Ground]]) -> str:
     """The one verdict on a claim from the verdict, answers and ground of every chapter.
 
     A proof stands above measurements, published weights stand above small models.  Within these a
@@ -112,16 +112,16 @@ def pooled(readings: Iterable[tuple[str, Answers | None, Ground]]) -> str:
 
     Raises ValueError if one chapter proves what another disproves, or there are none.
     """
-    readings = list(readings)
-    if not readings:
-        raise ValueError("readings: expected at least one, got none")
-    found = {verdict for verdict, _, _ in readings}
-    if {PROVED, DISPROVED} <= found:
-        raise ValueError(f"readings: expected one verdict by proof, got {sorted(found)}")
+    found = list(found)
+    if not found:
+        raise ValueError("found: expected at least one, got none")
+    given = {verdict for verdict, _, _ in found}
+    if {PROVED, DISPROVED} <= given:
+        raise ValueError(f"found: expected one verdict by proof, got {sorted(given)}")
     for proof in (PROVED, DISPROVED):
-        if proof in found:
+        if proof in given:
             return proof
-    measured = [each for each in readings if each[1] is not None]
+    measured = [each for each in found if each[1] is not None]
     published = [answers for _, answers, ground in measured if ground.published(answers)]
     if published:
         return ON_PUBLISHED.get(together(_merged(published).values()), UNDECIDED)
@@ -133,7 +133,7 @@ def pooled(readings: Iterable[tuple[str, Answers | None, Ground]]) -> str:
     said = together(_merged(small).values(), least=MINIMUM_MODELS)
     if said is not None:
         return ON_SMALL[said]
-    return UNDECIDED if small or UNDECIDED in found else NEEDS_WEIGHTS
+    return UNDECIDED if small or UNDECIDED in given else NEEDS_WEIGHTS
 
 
 def _merged(found: Iterable[Answers]) -> dict[str, bool | None]:

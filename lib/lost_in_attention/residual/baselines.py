@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.changed import changing
-from lost_in_attention.residual.controls import gaussian_like
+from lost_in_attention.residual.controls import check_seed, gaussian_like
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
@@ -33,17 +33,17 @@ def noise_update(vlm: VisionLanguageModel, *, seed: int) -> Iterator[VisionLangu
 
     Raises ValueError on a negative seed, or on a model that is not what it is named.
     """
-    _check_seed(seed)
-    real: Bool[Tensor, "batch tokens"] | None = None
+    check_seed(seed)
+    not_padding: Bool[Tensor, "batch tokens"] | None = None
 
     def see_padding(module, args, kwargs):
-        nonlocal real
+        nonlocal not_padding
         mask = kwargs.get("attention_mask")
-        real = None if mask is None else mask.bool()
+        not_padding = None if mask is None else mask.bool()
 
     def replace_update(layer: int):
         def hook(module, args, output):
-            return _noise_in_real_tokens(output[0], real, [seed, layer]), *output[1:]
+            return _noise_outside_padding(output[0], not_padding, [seed, layer]), *output[1:]
 
         return hook
 
@@ -66,7 +66,7 @@ def noise_qkv(vlm: VisionLanguageModel, *, seed: int) -> Iterator[VisionLanguage
 
     Raises ValueError on a negative seed, or on a model that is not what it is named.
     """
-    _check_seed(seed)
+    check_seed(seed)
     with changing(vlm, f"noise QKV, seed {seed}") as noisy, ExitStack() as undo:
         for index, layer in enumerate(vlm.layers):
             for number, name in enumerate(_PROJECTIONS):
@@ -98,17 +98,12 @@ def without_rope(vlm: VisionLanguageModel) -> Iterator[VisionLanguageModel]:
             hook.remove()
 
 
-def _noise_in_real_tokens(
-    update: Tensor, real: Bool[Tensor, "batch tokens"] | None, seed: list[int]
+def _noise_outside_padding(
+    update: Tensor, not_padding: Bool[Tensor, "batch tokens"] | None, seed: list[int]
 ) -> Tensor:
     noisy = update.clone()
     for index, tokens in enumerate(update):
         # A cache makes the mask longer than the update: its last columns are the new tokens.
-        rows = slice(None) if real is None else real[index, -len(tokens) :]
+        rows = slice(None) if not_padding is None else not_padding[index, -len(tokens) :]
         noisy[index, rows] = gaussian_like(tokens[rows], seed)
     return noisy
-
-
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise ValueError(f"seed: expected 0 or more, got {seed}")

@@ -49,7 +49,7 @@ class Rotated:
 
     def __post_init__(self) -> None:
         _check_size(self.size)
-        _check_seed(self.seed)
+        check_seed(self.seed)
 
     def __call__(self, before: Tensor, update: Tensor) -> Tensor:
         left, right = (
@@ -69,7 +69,7 @@ class Noise:
     seed: int
 
     def __post_init__(self) -> None:
-        _check_seed(self.seed)
+        check_seed(self.seed)
 
     def __call__(self, before: Tensor, update: Tensor) -> Tensor:
         return gaussian_like(update, [self.seed])
@@ -108,7 +108,7 @@ def random_rotation(length: int, seed: tuple[int, ...]) -> Float64[Tensor, "leng
     """
     if length < 1:
         raise ValueError(f"length: expected at least 1, got {length}")
-    _check_seed(*seed)
+    check_seed(*seed)
     normal = np.random.default_rng(seed).standard_normal((length, length))
     q, r = torch.linalg.qr(torch.from_numpy(normal))
     # Without the signs of r the result would hang on the algorithm's conventions.
@@ -126,21 +126,22 @@ def gaussian_like(
     Raises ValueError if `values` is empty or not finite, or a part of `seed` negative.
     """
     _check_finite("values", values)
-    _check_seed(*seed)
+    check_seed(*seed)
     drawn = np.random.default_rng(seed).standard_normal(tuple(values.shape), dtype=np.float32)
     std, mean = torch.std_mean(values.double(), correction=0)
     noise = torch.from_numpy(drawn).to(values.device, torch.float64)
     return (mean + std * noise).to(values.dtype)
 
 
+def check_seed(*parts: int) -> None:
+    """Raise ValueError if a part of the seed is negative."""
+    if min(parts) < 0:
+        raise ValueError(f"seed: expected 0 or more, got {min(parts)}")
+
+
 def _check_size(size: float) -> None:
     if not 0 < size < 1:
         raise ValueError(f"size: expected a number between 0 and 1, got {size!r}")
-
-
-def _check_seed(*parts: int) -> None:
-    if min(parts) < 0:
-        raise ValueError(f"seed: expected 0 or more, got {min(parts)}")
 
 
 def _check_finite(name: str, values: Float[Tensor, "rows columns"]) -> None:

@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from lost_in_attention.residual.tables import SAMPLE
 from lost_in_attention.statistics import resampled_means
 
 # The paper's model with the fewest decoder layers has 28.
 REFERENCE_LAYERS = 28
 # With fewer layers in a range of depths the range cannot be told from the layers beside it.
 LEAST_LAYERS_IN_RANGE = 3
-_SAMPLE = ["sample", "image_source"]
 Curve = Float[np.ndarray, " layers"]
 
 
@@ -45,7 +45,7 @@ def over_depth(
 
     Every group needs all layers of its model.  A missing value is left out, and its weight too.
     """
-    keys, quantities = [*_SAMPLE, *by], list(quantities)
+    keys, quantities = [*SAMPLE, *by], list(quantities)
     depths = measured.groupby(keys)["layer"].transform("max") + 1
     weights = [
         layer_weights(depth)[layer] for depth, layer in zip(depths, measured["layer"], strict=True)
@@ -88,7 +88,7 @@ def holds_for_mean(
     2.5%, otherwise None; None too where there are not two images or values are missing.  `rows`
     hold one sample and layer each, all of one model and module.
     """
-    wide = rows.pivot(index=_SAMPLE, columns="layer", values=quantity)
+    wide = rows.pivot(index=SAMPLE, columns="layer", values=quantity)
     images = wide.index.get_level_values("image_source")
     if images.nunique() < 2 or wide.isna().any(axis=None):
         return None

@@ -71,7 +71,7 @@ def chosen_metrics(metrics: Metrics) -> dict[str, Metric]:
     return dict(metrics)
 
 
-def readings(metrics: Mapping[str, Metric], update: Update) -> dict[str, Number]:
+def columns_of(metrics: Mapping[str, Metric], update: Update) -> dict[str, Number]:
     """The columns of one update, in the order of the metrics.
 
     Raises ValueError that names a reader's own metric if it gives no finite number, or a column

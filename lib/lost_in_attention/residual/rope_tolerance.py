@@ -16,7 +16,7 @@ from lost_in_attention.benchmarks import Sample
 from lost_in_attention.metrics.rid import NUMERICAL_RANK, RankRule, rid
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.residual.baselines import without_rope
-from lost_in_attention.residual.measure import check_request, prepared
+from lost_in_attention.residual.measure import Tokens, check_request, prepared
 from lost_in_attention.residual.stream import State, record
 from lost_in_attention.runs.batches import batches
 
@@ -26,7 +26,7 @@ def rope_tolerance(
     samples: Sequence[Sample],
     *,
     batch_size: int = 8,
-    tokens: str = "all",
+    tokens: Tokens = "all",
     rank_rule: RankRule = NUMERICAL_RANK,
 ) -> pd.DataFrame:
     """RID between the inputs of every layer with and without rotary embedding.

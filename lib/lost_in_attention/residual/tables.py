@@ -10,7 +10,8 @@ import pandas as pd
 
 from lost_in_attention.statistics import mean_intervals
 
-_SAMPLE = ["sample", "image_source"]
+# What tells a sample, and the image that its questions share.
+SAMPLE = ["sample", "image_source"]
 
 
 def over_layers(
@@ -23,7 +24,7 @@ def over_layers(
 
     `depth.over_depth` weighs layers so that models of any depth can be compared.
     """
-    cells = measured.groupby([*_SAMPLE, *by], sort=False)[list(quantities)]
+    cells = measured.groupby([*SAMPLE, *by], sort=False)[list(quantities)]
     return cells.agg(how).reset_index()
 
 
@@ -41,7 +42,7 @@ def module_gaps(
 
     `per_sample` has a column module; the columns are those of `statistics.mean_intervals`.
     """
-    index = [*_SAMPLE, *by]
+    index = [*SAMPLE, *by]
     modules = {
         name: rows.set_index(index)[list(quantities)] for name, rows in per_sample.groupby("module")
     }

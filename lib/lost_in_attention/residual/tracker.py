@@ -13,7 +13,7 @@ from torch import Tensor
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.metrics.rid import NonFiniteError, RankRule, Spectrum, spectrum
 from lost_in_attention.residual.controls import Control
-from lost_in_attention.residual.metrics import Metric, Update, readings
+from lost_in_attention.residual.metrics import Metric, Update, columns_of
 from lost_in_attention.residual.stream import State
 
 OWN = "own"
@@ -68,5 +68,5 @@ class Tracker:
             "update": name,
             "tokens": update.after.tokens,
             "features": update.after.features,
-            **readings(self.metrics, update),
+            **columns_of(self.metrics, update),
         })  # fmt: skip

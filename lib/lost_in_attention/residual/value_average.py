@@ -35,14 +35,14 @@ def output_against_values(
     """
     check_request(samples, batch_size, "all")
     rows: list[dict] = []
-    for batch in batches(samples, batch_size, f"averaging {vlm.name}"):
-        inputs, real = prepared(vlm, batch, "all")
+    for batch in batches(samples, batch_size, f"values and outputs of {vlm.name}"):
+        inputs, not_padding = prepared(vlm, batch, "all")
         with _watched(vlm) as (values, outputs):
             vlm.model.model(**inputs, use_cache=False)
         for index, sample in enumerate(batch):
             origin = {"sample": sample.id, "image_source": sample.image_source}
             for layer, pair in enumerate(zip(values, outputs, strict=True)):
-                v, y = (each[index][real[index]].double() for each in pair)
+                v, y = (each[index][not_padding[index]].double() for each in pair)
                 rows.append(origin | {"layer": layer} | compare(v, y))
     return pd.DataFrame(rows)
 

@@ -31,10 +31,10 @@ def collect(
             (papermill passes scalars on its command line).
     """
     if tier not in TIERS:
-        raise ValueError(f"tier must be one of {', '.join(TIERS)}; got {tier!r}")
+        raise ValueError(f"tier: expected one of {', '.join(TIERS)}, got {tier!r}")
     for name, value in parameters.items():
         if not isinstance(value, Scalar):
-            raise ValueError(f"parameter {name} must be a scalar, got {type(value).__name__}")
+            raise ValueError(f"parameter {name}: expected a scalar, got {type(value).__name__}")
     model = without_folders(model)
     parameters = {name: without_folders(value) for name, value in parameters.items()}
     settings = {"tier": tier, "seed": seed, "model": model, **parameters}

@@ -25,7 +25,7 @@ Scores = Float[Tensor, " tokens"]
 
 
 def encoder_prior(received: Scores, *, version: Version = "paper") -> Scores:
-    """From the attention that each token receives in the vision encoder (`encoder_attention`).
+    """From the attention that each token receives in the vision encoder (`recorded_attention`).
 
     The release pools the map otherwise (`Recorder`) and takes the softmax of it.
 

@@ -12,7 +12,7 @@ from lost_in_attention.trace.graphs import (
     interaction_edges,
     trace,
 )
-from lost_in_attention.trace.ratio import degree_ratio, degree_ratios, uniform_ratio
+from lost_in_attention.trace.ratio import degree_ratios, uniform_ratio
 from lost_in_attention.trace.regions import KeyRegions, key_patches, key_regions
 from lost_in_attention.trace.rollout import rollout_step
 
@@ -24,7 +24,6 @@ __all__ = [
     "Trace",
     "asked_object",
     "check_threshold",
-    "degree_ratio",
     "degree_ratios",
     "interaction_edges",
     "key_patches",

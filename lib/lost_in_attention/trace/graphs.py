@@ -6,6 +6,7 @@ An edge j -> i says that visual token i attends to visual token j with a weight 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from lost_in_attention.trace.attention import LayerAttention, LayerVisitor, read
 from lost_in_attention.trace.rollout import rollout_step
 
 THRESHOLD = 0.1
-WEIGHTS = ("mean", "heads", "rollout")
+Weights = Literal["mean", "heads", "rollout"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def trace(
     samples: Sequence[Sample],
     *,
     threshold: float = THRESHOLD,
-    weights: str = "mean",
+    weights: Weights = "mean",
     batch_size: int = 8,
 ) -> Trace:
     """The interaction graph of every sample and layer, from one forward pass over the prompt.
@@ -68,14 +69,14 @@ def trace(
     kept, visual_tokens = _Edges(threshold), {}
     for batch in batches(samples, batch_size, f"trace {vlm.name}"):
         inputs, visual = prepared(vlm, batch, "visual")
-        real = inputs["attention_mask"].bool()
+        not_padding = inputs["attention_mask"].bool()
         ids = [sample.id for sample in batch]
         visual_tokens |= dict(zip(ids, visual.sum(1).tolist(), strict=True))
-        visit = _visitor(weights, kept, ids, real, visual)
+        visit = _visitor(weights, kept, ids, not_padding, visual)
         # Rollout passes through tokens that are not visual, where those lie between images.
         with (
             torch.inference_mode(),
-            reading_attention(vlm, real if weights == "rollout" else visual, visit),
+            reading_attention(vlm, not_padding if weights == "rollout" else visual, visit),
         ):
             logits = vlm.model(**inputs, use_cache=False, logits_to_keep=1).logits
         # What breaks in the last layer shows in no attention.
@@ -131,15 +132,15 @@ class _Edges:
 
 
 def _visitor(
-    weights: str,
+    weights: Weights,
     kept: _Edges,
     ids: list[str],
-    real: Bool[Tensor, "batch tokens"],
+    not_padding: Bool[Tensor, "batch tokens"],
     visual: Bool[Tensor, "batch tokens"],
 ) -> LayerVisitor:
     """What gathers the edges of one batch."""
     if weights == "rollout":
-        return _Rollout(kept, ids, real, visual)
+        return _Rollout(kept, ids, not_padding, visual)
 
     def visit(seen: LayerAttention) -> None:
         for head, among in enumerate(seen.heads() if weights == "heads" else [seen.mean()]):
@@ -154,14 +155,14 @@ class _Rollout:
 
     edges: _Edges
     ids: list[str]
-    real: Bool[Tensor, "batch tokens"]
+    not_padding: Bool[Tensor, "batch tokens"]
     visual: Bool[Tensor, "batch tokens"]
     state: dict[int, Tensor] = field(default_factory=dict)
 
     def __call__(self, seen: LayerAttention) -> None:
         rolled = rollout_step(seen.mean(), self.state.get(seen.sample))
         self.state[seen.sample] = rolled
-        among = self.visual[seen.sample][self.real[seen.sample]]
+        among = self.visual[seen.sample][self.not_padding[seen.sample]]
         self.edges.add(self.ids[seen.sample], seen.layer, 0, rolled[among][:, among])
 
 
@@ -173,11 +174,11 @@ def _check_finite(values: Tensor, what: str, sample: str, where: str) -> None:
         )
 
 
-def _check(samples: Sequence[Sample], threshold: float, weights: str, batch_size: int) -> None:
+def _check(samples: Sequence[Sample], threshold: float, weights: Weights, batch_size: int) -> None:
     check_request(samples, batch_size, "visual")
     check_threshold(threshold)
-    if weights not in WEIGHTS:
-        raise ValueError(f"weights: expected one of {WEIGHTS}, got {weights!r}")
+    if weights not in get_args(Weights):
+        raise ValueError(f"weights: expected one of {get_args(Weights)}, got {weights!r}")
     ids = [sample.id for sample in samples]
     if len(set(ids)) < len(ids):
         twice = next(i for i in ids if ids.count(i) > 1)

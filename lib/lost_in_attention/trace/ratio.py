@@ -13,17 +13,6 @@ from lost_in_attention.trace.regions import Region
 KINDS = ("all", "between", "self")
 
 
-def degree_ratio(edges: pd.DataFrame, region: Region) -> float:
-    """rho(l), the share of edges with an end in the region; nan for a graph without edges.
-
-    `edges` has the columns source and target of one graph.
-
-    Raises ValueError for an empty region or an edge beyond its tokens.
-    """
-    keyed = _touches(edges, region)
-    return float(keyed.mean()) if len(keyed) else math.nan
-
-
 def uniform_ratio(tokens: int, key_tokens: int, kind: str = "all") -> float:
     """What rho would be, on average, if edges fell uniformly on all pairs that causality allows.
 
@@ -101,9 +90,6 @@ def _tally(number: Int[np.ndarray, "edges"], trace: Trace) -> Int[np.ndarray, "g
 def _touches(edges: pd.DataFrame, region: Region) -> Bool[np.ndarray, "edges"]:
     if not region.any():
         raise ValueError("region: expected at least one key token, got none")
-    last = edges[["source", "target"]].to_numpy().max(initial=0)
-    if last >= len(region):
-        raise ValueError(f"region: expected a mask of more than {last} tokens, got {len(region)}")
     return region[edges["source"]] | region[edges["target"]]
 
 

@@ -136,6 +136,19 @@ class Family(ABC):
             for tiles, count in zip(pixels, counts, strict=True)
         ]
 
+    def unnormalised(
+        self, pixels: Float[Tensor, "images 3 height width"]
+    ) -> Float[Tensor, "images 3 height width"]:
+        """The tower's pixels back in [0, 1]."""
+        processor = self.processor.image_processor
+        if not processor.do_normalize:
+            return pixels
+        mean, std = (
+            torch.tensor(values, device=pixels.device).view(1, 3, 1, 1)
+            for values in (processor.image_mean, processor.image_std)
+        )
+        return pixels * std + mean
+
     def pack(
         self, inputs: Inputs, tiles: Sequence[TileValues]
     ) -> list[Float[Tensor, "_ features"]]:
@@ -161,19 +174,6 @@ class Family(ABC):
         Each prompt has one image of `grid` rows and columns of visual tokens.
         """
         return {}
-
-    def unnormalised(
-        self, pixels: Float[Tensor, "images 3 height width"]
-    ) -> Float[Tensor, "images 3 height width"]:
-        """The tower's pixels back in [0, 1]."""
-        processor = self.processor.image_processor
-        if not processor.do_normalize:
-            return pixels
-        mean, std = (
-            torch.tensor(values, device=pixels.device).view(1, 3, 1, 1)
-            for values in (processor.image_mean, processor.image_std)
-        )
-        return pixels * std + mean
 
 
 def squares(
