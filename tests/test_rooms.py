@@ -1,6 +1,8 @@
 """The library's rooms: what each may import, and that each says its one idea."""
 
 import ast
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,10 @@ OUTSIDE = {
     "metrics": {"torch", "jaxtyping"},
     "statistics": {"numpy", "scipy", "pandas", "jaxtyping"},
 }
+DOCUMENTED = (
+    "metrics", "statistics", "runs", "models", "residual", "sap", "evaluation", "trace",
+    "publishing",
+)  # fmt: skip
 STANDARD = {"__future__", "collections", "dataclasses", "functools", "itertools", "math", "typing"}
 
 
@@ -74,3 +80,35 @@ def test_every_module_says_what_it_is_for():
     for path in LIBRARY.rglob("*.py"):
         text = ast.get_docstring(ast.parse(path.read_text()))
         assert text and text.partition("\n\n")[0].strip().endswith((".", "?", ":")), path
+
+
+def is_public(node: ast.AST) -> bool:
+    named = isinstance(node, ast.FunctionDef | ast.ClassDef)
+    return named and not node.name.startswith("_")
+
+
+def overrides(owner: type, name: str) -> bool:
+    return any(name in vars(base) for base in owner.__mro__[1:])
+
+
+def undocumented(path: Path) -> Iterator[str]:
+    """The public functions, classes, methods and properties of a file that say nothing.
+
+    What overrides a base's method needs no words of its own.
+    """
+    place = path.relative_to(LIBRARY.parent).with_suffix("")
+    module = import_module(".".join(place.parts))
+    for node in filter(is_public, ast.parse(path.read_text()).body):
+        members = [node]
+        if isinstance(node, ast.ClassDef):
+            owner = getattr(module, node.name)
+            own = filter(is_public, node.body)
+            members += [each for each in own if not overrides(owner, each.name)]
+        yield from (each.name for each in members if not ast.get_docstring(each))
+
+
+@pytest.mark.parametrize("room", DOCUMENTED)
+def test_what_is_public_says_what_it_is(room):
+    paths = [path for path in LIBRARY.rglob("*.py") if room_of(path) == room]
+    silent = {str(path.relative_to(LIBRARY)): list(undocumented(path)) for path in paths}
+    assert not {path: names for path, names in silent.items() if names}

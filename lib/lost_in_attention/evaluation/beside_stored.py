@@ -52,6 +52,7 @@ class Answers:
 
     @property
     def models(self) -> list[str]:
+        """The models that have answers, in the order of the table."""
         return self.table["model"].unique().tolist()
 
     @property

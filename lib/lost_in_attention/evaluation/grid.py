@@ -34,6 +34,7 @@ class Variant:
 
     @property
     def noise_seed(self) -> int:
+        """The plan's seed, 0 without a plan."""
         return self.plan.seed if self.plan else 0
 
     @property

@@ -41,6 +41,7 @@ class TextProcessor:
         return BatchFeature(dict(self.tokenizer(text, **how)))
 
     def batch_decode(self, ids: Tensor, **how: Any) -> list[str]:
+        """The tokenizer's text of each row of ids."""
         return self.tokenizer.batch_decode(ids, **how)
 
     def to_json_string(self) -> str:

@@ -35,6 +35,7 @@ class VisionLanguageModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the model's weights lie and its inputs belong."""
         return self.model.device
 
     @property
@@ -44,6 +45,7 @@ class VisionLanguageModel:
 
     @property
     def layers(self) -> nn.ModuleList:
+        """The text decoder's layers, from the first to the last."""
         return self.decoder.layers
 
     @property

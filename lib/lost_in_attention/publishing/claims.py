@@ -63,10 +63,12 @@ class Claim:
 
     @property
     def notebook(self) -> str:
+        """The notebook that makes the claim."""
         return self.provenance["notebook"]
 
     @property
     def tier(self) -> str:
+        """The tier at which the notebook was run."""
         return self.provenance["tier"]
 
     @property

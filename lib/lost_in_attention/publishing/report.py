@@ -57,6 +57,7 @@ class Run:
 
     @property
     def notebook(self) -> str:
+        """The notebook's name, without folder and ending."""
         return self.provenance["notebook"]
 
     @property

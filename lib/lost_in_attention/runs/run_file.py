@@ -27,7 +27,9 @@ class Identified(Protocol):
     """What a row can name: a sample, or anything else with an id."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """What tells it from the others."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,12 @@ class RunFile:
 
     @property
     def settings_path(self) -> Path:
+        """Where the settings lie that the rows were made with."""
         return self.path.with_name(f"{self.path.name}.settings.json")
 
     @property
     def checksums_path(self) -> Path:
+        """Where the rows' checksums lie."""
         return self.path.with_name(f"{self.path.name}.checksums")
 
     @contextmanager

@@ -101,6 +101,7 @@ class TextKeys:
 
     @classmethod
     def of(cls, text: Bool[Tensor, "batch keys"]) -> "TextKeys":
+        """The text keys of each sample, of a mask over all keys."""
         most = int(text.sum(1).max())
         position = (~text).to(torch.int8).argsort(dim=1, stable=True)[:, :most]
         return cls(position, text.gather(1, position))
@@ -108,6 +109,7 @@ class TextKeys:
     def take(
         self, states: Float[Tensor, "batch kv_heads keys features"]
     ) -> Float[Tensor, "batch kv_heads text features"]:
+        """The text keys' entries of keys or values."""
         index = self.position[:, None, :, None].expand(-1, states.shape[1], -1, states.shape[3])
         return states.gather(2, index)
 
@@ -136,6 +138,7 @@ class Collapsed:
         text: TextKeys,
         visual: VisualPart,
     ) -> "Collapsed":
+        """The text keys and their values, with the visual part in front as one key."""
         total = visual.denominator[:, -1:]
         mean = visual.numerator[:, :, -1:] / total.clamp(min=_TINY)[:, :, None, None]
         hidden = torch.zeros(text.not_padding.shape, device=total.device)

@@ -36,6 +36,7 @@ class DecoderPass:
 
     @cached_property
     def text(self) -> TextKeys:
+        """The keys that are neither padding nor visual."""
         return TextKeys.of(self.not_padding & ~self.visual)
 
     @cached_property
@@ -61,6 +62,7 @@ class Prompts:
 
     @property
     def length(self) -> int:
+        """Number of tokens of a prompt, padding included."""
         return self.ids.shape[1]
 
     def continued_by(self, ids: Int[Tensor, "batch tokens"]) -> bool:

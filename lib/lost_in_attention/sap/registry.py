@@ -45,6 +45,7 @@ class VisualTokens:
 
     @property
     def count(self) -> int:
+        """Number of visual tokens, over all images."""
         return sum(image.tokens for image in self.images)
 
     def patches(self, measure: PatchMeasure) -> Scores:
