@@ -150,7 +150,7 @@ def odd(scene: Scene, rng: np.random.Generator) -> Question | None:
     for each in COUNTED:
         lacking = each.lacking(nouns)
         if len(lacking) == 1 and len(each.nouns & set(nouns)) == 3:
-            absent = [noun for noun in each.lacking(absent_nouns(scene))]
+            absent = each.lacking(absent_nouns(scene))
             inside = [noun for noun in nouns if noun in each.nouns]
             others = choose(absent, 1, rng) + choose(inside, 2, rng)
             text = "Which thing in the image is the odd one out?"
