@@ -1,4 +1,4 @@
-"""The decoder in training: it meets images as features, and is asked before every answer's token."""
+"""The decoder in training: images are features, and what precedes an answer's token is learned."""
 
 from collections.abc import Sequence
 

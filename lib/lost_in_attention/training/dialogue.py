@@ -43,6 +43,7 @@ class SceneStock:
     def batch(
         self, size: int, rng: np.random.Generator
     ) -> tuple[list[Scene], list[Float[Tensor, "_ hidden"]]]:
+        """`size` different scenes and their features, in single precision."""
         chosen = rng.choice(len(self.scenes), size, replace=False)
         return [self.scenes[i] for i in chosen], [self.features[i].float() for i in chosen]
 

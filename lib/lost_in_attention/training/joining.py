@@ -70,6 +70,7 @@ class JoiningConfig:
 
     @property
     def name(self) -> str:
+        """The model's folder; the control's says so."""
         return NAME if self.random_decoder is None else f"{NAME}-random-decoder"
 
     def __post_init__(self) -> None:

@@ -98,6 +98,7 @@ class Tower(nn.Module):
         self.register_buffer("words", words, persistent=False)
 
     def forward(self, pixels: Float[Tensor, "images 3 128 128"]) -> Float[Tensor, "tokens hidden"]:
+        """The connector's output for all images' visual tokens, row by row."""
         with torch.autocast(pixels.device.type, torch.bfloat16):
             seen = self.connector(self.vision_model(pixel_values=pixels).last_hidden_state)
         return seen.flatten(0, 1).float()
