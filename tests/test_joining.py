@@ -17,8 +17,8 @@ from lost_in_attention.training import joining, tower
 from lost_in_attention.training.joining import (
     JoiningConfig,
     add_adapters,
-    answer_logits,
     assemble,
+    conversation_logits,
     encode,
     train_adapters,
 )
@@ -79,9 +79,10 @@ def test_a_prompt_in_training_is_the_processors(vlm, scenes):
 
 def test_answers_are_read_from_their_own_image(vlm, scenes):
     turns = [[Turn("What?", "cow")], [Turn("What is it?", "a dog")]]
-    both, wanted = answer_logits(vlm, scenes[:2], turns)
+    both, wanted = conversation_logits(vlm, scenes[:2], turns)
     alone = [
-        answer_logits(vlm, [scene], [each])[0] for scene, each in zip(scenes, turns, strict=False)
+        conversation_logits(vlm, [scene], [each])[0]
+        for scene, each in zip(scenes, turns, strict=False)
     ]
     torch.testing.assert_close(both, torch.cat(alone), rtol=0.05, atol=0.05)
     assert len(wanted) == len(both)

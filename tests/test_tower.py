@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import SmolVLMForConditionalGeneration
+from transformers import AutoModelForCausalLM, AutoTokenizer, SmolVLMForConditionalGeneration
 
 from lost_in_attention.pictures import ARTISTS, IMAGE_SIZE, groups, load_drawings
 from lost_in_attention.pictures.drawings import Drawings
@@ -81,6 +81,15 @@ def test_word_vectors_are_the_decoders_embeddings(decoder):
     cow, light = word_vectors(decoder, ("cow", "traffic light"))
     assert any(torch.equal(cow, row) for row in embeddings)
     assert not any(torch.equal(light, row) for row in embeddings)
+
+
+def test_word_vectors_are_read_from_weights_in_several_files(decoder, tmp_path):
+    AutoTokenizer.from_pretrained(decoder).save_pretrained(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(decoder)
+    model.save_pretrained(tmp_path, max_shard_size="50KB")
+    assert not (tmp_path / "model.safetensors").exists()
+    parted = word_vectors(str(tmp_path), ("cow", "traffic light"))
+    assert torch.equal(parted, word_vectors(decoder, ("cow", "traffic light")))
 
 
 def test_tower_and_connector_go_by_the_names_of_the_whole_model(decoder):

@@ -28,9 +28,9 @@ from lost_in_attention.training.conversations import (
     sums,
     where,
 )
+from lost_in_attention.training.decoder import decode
 from lost_in_attention.training.dialogue import (
     SceneStock,
-    decode,
     dialogue_loss,
     encode_conversations,
 )
@@ -272,7 +272,7 @@ def test_stored_features_stand_for_images(scenes, tokenizer, name):
         features = vlm.encode_images([s.image for s in scenes[:2]])
         inputs = vlm.prepare([s.image for s in scenes[:2]], ["one", "two"])
         whole = vlm.model.model(**inputs).last_hidden_state
-        torch.testing.assert_close(decode(vlm, inputs["input_ids"], features), whole)
+        torch.testing.assert_close(decode(vlm, inputs["input_ids"], features, GRID), whole)
 
 
 def test_rates_rise_then_fall():

@@ -29,6 +29,7 @@ _HANDLERS = (
 
 
 def is_address(text: str) -> bool:
+    """Whether the whole text is an http or https address."""
     return _ADDRESS.fullmatch(text) is not None
 
 

@@ -32,6 +32,7 @@ _KEYS = (*_FIGURE, "question_id")
 
 
 def prompt(row: Mapping) -> str:
+    """The question alone."""
     return row["question"]
 
 

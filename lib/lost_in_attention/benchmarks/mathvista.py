@@ -51,6 +51,7 @@ _ANSWERS = ("text", "integer", "float", "list")
 
 
 def load(source: str | Path = "digits", split: str | None = None) -> Samples:
+    """The questions of a split, once choices, units and precisions are right."""
     table = PUBLISHED.read(source, split)
     check_values(table, ["choices"], _is_choices, "a list of texts or none")
     check_values(table, ["unit"], is_option, "text or none")
@@ -66,6 +67,7 @@ def _is_choices(value: object) -> bool:
 
 
 def options_of(row: Mapping) -> dict[str, str]:
+    """The choices under letters."""
     return {chr(ord("A") + place): str(text) for place, text in enumerate(row["choices"] or [])}
 
 

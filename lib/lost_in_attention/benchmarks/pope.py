@@ -30,6 +30,7 @@ PUBLISHED = Published(
 
 
 def prompt(row: Mapping) -> str:
+    """The question, and the instruction to be brief."""
     return f"{row['question']}\n{BRIEFLY}"
 
 

@@ -27,6 +27,7 @@ _OPTION = re.compile(r"^([A-Z])[.)] ?(.+)$", re.MULTILINE)
 
 
 def prompt(row: Mapping) -> str:
+    """The question, which holds options and instruction."""
     return row["question"]
 
 

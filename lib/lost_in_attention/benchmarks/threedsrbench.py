@@ -39,6 +39,7 @@ _TURN = r"-\d+$"
 
 
 def prompt(row: Mapping) -> str:
+    """Question, options and instruction."""
     return "\n".join(
         [
             f"Question: {row['question']}",

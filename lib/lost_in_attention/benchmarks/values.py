@@ -23,10 +23,12 @@ def check_values(
 
 
 def is_text(value: object) -> bool:
+    """Text."""
     return isinstance(value, str) and bool(value.strip())
 
 
 def is_name(value: object) -> bool:
+    """Text or a whole number."""
     return is_text(value) or (isinstance(value, int) and not isinstance(value, bool))
 
 

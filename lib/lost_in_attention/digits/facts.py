@@ -25,6 +25,7 @@ def coloured_digit(scene: Scene, rng: np.random.Generator) -> tuple[PlacedDigit,
 
 
 def absent_digit(scene: Scene, rng: np.random.Generator) -> int:
+    """A digit from 0 to 9 that the scene lacks."""
     present = {d.digit for d in scene.digits}
     return int(rng.choice([value for value in range(10) if value not in present]))
 

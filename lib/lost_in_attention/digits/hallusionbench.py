@@ -41,10 +41,12 @@ def question(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
 
 
 def is_coloured(name: str, colour: str) -> str:
+    """ "Is the seven red?"."""
     return f"Is the {name} {colour}?"
 
 
 def are_there(number: int) -> str:
+    """ "Are there exactly 4 digits in the image?"."""
     return f"Are there exactly {number} digits in the image?"
 
 

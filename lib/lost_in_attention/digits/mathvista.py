@@ -20,6 +20,7 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def plus(scene: Scene, rng: np.random.Generator) -> Question:
+    """The digit of a colour plus one to three."""
     [digit] = choose(unique_colours(scene), 1, rng)
     added = int(rng.integers(1, _MOST_ADDED + 1))
     text = f"What is the {digit.colour} digit plus {added}?"
@@ -27,6 +28,7 @@ def plus(scene: Scene, rng: np.random.Generator) -> Question:
 
 
 def minus(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """The digit of a colour minus one to three, never below zero."""
     large = [d for d in unique_colours(scene) if d.digit >= 1]
     if not large:
         return None
@@ -37,12 +39,14 @@ def minus(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def total(scene: Scene, rng: np.random.Generator) -> Question:
+    """The sum of two colours' digits."""
     one, other = choose(unique_colours(scene), 2, rng)
     text = f"What is the sum of the {one.colour} digit and the {other.colour} digit?"
     return number(text, one.digit + other.digit, "sum")
 
 
 def higher(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which colour's digit is higher; None where they are equal."""
     one, other = choose(unique_colours(scene), 2, rng)
     if one.digit == other.digit:
         return None

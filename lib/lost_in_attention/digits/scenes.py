@@ -62,17 +62,21 @@ class PlacedDigit(Thing):
 
     @property
     def name(self) -> str:
+        """ "seven", without its colour."""
         return DIGIT_NAMES[self.digit]
 
 
 @dataclass(frozen=True)
 class Scene(Painted):
+    """A painted scene; `theme` is None for digits in a row."""
+
     digits: tuple[PlacedDigit, ...]
     theme: int | None
     ground: str
 
     @property
     def things(self) -> tuple[PlacedDigit, ...]:
+        """The digits."""
         return self.digits
 
 
@@ -184,5 +188,6 @@ def _small_affine(rng: np.random.Generator) -> tuple[float, ...]:
 
 
 def paint_ground(kind: str, rng: np.random.Generator) -> Float[np.ndarray, "96 96 3"]:
+    """A dark ground of two colours."""
     base, other = rng.uniform(10, 60, 3), rng.uniform(10, 60, 3)
     return base + pattern(kind, IMAGE_SIZE, rng)[..., None] * (other - base)

@@ -32,10 +32,12 @@ def pope_rows(count: int, seed: int) -> list[Row]:
 
 
 def realworldqa_rows(count: int, seed: int) -> list[Row]:
+    """Where single digits are."""
     return schemas.realworldqa_rows(_asked(count, [seed, 2], realworldqa.question))
 
 
 def threedsrbench_rows(count: int, seed: int) -> list[Row]:
+    """How two digits lie to each other, four variants a question."""
     rng = np.random.default_rng([seed, 3])
     return schemas.threedsrbench_rows(
         _WORLD, count, lambda: variants(_sketch(rng), mirrored, KINDS, rng)
@@ -43,10 +45,12 @@ def threedsrbench_rows(count: int, seed: int) -> list[Row]:
 
 
 def mmmu_rows(count: int, seed: int) -> list[Row]:
+    """Questions of four subjects."""
     return schemas.mmmu_rows(_asked(count, [seed, 4], mmmu.question), easy=_EASY)
 
 
 def vmcbench_rows(count: int, seed: int) -> list[Row]:
+    """Questions with four options; a quarter of the scenes are digits in a row."""
     questions = _asked(count, [seed, 5], vmcbench.question, row_share=_ROW_SHARE)
     return schemas.vmcbench_rows(questions)
 
@@ -58,6 +62,7 @@ def hallusionbench_rows(count: int, seed: int) -> list[Row]:
 
 
 def mathvista_rows(count: int, seed: int) -> list[Row]:
+    """Calculations with digits."""
     return schemas.mathvista_rows(_WORLD, _asked(count, [seed, 7], mathvista.question))
 
 

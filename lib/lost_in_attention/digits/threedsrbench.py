@@ -19,6 +19,7 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def taller(one: PlacedDigit, other: PlacedDigit, swap: bool) -> Question | None:
+    """Which of two digits is taller; None below a difference of 3 pixels."""
     difference = one.box[3] - other.box[3]
     if abs(difference) < _TALLER:
         return None

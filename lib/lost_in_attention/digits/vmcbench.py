@@ -19,6 +19,7 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def colour(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which of four colours a digit has."""
     found = coloured_digit(scene, rng)
     if found is None:
         return None
@@ -27,10 +28,12 @@ def colour(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def count(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """How many digits there are."""
     return how_many("How many digits are in the image?", len(scene.digits), rng)
 
 
 def highest(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which of four digits is the highest of the scene."""
     present = sorted({d.digit for d in scene.digits})
     others = [DIGIT_NAMES[v] for v in present[-3:-1]]
     spare = [n for n in DIGIT_NAMES if n != DIGIT_NAMES[present[-1]] and n not in others]

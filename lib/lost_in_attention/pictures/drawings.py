@@ -53,6 +53,7 @@ class Drawings:
 
     @property
     def nouns(self) -> tuple[str, ...]:
+        """The nouns that the split has drawings of."""
         return tuple(self.of_noun)
 
     def draw(self, noun: str, rng: np.random.Generator) -> Drawing:
@@ -63,6 +64,7 @@ class Drawings:
 
 @lru_cache
 def all_drawings() -> tuple[Drawing, ...]:
+    """The drawings of all splits, in the order of the file."""
     return tuple(
         Drawing(**{**row, "viewbox": tuple(row["viewbox"])}) for row in _stored("pictures")
     )

@@ -43,6 +43,7 @@ def clear_extreme(values: Sequence[float], margin: float) -> int | None:
 
 
 def area(picture: PlacedPicture) -> int:
+    """Of the box, in square pixels."""
     return picture.box[2] * picture.box[3]
 
 

@@ -30,6 +30,7 @@ def twin(sketch: Sketch, drawings: Drawings, rng: np.random.Generator) -> Twin |
 
 
 def are_there(number: int) -> str:
+    """ "Are there exactly 4 things in the image?"."""
     return f"Are there exactly {number} things in the image?"
 
 

@@ -21,11 +21,13 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def total(counts: Counter, one: str, other: str) -> Question:
+    """How many of two things there are together."""
     text = f"How many {many(one)} and {many(other)} are there together?"
     return number(text, counts[one] + counts[other], "sum")
 
 
 def difference(counts: Counter, one: str, other: str) -> Question | None:
+    """How many more there are of one thing; None where there are as many."""
     if counts[one] == counts[other]:
         return None
     more, fewer = sorted((one, other), key=lambda noun: -counts[noun])
@@ -34,11 +36,13 @@ def difference(counts: Counter, one: str, other: str) -> Question | None:
 
 
 def left(counts: Counter, one: str, other: str) -> Question:
+    """How many things are left without those of one kind."""
     text = f"How many things are left if all {many(one)} are taken away?"
     return number(text, counts.total() - counts[one], "subtraction")
 
 
 def more_of(counts: Counter, one: str, other: str) -> Question | None:
+    """Of which of two things there are more; None where there are as many."""
     if counts[one] == counts[other]:
         return None
     choices = [many(one), many(other)]

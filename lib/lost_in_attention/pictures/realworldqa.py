@@ -17,10 +17,12 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def where(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """In which quarter of the image a thing is."""
     return places.quarter(unique_pictures(scene), IMAGE_SIZE, rng)
 
 
 def what(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which of four things is in a quarter of the image."""
     found = alone_in_quarter(scene, rng)
     if found is None:
         return None
@@ -30,6 +32,7 @@ def what(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def half(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Whether a thing is in one half of the image; None near the middle."""
     axis = int(rng.integers(2))
     clear = [p for p in unique_pictures(scene) if abs(p.centre[axis] - IMAGE_SIZE / 2) >= _CLEAR]
     if not clear:

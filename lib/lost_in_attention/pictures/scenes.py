@@ -37,6 +37,7 @@ class PlacedPicture(Thing):
 
     @property
     def name(self) -> str:
+        """The noun."""
         return self.noun
 
 
@@ -50,6 +51,7 @@ class Scene(Painted):
 
     @property
     def things(self) -> tuple[PlacedPicture, ...]:
+        """The drawings."""
         return self.pictures
 
 
@@ -94,6 +96,7 @@ def arrange(
 
 
 def placed(drawings: Sequence[Drawing], boxes: Sequence[Box]) -> tuple[PlacedPicture, ...]:
+    """Each drawing in its box."""
     pairs = zip(drawings, boxes, strict=True)
     return tuple(PlacedPicture(each.noun, each.artist, box) for each, box in pairs)
 

@@ -33,10 +33,12 @@ def pope_rows(count: int, seed: int, split: str) -> list[Row]:
 
 
 def realworldqa_rows(count: int, seed: int, split: str) -> list[Row]:
+    """Where things are, and what is there."""
     return schemas.realworldqa_rows(_asked(count, [seed, 2], split, realworldqa.question))
 
 
 def threedsrbench_rows(count: int, seed: int, split: str) -> list[Row]:
+    """How two things lie to each other, four variants a question."""
     drawings, rng = load_drawings(split), np.random.default_rng([seed, 3])
     return schemas.threedsrbench_rows(
         _WORLD, count, lambda: variants(draw_sketch(drawings, rng), mirrored, KINDS, rng)
@@ -44,10 +46,12 @@ def threedsrbench_rows(count: int, seed: int, split: str) -> list[Row]:
 
 
 def mmmu_rows(count: int, seed: int, split: str) -> list[Row]:
+    """Kinds, uses and abilities by subject."""
     return schemas.mmmu_rows(_asked(count, [seed, 4], split, mmmu.question), easy=_EASY)
 
 
 def vmcbench_rows(count: int, seed: int, split: str) -> list[Row]:
+    """Questions with four options, twenty kinds in turn."""
     rng = np.random.default_rng([seed, 5])
     return schemas.vmcbench_rows(vmcbench.questions(count, load_drawings(split), rng))
 
@@ -63,6 +67,7 @@ def hallusionbench_rows(count: int, seed: int, split: str) -> list[Row]:
 
 
 def mathvista_rows(count: int, seed: int, split: str) -> list[Row]:
+    """Calculations with counts."""
     questions = _asked(count, [seed, 7], split, mathvista.question, counted_sketch)
     return schemas.mathvista_rows(_WORLD, questions)
 

@@ -6,6 +6,7 @@ from lost_in_attention.worlds.relations import Kind, Question, above, beside, tw
 
 
 def larger(one: PlacedPicture, other: PlacedPicture, swap: bool) -> Question | None:
+    """Which of two things is larger; None where that is not clear."""
     if not clearly_larger(one, other) and not clearly_larger(other, one):
         return None
     answer = one.noun if clearly_larger(one, other) else other.noun

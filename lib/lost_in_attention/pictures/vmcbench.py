@@ -52,18 +52,21 @@ def questions(
 
 
 def seen(scene: Scene, rng: np.random.Generator) -> Question:
+    """Which of four nouns is there."""
     [answer] = choose(nouns_of(scene), 1, rng)
     others = choose(absent_nouns(scene), 3, rng)
     return four("Which of these is in the image?", answer, others, "Seen", rng)
 
 
 def unseen(scene: Scene, rng: np.random.Generator) -> Question:
+    """Which of four nouns is not there."""
     [answer] = choose(absent_nouns(scene), 1, rng)
     others = choose(nouns_of(scene), 3, rng)
     return four("Which of these is not in the image?", answer, others, "Unseen", rng)
 
 
 def count(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """How many things there are."""
     return how_many("How many things are in the image?", len(scene.pictures), rng)
 
 
@@ -81,6 +84,7 @@ def kind(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def part(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """What is in a quarter of the image."""
     found = alone_in_quarter(scene, rng)
     if found is None:
         return None
@@ -90,6 +94,7 @@ def part(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def neighbour(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """What is nearest to a thing, by the distance of centres."""
     unique = unique_pictures(scene)
     if len(unique) < 2 or len(unique) < len(scene.pictures):
         return None
@@ -105,6 +110,7 @@ def neighbour(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def use(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which thing has a property that no other has."""
     found = held(scene, rng)
     if found is None:
         return None
@@ -114,28 +120,33 @@ def use(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def largest(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which thing has the largest box."""
     sizes = [float(np.log(area(each))) for each in scene.pictures]
     text = "What is the largest thing in the image?"
     return _extreme(scene, sizes, np.log(_AREA), text, "Comparison", rng)
 
 
 def smallest(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which thing has the smallest box."""
     sizes = [-float(np.log(area(each))) for each in scene.pictures]
     text = "What is the smallest thing in the image?"
     return _extreme(scene, sizes, np.log(_AREA), text, "Smallest", rng)
 
 
 def leftmost(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which thing is farthest to the left."""
     places = [-each.centre[0] for each in scene.pictures]
     return _extreme(scene, places, _FAR, "What is farthest to the left?", "Leftmost", rng)
 
 
 def topmost(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which thing is highest up."""
     places = [-each.centre[1] for each in scene.pictures]
     return _extreme(scene, places, _FAR, "What is highest up in the image?", "Topmost", rng)
 
 
 def most(scene: Scene, rng: np.random.Generator) -> Question | None:
+    """Which thing is there most often."""
     counts = Counter(each.noun for each in scene.pictures)
     (answer, first), (_, second), *_ = counts.most_common()
     if first == second:
@@ -150,7 +161,7 @@ def odd(scene: Scene, rng: np.random.Generator) -> Question | None:
     for each in COUNTED:
         lacking = each.lacking(nouns)
         if len(lacking) == 1 and len(each.nouns & set(nouns)) == 3:
-            absent = [noun for noun in each.lacking(absent_nouns(scene))]
+            absent = each.lacking(absent_nouns(scene))
             inside = [noun for noun in nouns if noun in each.nouns]
             others = choose(absent, 1, rng) + choose(inside, 2, rng)
             text = "Which thing in the image is the odd one out?"
@@ -159,14 +170,17 @@ def odd(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 
 def row(scene: Scene, rng: np.random.Generator) -> Question:
+    """In which order three things stand side by side."""
     return _sequence(scene, "Which things are in the row, from left to right?", "Row", rng)
 
 
 def column(scene: Scene, rng: np.random.Generator) -> Question:
+    """In which order three things stand one above the other."""
     return _sequence(scene, "Which things are in the column, from top to bottom?", "Column", rng)
 
 
 def table_cell(scene: Scene, rng: np.random.Generator) -> Question:
+    """What is in a row and column of the table."""
     [picture] = choose(scene.pictures, 1, rng)
     line, place = _in_table(scene, picture)
     others = choose([noun for noun in nouns_of(scene) if noun != picture.noun], 3, rng)
@@ -175,6 +189,7 @@ def table_cell(scene: Scene, rng: np.random.Generator) -> Question:
 
 
 def table_row(scene: Scene, rng: np.random.Generator) -> Question:
+    """In which row of the table a thing is."""
     [picture] = choose(scene.pictures, 1, rng)
     line, _ = _in_table(scene, picture)
     rows = [f"row {number}" for number in range(1, 5)]
@@ -184,6 +199,7 @@ def table_row(scene: Scene, rng: np.random.Generator) -> Question:
 
 
 def chart_value(scene: Scene, rng: np.random.Generator) -> Question:
+    """How many of a thing the chart shows."""
     counts = Counter(each.noun for each in scene.pictures)
     [noun] = choose(list(counts), 1, rng)
     others = [str(number) for number in range(1, 5) if number != counts[noun]]
@@ -192,12 +208,14 @@ def chart_value(scene: Scene, rng: np.random.Generator) -> Question:
 
 
 def chart_most(scene: Scene, rng: np.random.Generator) -> Question:
+    """Of what the chart shows most."""
     ordered = [noun for noun, _ in Counter(each.noun for each in scene.pictures).most_common()]
     others = filled(ordered[1:], 3, scene, rng)
     return four("Of what does the chart show most?", ordered[0], others, "Chart most", rng)
 
 
 def chart_least(scene: Scene, rng: np.random.Generator) -> Question:
+    """Of what the chart shows least."""
     ordered = [noun for noun, _ in Counter(each.noun for each in scene.pictures).most_common()]
     others = filled(ordered[:-1], 3, scene, rng)
     return four("Of what does the chart show least?", ordered[-1], others, "Chart least", rng)

@@ -47,12 +47,14 @@ class Aligner(nn.Module):
             self.register_buffer(kind, ids, persistent=False)
 
     def trainable(self) -> list[nn.Parameter]:
+        """The weights outside the decoder, the word embeddings, the scale and the probe."""
         decoder = {id(p) for p in self.model.get_decoder().parameters()}
         seeing = [p for p in self.model.parameters() if id(p) not in decoder]
         words = self.model.get_input_embeddings().parameters()
         return [*seeing, *words, self.log_scale, *self.places.parameters()]
 
     def forward(self, features: Float[Tensor, "tokens hidden"]) -> Scores:
+        """The scores of each visual token."""
         embeddings = self.model.get_input_embeddings().weight
         scaled = self.log_scale.exp() * features
         columns, rows = self.places(features).split(GRID, dim=-1)

@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from lost_in_attention.digits import Scene
 from lost_in_attention.models import VisionLanguageModel
@@ -22,6 +21,7 @@ from lost_in_attention.training.conversations import (
     list_conversation,
     question_conversation,
 )
+from lost_in_attention.training.decoder import answer_logits
 from lost_in_attention.training.digit_scenes import training_scenes
 from lost_in_attention.training.tasks import Turn
 
@@ -43,6 +43,7 @@ class SceneStock:
     def batch(
         self, size: int, rng: np.random.Generator
     ) -> tuple[list[Scene], list[Float[Tensor, "_ hidden"]]]:
+        """`size` different scenes and their features, in single precision."""
         chosen = rng.choice(len(self.scenes), size, replace=False)
         return [self.scenes[i] for i in chosen], [self.features[i].float() for i in chosen]
 
@@ -81,9 +82,7 @@ def _answers(
 ) -> tuple[Float[Tensor, "learned vocabulary"], Int[Tensor, " learned"]]:
     """The logits before every learned token, and that token."""
     ids, learned = encode_conversations(vlm, conversations, [len(f) for f in features])
-    ids, learned = ids.to(vlm.device), learned.to(vlm.device)
-    hidden = decode(vlm, ids, features)
-    return vlm.model.lm_head(hidden[:, :-1][learned[:, 1:]]), ids[learned]
+    return answer_logits(vlm, ids.to(vlm.device), learned.to(vlm.device), features, GRID)
 
 
 def encode_conversations(
@@ -92,7 +91,6 @@ def encode_conversations(
     """Token ids, padded on the right, and which of them are answers to be learned.
 
     These are the assistant's words and the end of its turn, less the given words of a list.
-    Padding on the right needs no attention mask: a causal decoder never looks there.
     """
     tokenizer = vlm.processor.tokenizer
     texts, learned = [], []
@@ -127,19 +125,6 @@ def _learned_characters(text: str, turns: Sequence[Turn]) -> Bool[Tensor, " char
         for first, last in turn.given:
             marks[start + first : start + last] = False
     return marks
-
-
-def decode(
-    vlm: VisionLanguageModel,
-    ids: Int[Tensor, "batch tokens"],
-    features: Sequence[Float[Tensor, "_ hidden"]],
-) -> Float[Tensor, "batch tokens hidden"]:
-    """The decoder's last hidden states, with images given as the vision tower's output."""
-    images = {"image": BaseModelOutputWithPooling(pooler_output=tuple(features))}
-    positions = vlm.family.position_inputs(ids, (GRID, GRID))
-    return vlm.model.model(
-        input_ids=ids, mm_encoder_outputs=images, use_cache=False, **positions
-    ).last_hidden_state
 
 
 def _messages(turns: Sequence[Turn], image: str) -> list[dict[str, str]]:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoTokenizer, SmolVLMForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 from transformers.processing_utils import ProcessorMixin
@@ -28,6 +27,7 @@ from lost_in_attention.models.smollm2 import smollm2
 from lost_in_attention.pictures.drawings import load_drawings
 from lost_in_attention.pictures.layouts import LAYOUTS
 from lost_in_attention.pictures.scenes import IMAGE_SIZE, Scene
+from lost_in_attention.training.decoder import answer_logits
 from lost_in_attention.training.loop import Phase, Rates, claim_folder, run_phase
 from lost_in_attention.training.picture_tasks import conversation
 from lost_in_attention.training.tasks import Turn
@@ -70,6 +70,7 @@ class JoiningConfig:
 
     @property
     def name(self) -> str:
+        """The model's folder; the control's says so."""
         return NAME if self.random_decoder is None else f"{NAME}-random-decoder"
 
     def __post_init__(self) -> None:
@@ -159,7 +160,7 @@ def _loss(
     rng = np.random.default_rng([config.seed, 3, step])
     scenes = [_scene(rng) for _ in range(config.batch)]
     turns = [conversation(scene, config.questions, rng) for scene in scenes]
-    logits, wanted = answer_logits(vlm, scenes, turns)
+    logits, wanted = conversation_logits(vlm, scenes, turns)
     right = (logits.argmax(-1) == wanted).float().mean().item()
     return F.cross_entropy(logits, wanted), {"answer_tokens": right}
 
@@ -171,23 +172,19 @@ def _scene(rng: np.random.Generator) -> Scene:
     return layout(load_drawings("train"), rng).painted()
 
 
-def answer_logits(
+def conversation_logits(
     vlm: VisionLanguageModel, scenes: list[Scene], turns: list[list[Turn]]
 ) -> tuple[Float[Tensor, "learned vocabulary"], Int[Tensor, " learned"]]:
     """The logits before every token of an answer, and that token."""
     with torch.no_grad():
         features = vlm.encode_images([scene.image for scene in scenes])
-    encoded = [encode(vlm, each) for each in turns]
-    # Padding on the right needs no attention mask: a causal decoder never looks there.
-    ids = pad_sequence([ids for ids, _ in encoded], batch_first=True)
-    learned = pad_sequence([marks for _, marks in encoded], batch_first=True)
-    images = {"image": BaseModelOutputWithPooling(pooler_output=tuple(features))}
+    ids, learned = (
+        pad_sequence(each, batch_first=True)
+        for each in zip(*(encode(vlm, asked) for asked in turns), strict=True)
+    )
     with torch.autocast(ids.device.type, torch.bfloat16):
-        hidden = vlm.model.model(
-            input_ids=ids, mm_encoder_outputs=images, use_cache=False
-        ).last_hidden_state
-        logits = vlm.model.lm_head(hidden[:, :-1][learned[:, 1:]])
-    return logits.float(), ids[learned]
+        logits, wanted = answer_logits(vlm, ids, learned, features, TOKENS)
+    return logits.float(), wanted
 
 
 def encode(

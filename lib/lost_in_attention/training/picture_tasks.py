@@ -22,6 +22,7 @@ from lost_in_attention.worlds.facts import choose
 
 
 def pope(scene: Scene, rng: np.random.Generator) -> Turn:
+    """Whether a noun is there; yes and no are equally likely."""
     present = rng.random() < 0.5
     [noun] = choose(nouns_of(scene) if present else absent_nouns(scene), 1, rng)
     row = {"question": existence_question(noun)}
@@ -29,11 +30,13 @@ def pope(scene: Scene, rng: np.random.Generator) -> Turn:
 
 
 def real_world(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    """RealWorldQA's kinds; None where the scene allows none."""
     row = realworldqa.question(scene, rng)
     return row and _turn("realworldqa", row, places.options(row))
 
 
 def three_d(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    """How two things lie to each other; None where that is not clear."""
     if len(unique_pictures(scene)) < 2:
         return None
     one, other = choose(unique_pictures(scene), 2, rng)
@@ -42,6 +45,7 @@ def three_d(scene: Scene, rng: np.random.Generator) -> Turn | None:
 
 
 def multi_discipline(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    """MMMU's kinds, without the image's marker."""
     row = mmmu.question(scene, rng)
     if row is None:
         return None
@@ -50,17 +54,20 @@ def multi_discipline(scene: Scene, rng: np.random.Generator) -> Turn | None:
 
 
 def vmc(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    """VMCBench's kinds that suit the scene's layout."""
     row = vmcbench.question(scene, rng)
     return row and _turn("vmcbench", row, row)
 
 
 def hallusion(scene: Scene, rng: np.random.Generator) -> Turn:
+    """Whether there are so many things, right or wrong by one."""
     holds = rng.random() < 0.5
     number = len(scene.pictures) + (0 if holds else int(rng.choice([-1, 1])))
     return Turn(are_there(number), "Yes" if holds else "No")
 
 
 def math(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    """A calculation on counted things or a chart; None on other scenes."""
     if scene.layout not in ("counted", "chart"):
         return None
     row = mathvista.question(scene, rng)

@@ -127,6 +127,7 @@ def train_and_publish(
 
 
 def visual_tokens(vlm: VisionLanguageModel) -> int:
+    """How many visual tokens a scene becomes, its tiles included."""
     [scene] = training_scenes(1, seed=0)
     return len(vlm.encode_images([scene.image])[0])
 

@@ -41,10 +41,13 @@ class Turn(NamedTuple):
 
 @runtime_checkable
 class Task(Protocol):
+    """Puts a benchmark's question on a scene; None where the scene allows none."""
+
     def __call__(self, scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None: ...
 
 
 def pope(scene: Scene, rng: np.random.Generator, style: Style) -> Turn:
+    """Whether a digit is there; yes and no are equally likely."""
     present = rng.random() < 0.5
     values = [d.digit for d in scene.digits]
     value = int(rng.choice(values)) if present else absent_digit(scene, rng)
@@ -55,6 +58,7 @@ def pope(scene: Scene, rng: np.random.Generator, style: Style) -> Turn:
 
 
 def real_world(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
+    """RealWorldQA's kinds; None where the scene allows none."""
     row = realworldqa.question(scene, rng)
     if row is None:
         return None
@@ -65,16 +69,19 @@ def real_world(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | N
 
 
 def three_d(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
+    """How two digits lie to each other; None where that is not clear."""
     row = threedsrbench.question(scene, rng)
     return row and _choice("3dsrbench", row | {"C": None, "D": None}, row, rng, style)
 
 
 def vmc(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
+    """VMCBench's kinds; None where the scene allows none."""
     row = vmcbench.question(scene, rng)
     return row and _choice("vmcbench", row, row, rng, style)
 
 
 def multi_discipline(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
+    """MMMU's kinds, without the image's marker."""
     row = mmmu.question(scene, rng)
     if row is None:
         return None
@@ -84,10 +91,12 @@ def multi_discipline(scene: Scene, rng: np.random.Generator, style: Style) -> Tu
 
 
 def hallusion(scene: Scene, rng: np.random.Generator, style: Style) -> Turn:
+    """HallusionBench's kinds, which have no options."""
     return Turn(*hallusionbench.question(scene, rng))
 
 
 def math(scene: Scene, rng: np.random.Generator, style: Style) -> Turn | None:
+    """A calculation; None where the scene allows none."""
     row = mathvista.question(scene, rng)
     if row is None:
         return None

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoTokenizer, LlamaConfig, SmolVLMConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, SmolVLMConfig
 from transformers.models.smolvlm.modeling_smolvlm import (
     SmolVLMConnector,
     SmolVLMVisionTransformer,
@@ -79,8 +78,8 @@ def vlm_config(decoder: str) -> SmolVLMConfig:
 def word_vectors(decoder: str, words: tuple[str, ...]) -> Float[Tensor, "words hidden"]:
     """The decoder's input embedding of each word after a space; of several tokens, their mean."""
     tokenizer = AutoTokenizer.from_pretrained(decoder)
-    with safe_open(Path(decoder) / "model.safetensors", framework="pt") as file:
-        embeddings = file.get_tensor("model.embed_tokens.weight").float()
+    model = AutoModelForCausalLM.from_pretrained(decoder, dtype=torch.float32)
+    embeddings = model.get_input_embeddings().weight.detach()
     ids = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
     return torch.stack([embeddings[each].mean(0) for each in ids])
 
@@ -99,6 +98,7 @@ class Tower(nn.Module):
         self.register_buffer("words", words, persistent=False)
 
     def forward(self, pixels: Float[Tensor, "images 3 128 128"]) -> Float[Tensor, "tokens hidden"]:
+        """The connector's output for all images' visual tokens, row by row."""
         with torch.autocast(pixels.device.type, torch.bfloat16):
             seen = self.connector(self.vision_model(pixel_values=pixels).last_hidden_state)
         return seen.flatten(0, 1).float()
@@ -118,8 +118,9 @@ def train_tower(config: TowerConfig, *, runs: Path, decoder: str | None = None) 
     folder = Path(runs) / "tower"
     claim_folder(folder, config)
     source = smollm2(decoder)
+    words = word_vectors(source, (*groups(), NOTHING_WORD))
     torch.manual_seed(config.seed)
-    tower = Tower(vlm_config(source), word_vectors(source, (*groups(), NOTHING_WORD)))
+    tower = Tower(vlm_config(source), words)
     phase = Phase(
         "tower", config.steps, Rates(*config.rates), config.warmup, tower,
         list(tower.parameters()), lambda step: _loss(tower, config, step), save_every=_SAVE_EVERY,

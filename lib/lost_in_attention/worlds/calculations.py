@@ -6,6 +6,7 @@ Question = dict
 
 
 def number(text: str, answer: int, task: str) -> Question:
+    """A question whose answer is a whole number; `task` names what is to be done."""
     return {
         "question": text,
         "choices": None,
@@ -17,6 +18,7 @@ def number(text: str, answer: int, task: str) -> Question:
 
 
 def which(text: str, choices: Sequence[str], answer: str, task: str) -> Question:
+    """A question that is answered by one of the choices."""
     return {
         "question": text,
         "choices": list(choices),

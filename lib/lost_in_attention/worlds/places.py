@@ -20,6 +20,7 @@ def options(row: Question) -> dict[str, str]:
 
 
 def by_letter(text: str, answer: str, others: Sequence[str], rng: np.random.Generator) -> Question:
+    """The question with its options under letters; the answer is a letter."""
     letters, right = lettered(answer, others, rng)
     lines = [f"{letter}. {option}" for letter, option in letters.items()]
     return {"question": "\n".join([text, *lines, LETTER]), "answer": right}

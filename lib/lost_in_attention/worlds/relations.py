@@ -17,18 +17,21 @@ Kind = Callable[[Thing, Thing, bool], Question | None]
 
 
 def beside(one: Thing, other: Thing, swap: bool) -> Question | None:
+    """On which side of the other a thing lies; None where that is not clear."""
     where = side(one, other, 0)
     text = f"Is the {one.name} on the left or on the right side of the {other.name}?"
     return where and two(text, ("left", "right"), where, "location_beside", swap)
 
 
 def above(one: Thing, other: Thing, swap: bool) -> Question | None:
+    """Whether a thing lies above or below the other; None where that is not clear."""
     where = side(one, other, 1)
     text = f"Is the {one.name} above or below the {other.name}?"
     return where and two(text, ("above", "below"), where, "location_above", swap)
 
 
 def two(text: str, options: tuple[str, str], answer: str, category: str, swap: bool) -> Question:
+    """The question with options A and B, turned round if `swap`."""
     first, second = options[::-1] if swap else options
     letter = "A" if answer == first else "B"
     return {"question": text, "A": first, "B": second, "answer": letter, "category": category}

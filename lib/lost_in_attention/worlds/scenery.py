@@ -21,6 +21,7 @@ class Thing:
 
     @property
     def name(self) -> str:
+        """How questions call it."""
         raise NotImplementedError
 
     @property
@@ -41,10 +42,12 @@ class Painted:
 
     @property
     def image(self) -> Image.Image:
+        """The scene as a picture."""
         return Image.fromarray(self.pixels)
 
     @property
     def things(self) -> tuple[Thing, ...]:
+        """What stands in it."""
         raise NotImplementedError
 
 

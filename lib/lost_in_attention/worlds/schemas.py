@@ -41,10 +41,12 @@ def asked(
 
 
 def pope_rows(table: pd.DataFrame, images: dict[str, Painted]) -> list[Row]:
+    """The questions of `existence_table` with the scenes that they name."""
     return [{**row, "image": images[row["image_source"]]} for row in table.to_dict("records")]
 
 
 def realworldqa_rows(questions: Asked) -> list[Row]:
+    """Scene, question and answer alone."""
     return [{"image": scene, **row} for scene, row in questions]
 
 
@@ -93,6 +95,7 @@ def mmmu_rows(questions: Asked, *, easy: int) -> list[Row]:
 
 
 def vmcbench_rows(questions: Asked) -> list[Row]:
+    """Questions on four options, numbered."""
     return [{"index": index, **row, "image": scene} for index, (scene, row) in enumerate(questions)]
 
 
@@ -148,6 +151,7 @@ def _pair_row(
 
 
 def mathvista_rows(world: str, questions: Asked) -> list[Row]:
+    """Calculations on scenes of `world`, numbered from 1."""
     rows: list[Row] = []
     for scene, row in questions:
         task = row.pop("task")

@@ -19,6 +19,7 @@ def by_letter(
     others: Sequence[str],
     rng: np.random.Generator,
 ) -> Question:
+    """A multiple-choice question; its options are a list as a string."""
     options, letter = lettered(answer, others, rng)
     return {
         "subject": subject,
@@ -31,6 +32,7 @@ def by_letter(
 
 
 def by_word(subject: str, field: str, text: str, answer: str) -> Question:
+    """An open question."""
     return {
         "subject": subject,
         "question": text,
