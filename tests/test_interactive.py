@@ -97,7 +97,7 @@ def test_bad_arguments_are_named(shown, change, message):
 
 
 def test_a_frame_without_words_is_refused(shown):
-    with pytest.raises(ValueError, match="1 have no name to read out"):
+    with pytest.raises(ValueError, match="expected names to read out, got 1 without one"):
         show(go.Figure(frames=[go.Frame(name="one"), go.Frame()]))
 
 

@@ -139,7 +139,9 @@ def _check_frames(figure: go.Figure, name: str, sliders: Sequence[Slider]) -> No
             f"positions ({sizes}), got {len(figure.frames)}"
         )
     if unnamed := sum(not frame.name for frame in figure.frames):
-        raise ValueError(f"frames of figure {name!r}: {unnamed} have no name to read out")
+        raise ValueError(
+            f"frames of figure {name!r}: expected names to read out, got {unnamed} without one"
+        )
 
 
 def _content(figure: go.Figure) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _skipped_line(count: int) -> str:
 def _sections(paper: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:
     listed = {section for sections in HEADINGS.values() for section in sections}
     if unlisted := sorted(set(paper["section"]) - listed):
-        raise ValueError(f"text_claims.csv has sections without a heading: {unlisted}")
+        raise ValueError(f"text_claims.csv: expected sections in HEADINGS, got {unlisted}")
     parts = []
     for heading, sections in HEADINGS.items():
         rows = [
