@@ -17,7 +17,7 @@ from lost_in_attention.benchmarks import (
     load_benchmark,
     register,
 )
-from lost_in_attention.evaluation import Sweep, answer_under, presets
+from lost_in_attention.evaluation import GridRun, answer_under, presets
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import load
 from lost_in_attention.publishing.evidence import Evidence
@@ -93,7 +93,7 @@ def test_what_it_does_not_have_is_refused(mine, source, what):
     with pytest.raises(ValueError, match=f"source: expected another .* mine, .* no {what}, got"):
         load_benchmark("mine", source)
     with pytest.raises(ValueError, match=f"source: expected another .* mine, .* no {what}, got"):
-        Sweep("small-llava", source, benchmarks="mine").samples()
+        GridRun("small-llava", source, benchmarks="mine").samples()
 
 
 def test_it_is_asked_judged_and_scored(vlm, mine):
@@ -113,7 +113,7 @@ def test_it_is_asked_under_plans(vlm, mine):
 
 
 def test_a_sweep_and_the_command_take_it(mine, tmp_path):
-    drawn = Sweep("small-llava", str(mine), benchmarks="mine", questions=2).samples()
+    drawn = GridRun("small-llava", str(mine), benchmarks="mine", questions=2).samples()
     assert {name: len(samples) for name, samples in drawn.items()} == {"mine": 2}
     options = ["--model", "small-llava", "--source", str(mine), "--output", str(tmp_path / "r")]
     result = CliRunner().invoke(app, ["evaluate", "--benchmark", "mine", *options])
@@ -122,7 +122,7 @@ def test_a_sweep_and_the_command_take_it(mine, tmp_path):
 
 
 def test_all_stands_for_what_the_source_has(mine):
-    assert list(Sweep("small-llava", "digits", questions=1).samples()) == SEVEN
+    assert list(GridRun("small-llava", "digits", questions=1).samples()) == SEVEN
 
 
 def test_questions_without_a_repository_are_no_evidence(mine):

@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 from lost_in_attention.__main__ import app
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
 from lost_in_attention.evaluation import (
+    GridRun,
     Results,
-    Sweep,
     Variant,
     ablations,
     against_vanilla,
     answer_under,
     family_of,
+    grid_run,
     heads_replaced,
     kept_and_returned,
     presets,
@@ -30,7 +31,6 @@ from lost_in_attention.evaluation import (
     reproduces,
     seen_by_either,
     under_plans,
-    whole_grid,
     with_stored,
 )
 from lost_in_attention.evaluation.comparisons import holm
@@ -451,7 +451,7 @@ def test_holm_lies_between_no_correction_and_bonferroni(p_values):
 
 
 def results(model, folder, *, weights="abc", variants=(VANILLA,), **options) -> Results:
-    asked = vars(Sweep(model)) | options
+    asked = vars(GridRun(model)) | options
     return Results(results_path(model, "default", folder), weights, variants, asked)
 
 
@@ -548,7 +548,7 @@ def test_a_write_that_fails_leaves_the_older_pair(tmp_path, monkeypatch):
 )
 def test_a_sweep_that_makes_no_sense_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        Sweep(MODEL, **changes)
+        GridRun(MODEL, **changes)
 
 
 def sweep(folder, *options):
@@ -573,28 +573,28 @@ def test_the_command_writes_results_and_can_be_repeated(tmp_path):
 def test_a_folder_that_cannot_be_written_is_noticed_before_the_model_is_loaded(
     tmp_path, monkeypatch, argument
 ):
-    monkeypatch.setattr(whole_grid, "load", None)
+    monkeypatch.setattr(grid_run, "load", None)
     (tmp_path / "file").touch()
     folders = {"runs": tmp_path, "output": tmp_path} | {argument: tmp_path / "file" / "in"}
     with pytest.raises(ValueError, match=f"{argument}: expected a place that can be written"):
-        Sweep(MODEL, benchmarks="pope", questions=1).run(**folders)
+        GridRun(MODEL, benchmarks="pope", questions=1).run(**folders)
 
 
 def test_one_folder_serves_several_benchmarks(tmp_path):
     for name in ("pope", "vmcbench"):
         (tmp_path / name).symlink_to(data_folder() / "digits" / name)
-    asked = Sweep(MODEL, source=str(tmp_path), benchmarks="pope,vmcbench", questions=2)
-    embedded = Sweep(MODEL, benchmarks="pope,vmcbench", questions=2)
+    asked = GridRun(MODEL, source=str(tmp_path), benchmarks="pope,vmcbench", questions=2)
+    embedded = GridRun(MODEL, benchmarks="pope,vmcbench", questions=2)
     ids = [
         [(b, s.id) for b, own in each.samples().items() for s in own] for each in (asked, embedded)
     ]
     assert ids[0] == ids[1] and len(ids[0]) == 4
-    alone = Sweep(MODEL, source=str(tmp_path / "pope"), benchmarks="pope", questions=2)
+    alone = GridRun(MODEL, source=str(tmp_path / "pope"), benchmarks="pope", questions=2)
     assert [sample.id for sample in alone.samples()["pope"]] == [
         i for b, i in ids[0] if b == "pope"
     ]
     with pytest.raises(ValueError, match="source: .* got none for mmmu"):
-        Sweep(MODEL, source=str(tmp_path), benchmarks="pope,mmmu").samples()
+        GridRun(MODEL, source=str(tmp_path), benchmarks="pope,mmmu").samples()
 
 
 def test_a_models_path_stays_out_of_its_answers(vlm, samples):

@@ -198,11 +198,11 @@ def sap(
 
     Under torchrun the processes share the questions.
     """
-    from lost_in_attention.evaluation import Sweep
+    from lost_in_attention.evaluation import GridRun
     from lost_in_attention.models.load import resolve
 
     try:
-        asked = Sweep(
+        asked = GridRun(
             model, source, benchmarks, questions, preset, noise_seeds, where,
             decoding, prompt, dtype, seed, batch_size,
         )  # fmt: skip

@@ -20,17 +20,17 @@ from lost_in_attention.evaluation.grid import (
     heads_replaced,
     presets,
 )
+from lost_in_attention.evaluation.grid_run import GridRun
 from lost_in_attention.evaluation.prior_entropy import prior_entropies
 from lost_in_attention.evaluation.readings import READINGS, readings, reproduces
 from lost_in_attention.evaluation.stored import Results, read_results
 from lost_in_attention.evaluation.under_plans import answer_under
-from lost_in_attention.evaluation.whole_grid import Sweep
 
 __all__ = [
     "READINGS",
     "Answers",
+    "GridRun",
     "Results",
-    "Sweep",
     "Variant",
     "ablations",
     "against_vanilla",

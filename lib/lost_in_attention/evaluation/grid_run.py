@@ -21,7 +21,7 @@ from lost_in_attention.runs.provenance import weights_digest
 
 
 @dataclass(frozen=True)
-class Sweep:
+class GridRun:
     """What is asked for; the fields are the options of the command `sap`.
 
     `benchmarks` and `preset` are names parted by commas, or "all" and "both"; `where` is the grid,
