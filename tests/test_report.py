@@ -44,13 +44,8 @@ def measured_small(run, models=SMALL, questions=40):
 
 
 def start(tmp_path, tier="book", **parameters):
-    settings = {
-        "seed": 3,
-        "model": "small-llava",
-        "output": str(tmp_path),
-        "questions": 8,
-    } | parameters
-    return report.start(NOTEBOOK, {"tier": tier} | settings)
+    names = PLAIN | {"tier": tier, "seed": 3, "output": str(tmp_path), "questions": 8}
+    return report.start(NOTEBOOK, names | parameters)
 
 
 def simple_figure(points=3):
@@ -127,13 +122,15 @@ def test_provenance_reruns_the_notebook_and_names_no_machine(tmp_path):
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_start_refuses_what_it_cannot_keep(tmp_path):
+def test_start_refuses_what_it_cannot_keep(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="tier: expected one of smoke, book, paper, got 'gpu'"):
         start(tmp_path, tier="gpu")
-    with pytest.raises(ValueError, match="parameter layers: expected a scalar, got list"):
-        start(tmp_path, layers=[1])
     with pytest.raises(ValueError, match="notebook: expected lower_case"):
         report.start("../06", PLAIN | {"output": str(tmp_path)})
+    cell = 'tier = "book"\nseed = 3\nmodel = "m"\noutput = "made"\nlayers = [1]\n'
+    monkeypatch.setattr(report, "executed_cells", lambda: [cell])
+    with pytest.raises(ValueError, match="parameter layers: expected a scalar, got list"):
+        start(tmp_path, layers=[1])
 
 
 def test_start_needs_the_parameters_that_every_notebook_has(tmp_path):
