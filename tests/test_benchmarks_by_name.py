@@ -1,6 +1,8 @@
 """Benchmarks by name: a reader's own goes every way that the library's go."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -136,6 +138,42 @@ def test_ones_own_may_be_registered_again_and_the_librarys_not(mine):
     with pytest.raises(ValueError, match="name: expected another .* got 'pope'"):
         register(Benchmark("pope", load_lines, asked, {"strict": judge}))
     assert BENCHMARKS["pope"].embedded
+
+
+def test_an_embedded_one_of_ones_own_may_be_registered_again_too(mine):
+    own = replace(MINE, embedded=True)
+    register(own)
+    register(own)
+    assert BENCHMARKS["mine"] is own
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["", "a,b", "a/b", "..", "a b", None, 3, "all", "both"])
+def test_a_name_that_options_and_files_cannot_hold_is_refused(name):
+    with pytest.raises(ValueError, match="name: expected letters, digits, .*, got "):
+        register(replace(MINE, name=name))
+    assert list(BENCHMARKS) == SEVEN
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_benchmark_is_refused():
+    with pytest.raises(ValueError, match="benchmark: expected a Benchmark, got 'pope'"):
+        register("pope")
+
+
+@pytest.mark.parametrize("source", ["", " "])
+def test_no_source_is_not_the_current_folder(source):
+    with pytest.raises(ValueError, match="source: expected a name, a folder or a hub id, got '"):
+        load_benchmark("pope", source)
+    with pytest.raises(ValueError, match="source: expected a name, a folder or a hub id, got '"):
+        Sweep("small-llava", source, benchmarks="pope").samples()
+
+
+def test_a_set_named_by_a_path_is_the_one_named_by_its_text():
+    by_path, by_text = (load_benchmark("pope", kind("pictures")) for kind in (Path, str))
+    assert [by_path[0].id, len(by_path)] == [by_text[0].id, len(by_text)]
+    with pytest.raises(ValueError, match="source: expected another .* mine, .* embedded set"):
+        MINE.samples(Path("pictures"))
 
 
 def test_rules_without_a_strict_one_are_refused():

@@ -126,6 +126,14 @@ def test_an_update_in_closed_form():
         ({"rid": growth}, "metrics: expected a name of its own .* got 'rid'"),
         ({"growth": 1.0}, "metrics: expected a function for 'growth', got 1.0"),
         ({"growth": None}, r"metrics: expected names among .*got \['growth'\]"),
+        (None, "metrics: expected names, or names with functions, got None"),
+        (5, "metrics: expected names, or names with functions, got 5"),
+        ("rid", "metrics: expected names, or names with functions, got 'rid'"),
+        (growth, "metrics: expected names, or names with functions, got <function growth"),
+        ([["rid"]], r"metrics: expected names that are text, got \['rid'\]"),
+        ({" ": growth}, "metrics: expected names that are text, got ' '"),
+        ({3: growth}, "metrics: expected names that are text, got 3"),
+        (["rid", "rid"], r"metrics: expected each name once, got \['rid', 'rid'\]"),
     ],
 )
 def test_a_bad_choice_is_refused_before_the_model_runs(vlm, samples, metrics, message, monkeypatch):
@@ -147,6 +155,71 @@ def test_a_column_that_is_there_already_is_refused(vlm, samples, column):
     metrics = {"rid": METRICS["rid"], "growth": growth, "odd": lambda update: {column: 1.0}}
     with pytest.raises(ValueError, match=rf"metric 'odd': expected columns .* got \['{column}'\]"):
         measure(vlm, samples, metrics=metrics)
+
+
+def test_no_column_of_the_librarys_is_overwritten_in_either_order(vlm, samples):
+    mine = {"mine": lambda update: {"rid": -7.0}}
+    library = {"rid": METRICS["rid"]}
+    for metrics in (mine | library, library | mine, mine):
+        with pytest.raises(ValueError, match=r"metric 'mine': expected columns .* got \['rid'\]"):
+            measure(vlm, samples, metrics=metrics)
+
+
+@pytest.mark.parametrize("given", [{}, {"": 1.0}, {3: 1.0}])
+def test_columns_are_some_and_named_by_text(vlm, samples, given):
+    with pytest.raises(ValueError, match="metric 'odd': expected at least one column, named by"):
+        measure(vlm, samples, metrics={"odd": lambda update: given})
+
+
+def test_every_update_of_every_sample_has_the_same_columns(vlm, samples):
+    updates = 2 * len(vlm.layers)
+    for columns in (2, updates + 1):
+        left = iter(["one"] * (columns - 1) + ["two"] * 2 * updates)
+        metrics = {"odd": lambda update, left=left: {next(left): 1.0}}
+        with pytest.raises(ValueError, match=r"metric 'odd': .* \['one'\] again, got \['two'\]"):
+            measure(vlm, samples, metrics=metrics)
+
+
+def test_a_metric_that_fails_is_named_with_its_place(vlm, samples):
+    def odd(update):
+        return {}["missing"]
+
+    where = rf"sample {samples[0].id}, layer 0, module attention: metric 'odd': KeyError: 'missing'"
+    with pytest.raises(ValueError, match=where) as refused:
+        measure(vlm, samples, metrics={"odd": odd})
+    assert isinstance(refused.value.__cause__.__cause__, KeyError)
+
+
+def made(constant):
+    def odd(update):
+        return constant
+
+    return odd
+
+
+def with_default(constant):
+    return lambda update, constant=constant: constant
+
+
+class Loose:
+    def __call__(self, update):
+        return 1.0
+
+
+@pytest.mark.parametrize("metric", [made(1.0), Loose(), Share], ids=["closure", "object", "class"])
+def test_what_its_source_does_not_tell_is_not_kept_in_a_file(vlm, samples, metric, tmp_path):
+    with pytest.raises(ValueError, match=r"metrics: expected a function without closure.* 'odd'"):
+        measure(vlm, samples, metrics={"odd": metric}, output=tmp_path / "run.jsonl")
+    assert not list(tmp_path.iterdir())
+
+
+def test_defaults_tell_functions_apart(vlm, samples, tmp_path):
+    output = tmp_path / "run.jsonl"
+    table = measure(vlm, samples, metrics={"odd": with_default(1.0)}, output=output)
+    again = measure(vlm, samples, metrics={"odd": with_default(1.0)}, output=output, resume=True)
+    pd.testing.assert_frame_equal(again, table)
+    with pytest.raises(ValueError, match=r"metrics .* there, .* now"):
+        measure(vlm, samples, metrics={"odd": with_default(2.0)}, output=output, resume=True)
 
 
 def test_a_run_with_other_metrics_is_refused(vlm, samples, tmp_path):

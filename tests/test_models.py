@@ -125,6 +125,20 @@ def test_no_path_of_this_machine_is_in_a_models_name(folder):
         chosen_models(f"small-llava,{folder}")
 
 
+def test_one_model_by_two_names_is_no_choice(monkeypatch):
+    monkeypatch.chdir(FOLDER.parent)
+    for other in (f"./{FOLDER.name}", f"{FOLDER}/", f"../models/{FOLDER.name}"):
+        with pytest.raises(ValueError, match="models: expected .* different models, parted by"):
+            chosen_models(f"{other},{FOLDER.name}")
+
+
+def test_an_empty_data_folder_has_no_models_to_choose(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOST_IN_ATTENTION_DATA", str(tmp_path))
+    for every in ("zoo", "families"):
+        with pytest.raises(FileNotFoundError, match=f"models: expected models in .*'{every}', got"):
+            chosen_models(every)
+
+
 def test_a_hub_model_is_known_by_its_commit(tmp_path):
     """Read from a cache like the hub's own client makes, without a network."""
     commit = "0123456789abcdef" * 2 + "01234567"

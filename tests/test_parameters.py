@@ -15,7 +15,7 @@ from lost_in_attention.benchmarks import BENCHMARKS, base, load_benchmark
 from lost_in_attention.publishing import report
 from lost_in_attention.runs.parameters import check_injected, own_parameters
 
-OWN = 'tier = "book"\nquestions = 60\nsize = 0.3\nmodel = "small"\n'
+OWN = 'tier = "book"\nquestions = 60\nsize = 0.3\nmodel = "small-llava"\n'
 REST = 'seed = 0\noutput = "made"\n'
 CELLS = ["", "import x", OWN]
 
@@ -39,7 +39,7 @@ def test_what_the_notebook_has_passes():
         ("questions = True", "questions: expected int such as 60, got True"),
         ("questions = None", "questions: expected int such as 60, got None"),
         ('size = float("nan")', "size: expected float such as 0.3, got .*nan"),
-        ("model = 7", "model: expected str such as 'small', got 7"),
+        ("model = 7", "model: expected str such as 'small-llava', got 7"),
     ],
 )
 def test_what_it_does_not_have_or_not_so_is_refused(text, message):
@@ -65,6 +65,30 @@ def test_parameters_are_the_names_of_their_cell_as_they_are_now():
         assert kept == {"tier": "book", "n": 2}
     with pytest.raises(ValueError, match="expected a cell that begins with 'tier = ', got none"):
         own_parameters(values, CELLS[:2])
+
+
+def test_annotated_assignments_are_parameters_too():
+    cell = 'tier: str = "book"\nn: int = 3\nunset: int\n'
+    values = {"tier": "smoke", "n": 4, "unset": 5}
+    assert own_parameters(values, [*CELLS, cell]) == {"tier": "smoke", "n": 4}
+    check_injected([cell, "# Parameters\nn = 8\n"])
+    with pytest.raises(ValueError, match="n: expected int such as 3, got 'many'"):
+        check_injected([cell, '# Parameters\nn = "many"\n'])
+
+
+@pytest.mark.parametrize("line", ["a, b = (1, 2)", "ns.x = 2", "a = b = 1", "ns['x'] = 2"])
+def test_what_assigns_no_single_name_is_named(line):
+    message = rf"parameters: expected one name in each assignment, got .*{re.escape(line)}"
+    with pytest.raises(ValueError, match=message):
+        own_parameters({"tier": "book"}, [OWN + line])
+    with pytest.raises(ValueError, match=message):
+        check_injected([OWN + line, "# Parameters\nquestions = 8\n"])
+
+
+def test_a_parameter_that_was_deleted_is_named():
+    values = {"tier": "book", "size": 0.3, "model": "small-llava"}
+    with pytest.raises(ValueError, match=r"parameters: .* to be there, \['questions'\] missing"):
+        own_parameters(values, [OWN, "del questions"])
 
 
 def executed(given, tmp_path):
@@ -105,7 +129,7 @@ def test_papermill_fails_before_anything_is_done(given, message, tmp_path):
 def test_provenance_names_what_papermill_set_and_what_the_notebook_has(tmp_path):
     executed({"questions": 8}, tmp_path)
     origin = json.loads((tmp_path / "done").read_text())
-    assert (origin["tier"], origin["seed"], origin["model"]) == ("book", 0, "small")
+    assert (origin["tier"], origin["seed"], origin["model"]) == ("book", 0, "small-llava")
     assert origin["parameters"] == {"questions": 8, "size": 0.3}
 
 

@@ -3,12 +3,18 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from families import untrained
+from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.digits import make_scenes
-from lost_in_attention.evaluation import presets
+from lost_in_attention.evaluation import answer_under, presets
+from lost_in_attention.evaluation.grid import Variant
+from lost_in_attention.evaluation.stored import facts_of
+from lost_in_attention.models import load
+from lost_in_attention.models.text_decoder import TextDecoder
 from lost_in_attention.models.token_patches import token_patches
 from lost_in_attention.sap import (
     MODES,
@@ -147,6 +153,80 @@ def test_a_registered_prior_is_a_mode_and_joins_the_grid():
     assert {("brightness", "paper"), ("brightness", "released")} <= set(names)
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("mode", [[], {}, None, 3])
+def test_a_mode_that_is_no_text_is_refused(mode):
+    with pytest.raises(ValueError, match=r"mode: expected one of \['encoder'.*, got "):
+        SharedAttentionPrior(mode, LAYERS)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["", " ", "a,b", "a/b", "..", "a b", "_a", None, 3, "all", "both"])
+def test_a_name_that_options_and_files_cannot_hold_is_refused(name):
+    with pytest.raises(ValueError, match="name: expected letters, digits, .*, got "):
+        register_prior(name, brightness)
+    assert list(PRIORS) == ["encoder", "complexity", "noise", "uniform"]
+
+
+@pytest.mark.parametrize("name", ["vanilla", "blank", "blend0"])
+def test_the_names_of_the_grids_other_variants_are_taken(name):
+    with pytest.raises(ValueError, match=f"name: expected none of .* got '{name}'"):
+        register_prior(name, brightness)
+
+
+def test_a_decoder_by_itself_has_no_images_to_replace():
+    alone = object.__new__(TextDecoder)
+    object.__setattr__(alone, "name", "smollm2")
+    with (
+        pytest.raises(ValueError, match="vlm: expected a model that sees images, got 'smollm2'"),
+        shared_attention_prior(alone, SharedAttentionPrior("uniform", LAYERS)),
+    ):
+        pass
+
+
+# A run's file tells priors of one name apart
+
+
+def first_token(seen: VisualTokens):
+    return torch.arange(seen.count) / 1.0
+
+
+def scaled(factor):
+    return lambda seen: factor * torch.ones(seen.count)
+
+
+def test_a_prior_registered_anew_is_not_taken_for_the_one_before(tmp_path):
+    model, samples = load("small-llava"), load_benchmark("pope").draw(2, seed=4)
+
+    def answers(**how):
+        variants = [Variant("mine", "paper", SharedAttentionPrior("mine", LAYERS))]
+        return answer_under(model, samples, benchmark="pope", variants=variants, **how)
+
+    kept = {"output": tmp_path / "run.jsonl"}
+    register_prior("mine", chance)
+    table = answers(**kept)
+    register_prior("mine", chance)
+    pd.testing.assert_frame_equal(answers(**kept, resume=True), table)
+    register_prior("mine", first_token)
+    with pytest.raises(ValueError, match=r"priors .* there, .* now"):
+        answers(**kept, resume=True)
+    register_prior("mine", scaled(2))
+    with pytest.raises(ValueError, match="mode: expected a function without closure.*'mine'"):
+        answers(output=tmp_path / "other.jsonl")
+    assert len(answers()) == 2
+
+
+def test_files_name_registered_priors_alone():
+    mode = SharedAttentionPrior("noise", LAYERS)
+    assert facts_of([Variant("noise", "paper", mode)]).keys() == {"variants"}
+    register_prior("mine", chance)
+    facts = [facts_of([Variant("mine", "paper", SharedAttentionPrior("mine", LAYERS))])]
+    register_prior("mine", chance, by_row=True)
+    facts.append(facts_of([Variant("mine", "paper", SharedAttentionPrior("mine", LAYERS))]))
+    assert facts[0]["variants"] == facts[1]["variants"]
+    assert facts[0]["priors"] != facts[1]["priors"]
+
+
 def test_an_unknown_mode_is_refused_with_those_that_are_known():
     register_prior("brightness", brightness)
     known = "encoder.*complexity.*noise.*uniform.*brightness"
@@ -176,6 +256,10 @@ def test_what_is_no_function_is_refused():
         (lambda n: torch.ones(1, n), r"shape \(5,\), got \(1, 5\)"),
         (lambda n: torch.full((n,), torch.nan), r"shape \(5,\), got \(5,\) with NaN"),
         (lambda n: np.ones(n), r"shape \(5,\), got ndarray"),
+        (lambda n: torch.full((n,), 1e300, dtype=torch.float64), r"shape \(5,\), .* with NaN or"),
+        (lambda n: torch.ones(n, dtype=torch.complex64), r"shape \(5,\), .* of torch.complex64"),
+        (lambda n: torch.ones(n, dtype=torch.long), r"shape \(5,\), got \(5,\) of torch.int64"),
+        (lambda n: torch.ones(n) > 0, r"shape \(5,\), got \(5,\) of torch.bool"),
     ],
 )
 def test_scores_that_are_none_are_named(scores, message):

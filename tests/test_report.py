@@ -22,7 +22,7 @@ from lost_in_attention.publishing.scorecard import plain_quantity, write_scoreca
 
 NOTEBOOK = "06_layerwise_curves"
 CLAIM = {"statement": "s", "paper": "low", "measured": 0.25, "tolerance": "direction"}
-PLAIN = {"tier": "book", "seed": 0, "model": "m"}
+PLAIN = {"tier": "book", "seed": 0, "model": "small-llava"}
 DATA = pd.DataFrame({"x": [1, 2], "y": [0.5, 0.25]})
 
 
@@ -44,8 +44,8 @@ def measured_small(run, models=SMALL, questions=40):
 
 
 def start(tmp_path, tier="book", **parameters):
-    settings = {"seed": 3, "model": "small", "output": tmp_path, "questions": 8} | parameters
-    return report.start(NOTEBOOK, {"tier": tier} | settings)
+    names = PLAIN | {"tier": tier, "seed": 3, "output": str(tmp_path), "questions": 8}
+    return report.start(NOTEBOOK, names | parameters)
 
 
 def simple_figure(points=3):
@@ -108,6 +108,7 @@ def test_incomplete_figure_writes_nothing(tmp_path, changes, message):
 
 
 def test_provenance_reruns_the_notebook_and_names_no_machine(tmp_path):
+    (tmp_path / "my model").mkdir()
     run = start(tmp_path, model=str(tmp_path / "my model"), source="a b")
     assert run.provenance["command"] == (
         f"papermill notebooks/{NOTEBOOK}.ipynb {NOTEBOOK}.ipynb --cwd . -p tier book -p seed 3 "
@@ -121,13 +122,15 @@ def test_provenance_reruns_the_notebook_and_names_no_machine(tmp_path):
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_start_refuses_what_it_cannot_keep(tmp_path):
+def test_start_refuses_what_it_cannot_keep(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="tier: expected one of smoke, book, paper, got 'gpu'"):
         start(tmp_path, tier="gpu")
+    with pytest.raises(ValueError, match="notebook: expected lower_case"):
+        report.start("../06", PLAIN | {"output": str(tmp_path)})
+    cell = 'tier = "book"\nseed = 3\nmodel = "m"\noutput = "made"\nlayers = [1]\n'
+    monkeypatch.setattr(report, "executed_cells", lambda: [cell])
     with pytest.raises(ValueError, match="parameter layers: expected a scalar, got list"):
         start(tmp_path, layers=[1])
-    with pytest.raises(ValueError, match="notebook: expected lower_case"):
-        report.start("../06", PLAIN | {"output": tmp_path})
 
 
 def test_start_needs_the_parameters_that_every_notebook_has(tmp_path):
@@ -136,14 +139,33 @@ def test_start_needs_the_parameters_that_every_notebook_has(tmp_path):
     ):
         report.start(NOTEBOOK, {"tier": "book", "model": "m"})
     with pytest.raises(ValueError, match=r"expected \['model'\] too"):
-        report.start(NOTEBOOK, {"tier": "book", "seed": 0, "output": tmp_path})
-    with pytest.raises(ValueError, match="seed: expected 0 or more, got -1"):
-        start(tmp_path, seed=-1)
+        report.start(NOTEBOOK, {"tier": "book", "seed": 0, "output": str(tmp_path)})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("seed", [-1, True, 1.0, "1", None])
+def test_a_seed_is_a_whole_number(tmp_path, seed):
+    with pytest.raises(ValueError, match=f"seed: expected a whole number, 0 or more, got {seed!r}"):
+        start(tmp_path, seed=seed)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["tier", "model", "models", "output"])
+@pytest.mark.parametrize("value", [None, 3, True, "", " "])
+def test_what_is_text_is_refused_otherwise(tmp_path, name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected text, got {value!r}"):
+        start(tmp_path, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["model", "models"])
+def test_an_unknown_model_is_refused_before_it_is_loaded(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match="name: expected one of .*, got 'small-lava'"):
+        start(tmp_path, **{name: "small-lava"})
 
 
 def test_a_run_knows_its_models_and_how_much_to_ask(tmp_path):
-    assert start(tmp_path).models == ["small"]
-    several = {"tier": "smoke", "seed": 0, "models": ", ".join(SMALL), "output": tmp_path}
+    assert start(tmp_path).models == ["small-llava"]
+    several = {"tier": "smoke", "seed": 0, "models": ", ".join(SMALL), "output": str(tmp_path)}
     run = report.start(NOTEBOOK, several)
     assert run.models == list(SMALL)
     assert run.provenance["model"] == ", ".join(SMALL)
@@ -155,7 +177,7 @@ def test_a_run_knows_its_models_and_how_much_to_ask(tmp_path):
 
 
 def test_the_models_of_a_run_are_recorded_as_they_are_loaded(tmp_path):
-    several = {"tier": "smoke", "seed": 0, "models": ", ".join(SMALL[:2]), "output": tmp_path}
+    several = {"tier": "smoke", "seed": 0, "models": ", ".join(SMALL[:2]), "output": str(tmp_path)}
     run = report.start(NOTEBOOK, several)
     for name, vlm in run.each_model():
         assert vlm.name == name == list(run.evidence.models)[-1]
@@ -165,7 +187,7 @@ def test_the_models_of_a_run_are_recorded_as_they_are_loaded(tmp_path):
 def test_a_new_run_drops_the_claims_of_the_last_one_of_the_same_notebook(tmp_path):
     run = start(tmp_path)
     run.claim("C073", verdict="undecided", **CLAIM)
-    other = report.start("01_residual_stream", PLAIN | {"output": tmp_path})
+    other = report.start("01_residual_stream", PLAIN | {"output": str(tmp_path)})
     other.claim("C016", verdict="undecided", **CLAIM)
     start(tmp_path)
     assert [claim.id for claim in claims.read_claims(tmp_path)] == ["C016"]
@@ -284,7 +306,7 @@ def test_scorecard_shows_the_finding_and_where_it_comes_from(tmp_path):
 
 
 def claim_of(notebook, tmp_path, answers, questions=40):
-    run = report.start(notebook, PLAIN | {"output": tmp_path})
+    run = report.start(notebook, PLAIN | {"output": str(tmp_path)})
     measured_small(run, questions=questions)
     run.claim("C073", answers=dict(zip(SMALL, answers, strict=True)), **CLAIM)
     return run.claims[0].verdict
@@ -312,7 +334,7 @@ def test_chapters_that_contradict_each_other_leave_a_model_open(tmp_path):
 
 def test_each_claim_counts_once(tmp_path):
     claim_of("06_layerwise_curves", tmp_path, [True, True, True])
-    run = report.start("15_tracing", PLAIN | {"output": tmp_path})
+    run = report.start("15_tracing", PLAIN | {"output": str(tmp_path)})
     run.claim("C073", verdict="undecided", **CLAIM)
     run.claim("C062", verdict="undecided", **CLAIM)
     counts = re.findall(r"^\| ([a-z ]+) \| (\d+) \|$", scorecard(tmp_path), re.M)

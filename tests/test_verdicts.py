@@ -365,7 +365,7 @@ def test_questions_come_from_the_hub_only_where_the_rows_do(tmp_path):
 
 
 def started(tmp_path):
-    names = {"tier": "paper", "seed": 0, "model": "m", "output": tmp_path}
+    names = {"tier": "paper", "seed": 0, "model": "small-llava", "output": str(tmp_path)}
     return report.start("06_layerwise_curves", names)
 
 

@@ -14,7 +14,7 @@ from lost_in_attention.benchmarks import (
     vmcbench,
 )
 from lost_in_attention.benchmarks.base import Judgement, Sample, Samples
-from lost_in_attention.benchmarks.benchmark import BENCHMARKS, Benchmark, register
+from lost_in_attention.benchmarks.benchmark import BENCHMARKS, BUILT_IN, Benchmark, register
 
 __all__ = [
     "BENCHMARKS",
@@ -31,6 +31,7 @@ __all__ = [
 # In the order of the book's tables.
 for _module in (pope, realworldqa, threedsrbench, mmmu, vmcbench, hallusionbench, mathvista):
     register(_module.BENCHMARK)
+BUILT_IN.update(BENCHMARKS)
 
 
 def load_benchmark(name: str, source: str | Path = "digits", split: str | None = None) -> Samples:
@@ -41,9 +42,9 @@ def load_benchmark(name: str, source: str | Path = "digits", split: str | None =
     another hub id; `split` is the one that the paper uses if not named.
 
     Raises:
-        ValueError: an unknown benchmark or split, a benchmark without an embedded set or without a
-            repository, a missing column, an empty set, a value of the wrong kind; later, when a
-            sample is asked for, a picture or an answer that cannot be read.
+        ValueError: an unknown benchmark or split, an empty source, a benchmark without an embedded
+            set or without a repository, a missing column, an empty set, a value of the wrong kind;
+            later, when a sample is asked for, a picture or an answer that cannot be read.
         FileNotFoundError: a folder without such a split.
     """
     if name not in BENCHMARKS:

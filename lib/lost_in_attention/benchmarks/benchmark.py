@@ -1,5 +1,6 @@
 """A benchmark: how its rows are read, put, judged and scored; and all of them by name."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ import pandas as pd
 from lost_in_attention.benchmarks.answers import completed
 from lost_in_attention.benchmarks.base import WORLDS, Judgement, Sample, Samples
 from lost_in_attention.benchmarks.scores import alike, plain
+
+_NAME = re.compile(r"[^\W_][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,13 @@ class Benchmark:
     def samples(self, source: str | Path, split: str | None = None) -> Samples:
         """What `load` gives; `source` as `load_benchmark` takes it.
 
-        Raises what `load` does, and ValueError where there is no embedded set or no repository.
+        Raises what `load` does, and ValueError where there is no embedded set or no repository, or
+        no source is named.
         """
+        if not str(source).strip():
+            raise ValueError(f"source: expected a name, a folder or a hub id, got {source!r}")
+        if str(source) in (*WORLDS, "hub"):
+            source = str(source)
         if not self.has(source):
             raise ValueError(
                 f"source: expected another one for {self.name}, which has no "
@@ -55,9 +63,9 @@ class Benchmark:
 
     def has(self, source: str | Path) -> bool:
         """Whether there is an embedded set, or a repository, where `source` asks for it."""
-        if source in WORLDS:
+        if str(source) in WORLDS:
             return self.embedded
-        return source != "hub" or self.hub is not None
+        return str(source) != "hub" or self.hub is not None
 
     def judge(
         self, reply: str, sample: Sample, *, finished: bool = True, judging: str = "strict"
@@ -78,6 +86,10 @@ class Benchmark:
 
 
 BENCHMARKS: dict[str, Benchmark] = {}
+# The names of those that the library brings.
+BUILT_IN: set[str] = set()
+# What options call several at once.
+_SEVERAL = ("all", "both")
 
 
 def register(benchmark: Benchmark) -> None:
@@ -85,11 +97,24 @@ def register(benchmark: Benchmark) -> None:
 
     One of your own may be registered again, as a cell of a notebook does when it is run again.
 
-    Raises ValueError on the name of one that the library brings.
+    Raises ValueError on the name of one that the library brings, a name that `check_name` refuses,
+    or what is no benchmark.
     """
-    known = BENCHMARKS.get(benchmark.name)
-    if known and known.embedded:
+    if not isinstance(benchmark, Benchmark):
+        raise ValueError(f"benchmark: expected a Benchmark, got {benchmark!r}")
+    check_name(benchmark.name)
+    if benchmark.name in BUILT_IN:
         raise ValueError(
-            f"name: expected another than that of a benchmark of the library, got {known.name!r}"
+            "name: expected another than that of a benchmark of the library, "
+            f"got {benchmark.name!r}"
         )
     BENCHMARKS[benchmark.name] = benchmark
+
+
+def check_name(name: str) -> None:
+    """Raise ValueError unless a reader's addition can be told by `name` in options and files."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _SEVERAL:
+        raise ValueError(
+            "name: expected letters, digits, '_', '-' and '.', the first of them a letter or a "
+            f"digit, other than {', '.join(_SEVERAL)}, got {name!r}"
+        )

@@ -20,6 +20,7 @@ from lost_in_attention.runs import provenance
 from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import Scalar, without_folders
+from lost_in_attention.sap.registry import identities
 
 # What is varied: prior and preset, or the place.
 GRIDS = ("default", "ablations")
@@ -92,7 +93,7 @@ class Results:
     def _shared(self) -> dict[str, Any]:
         return {
             "weights": self.weights,
-            "variants": [variant.description for variant in self.variants],
+            **facts_of(self.variants),
             "tier": "book" if self.options["source"] in WORLDS else "paper",
             "decoding": self.options["decoding"],
             "prompt": self.options["prompt"],
@@ -112,6 +113,17 @@ class Results:
             "started": self.started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+def facts_of(variants: Sequence[Variant]) -> dict[str, Any]:
+    """What tells variants apart, for the files of their answers.
+
+    Priors that a reader registered are told by more than their names.
+    Raises ValueError on one that its source does not tell apart.
+    """
+    facts: dict[str, Any] = {"variants": [variant.description for variant in variants]}
+    priors = identities(variant.plan.mode for variant in variants if variant.plan)
+    return facts | ({"priors": priors} if priors else {})
 
 
 def read_results(

@@ -12,6 +12,7 @@ from lost_in_attention.benchmarks import Sample
 from lost_in_attention.evaluation.decoding import GREEDY, Decoding, Reply, replies_to
 from lost_in_attention.evaluation.grid import Variant
 from lost_in_attention.evaluation.lane import Asking
+from lost_in_attention.evaluation.stored import facts_of
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.sap import encoded, shared_attention_prior
 from lost_in_attention.sap.first_layers import kept_layers, replayed
@@ -40,12 +41,14 @@ def answer_under(
 
     Raises, before the model runs:
         ValueError: an unknown benchmark, no samples, no variants or one twice, a plan that the
-            model cannot run under, a bad number, and what `in_batches` raises.
+            model cannot run under, with `output` a prior of yours that its source does not tell
+            apart (`told_apart`), a bad number, and what `in_batches` raises.
         FileExistsError: a run lies in `output` and `resume` is False.
     """
     variants = list(variants)
     asking = Asking(vlm, samples, benchmark, decoding, seed, batch_size)
     _check(vlm, variants)
+    settings = facts_of(variants) if output else {}
 
     def answered(batch: list[Sample], batch_seed: int) -> list[list[Reply]]:
         return _Batch(vlm, batch, decoding, batch_seed).replies(variants)
@@ -55,7 +58,7 @@ def answer_under(
         [_columns(variant) for variant in variants],
         output=output,
         resume=resume,
-        variants=[variant.description for variant in variants],
+        **settings,
     )
 
 

@@ -1,7 +1,7 @@
 """The models that the repository holds: their names, and what they weighed as they were trained."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,20 +22,28 @@ def chosen_models(models: str) -> list[str]:
 
     "zoo" is every model that the repository holds, "families" the first training seed of each.
 
-    Raises ValueError on an empty or repeated name, and FileNotFoundError on an unknown one.
+    Raises ValueError on an empty or repeated name, or one model under two names, and
+    FileNotFoundError on an unknown one, or where the repository holds none.
     """
     if models in (SHIPPED, FAMILIES):
         held = sorted(path.parent.name for path in data_folder().glob("models/*/config.json"))
+        if not held:
+            raise FileNotFoundError(
+                f"models: expected models in {data_folder() / 'models'} for {models!r}, got none"
+            )
         return [name for name in held if models == SHIPPED or name == recipe_of(name)]
     names = [ModelName(name.strip()) for name in models.split(",")]
-    if not all(names) or len(set(names)) < len(names):
+    if not all(names) or len(set(names)) < len(names) or _same(names):
         raise ValueError(
-            f"models: expected {SHIPPED!r}, {FAMILIES!r} or different names parted by commas, "
-            f"got {models!r}"
+            f"models: expected {SHIPPED!r}, {FAMILIES!r} or different names of different models, "
+            f"parted by commas, got {models!r}"
         )
-    for name in names:
-        resolve(name)
     return names
+
+
+def _same(names: Sequence[ModelName]) -> bool:
+    """Whether two names lead to one model."""
+    return len({Path(resolve(name)).resolve() for name in names}) < len(names)
 
 
 def recipe_of(name: str) -> str:

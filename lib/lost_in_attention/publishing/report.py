@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 
 from lost_in_attention.benchmarks import Sample, Samples
 from lost_in_attention.models import VisionLanguageModel, each_model
+from lost_in_attention.models.load import resolve
 from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.publishing import page, plots
 from lost_in_attention.publishing.claims import Claim, words
@@ -219,10 +220,11 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
     left there are removed, so that none outlives the cell that made it.
 
     Raises:
-        ValueError: an unknown tier, a parameter that is missing or no scalar, a negative seed, a
-            malformed notebook name or list of models, an output that cannot be written, or a
-            parameter from papermill that the notebook does not have or that is of another type.
-        FileNotFoundError: an unknown name among `models`.
+        ValueError: an unknown tier, a parameter that is missing, no scalar or not of its type, a
+            negative seed, a malformed notebook name or list of models, an output that cannot be
+            written, or a parameter from papermill that the notebook does not have or that is of
+            another type.
+        FileNotFoundError: an unknown model.
     """
     cells = executed_cells()
     check_injected(cells)
@@ -232,9 +234,10 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
     if missing := {"tier", "seed", subject, "output"} - own.keys():
         raise ValueError(f"parameters: expected {sorted(missing)} too, got {list(own)}")
     tier, seed, output = (own.pop(name) for name in ("tier", "seed", "output"))
-    if seed < 0:
-        raise ValueError(f"seed: expected 0 or more, got {seed}")
+    _check_parameters({"tier": tier, subject: own[subject], "output": output}, seed)
     models = chosen_models(own["models"]) if subject == "models" else [own.pop(subject)]
+    if subject == "model":
+        resolve(models[0])
     check_writable("output", Path(output))
     model = ", ".join(models)
     origin = provenance.collect(notebook, tier=tier, seed=seed, model=model, parameters=own)
@@ -242,6 +245,15 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
         stale.unlink()
     plots.use_house_style()
     return Run(Path(output), origin, models)
+
+
+def _check_parameters(texts: Mapping[str, Any], seed: Any) -> None:
+    """Raise ValueError unless these are texts, and the seed a whole number of at least 0."""
+    for name, text in texts.items():
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"{name}: expected text, got {text!r}")
+    if type(seed) is not int or seed < 0:
+        raise ValueError(f"seed: expected a whole number, 0 or more, got {seed!r}")
 
 
 def alt_layer_curves(table: pd.DataFrame, value: str) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.metrics.rid import NonFiniteError, RankRule, Spectrum, spectrum
 from lost_in_attention.residual.controls import Control
-from lost_in_attention.residual.metrics import Metric, Update, columns_of
+from lost_in_attention.residual.metrics import ChosenMetrics, Update
 from lost_in_attention.residual.stream import State
 
 OWN = "own"
@@ -27,7 +27,7 @@ class Tracker:
     mask: Bool[Tensor, " tokens"]
     rank_rule: RankRule
     controls: Mapping[str, Control]
-    metrics: Mapping[str, Metric]
+    metrics: ChosenMetrics
     rows: list[dict] = field(default_factory=list)
     before: Spectrum | None = None
 
@@ -68,5 +68,5 @@ class Tracker:
             "update": name,
             "tokens": update.after.tokens,
             "features": update.after.features,
-            **columns_of(self.metrics, update),
+            **self.metrics.columns_of(update),
         })  # fmt: skip

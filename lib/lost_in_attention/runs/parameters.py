@@ -5,6 +5,7 @@ at most.  It sets them in a cell of its own behind the notebook's; IPython keeps
 """
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 from itertools import dropwhile, pairwise
 from typing import Any
@@ -15,6 +16,7 @@ from lost_in_attention.runs.provenance import Scalar
 
 # The first line of papermill's cell, and how a notebook's own begins.
 _INJECTED, _OWN = "# Parameters\n", "tier = "
+_BEGINS_OWN = re.compile(r"\s*tier *(:[^=\n]*)?= ")
 
 
 def executed_cells() -> Sequence[str]:
@@ -30,15 +32,18 @@ def own_parameters(values: Mapping[str, Any], cells: Sequence[str]) -> dict[str,
     counts as it is now.  Where no cells are kept, as nbval keeps none and Python knows none, they
     are the scalars from `tier` on.
 
-    Raises ValueError where no cell begins so.
+    Raises ValueError where no cell begins so, or on a name that is gone or not assigned alone.
     """
     if not any(cells):
         behind = dropwhile(lambda item: item[0] != "tier", values.items())
         return {name: value for name, value in behind if isinstance(value, Scalar)}
-    own = [cell for cell in cells if cell.lstrip().startswith(_OWN)]
+    own = [cell for cell in cells if _BEGINS_OWN.match(cell)]
     if not own:
         raise ValueError(f"parameters: expected a cell that begins with {_OWN!r}, got none")
-    return {name: values[name] for name in _assigned(own[-1])}
+    names = _assigned(own[-1])
+    if gone := sorted(names.keys() - values.keys()):
+        raise ValueError(f"parameters: expected all of {list(names)} to be there, {gone} missing")
+    return {name: values[name] for name in names}
 
 
 def check_injected(cells: Sequence[str]) -> None:
@@ -60,9 +65,26 @@ def check_injected(cells: Sequence[str]) -> None:
 
 
 def _assigned(source: str) -> dict[str, Any]:
-    """Names and values of a cell's assignments; of a value that is no literal the source."""
-    statements = [each for each in ast.parse(source).body if isinstance(each, ast.Assign)]
-    return {each.targets[0].id: _value(each.value) for each in statements}
+    """Names and values of a cell's assignments; of a value that is no literal the source.
+
+    Raises ValueError on an assignment to anything but one name.
+    """
+    statements = [
+        each
+        for each in ast.parse(source).body
+        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value
+    ]
+    return {_name(each): _value(each.value) for each in statements}
+
+
+def _name(statement: ast.Assign | ast.AnnAssign) -> str:
+    annotated = isinstance(statement, ast.AnnAssign)
+    targets = [statement.target] if annotated else statement.targets
+    if len(targets) == 1 and isinstance(targets[0], ast.Name):
+        return targets[0].id
+    raise ValueError(
+        f"parameters: expected one name in each assignment, got {ast.unparse(statement)!r}"
+    )
 
 
 def _value(node: ast.expr) -> Any:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.attention_functions import DECODER, register, running_on
 from lost_in_attention.models.changed import changing
+from lost_in_attention.models.text_decoder import TextDecoder
 from lost_in_attention.models.tower_attention import check_recordable
 from lost_in_attention.sap.plan import SharedAttentionPrior
 from lost_in_attention.sap.replacement import Replacement
@@ -31,8 +32,9 @@ def shared_attention_prior(
     done but the replacement.
 
     Raises:
-        ValueError: at once if the model has no such layers or heads, a sliding window, or does
-            not run on SDPA; before the decoder runs if nothing is known of a prompt's images.
+        ValueError: at once if the model has no such layers or heads, sees no images, has a sliding
+            window, or does not run on SDPA; before the decoder runs if nothing is known of a
+            prompt's images.
     """
     _check_fits(vlm, plan)
     replacement, inner = Replacement(vlm, plan), vlm.model.model
@@ -47,6 +49,8 @@ def shared_attention_prior(
 
 
 def _check_fits(vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
+    if isinstance(vlm, TextDecoder):
+        raise ValueError(f"vlm: expected a model that sees images, got {vlm.name!r}")
     config, layers = vlm.decoder.config, len(vlm.layers)
     if plan.layers[1] >= layers:
         raise ValueError(f"plan: expected layers within 0-{layers - 1}, got {plan.layers}")

@@ -59,10 +59,9 @@ class SharedAttentionPrior:
             ("value_scale", get_args(ValueScale)),
             ("version", get_args(Version)),
         ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name}: expected one of {list(known)}, got {getattr(self, name)!r}"
-                )
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in known:
+                raise ValueError(f"{name}: expected one of {list(known)}, got {value!r}")
         _check_pair("layers", self.layers, int, "two whole numbers")
         first, last = self.layers
         if not 0 <= first <= last:

@@ -9,7 +9,7 @@ A prior is a function of some visual tokens, mostly those of one image, that giv
     plan = SharedAttentionPrior("brightness", layers=(1, 6))
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lost_in_attention.benchmarks.benchmark import check_name
+from lost_in_attention.residual.metrics import told_apart
 from lost_in_attention.sap.images import PatchMeasure, Pooling, SeenImage
 from lost_in_attention.sap.priors import (
     Scores,
@@ -78,21 +80,40 @@ class Prior:
     def of(self, seen: VisualTokens) -> Float[Tensor, "rows tokens"]:
         """The scores of some visual tokens, a row for each query.
 
-        Raises ValueError that names the prior unless each token has one finite score.
+        Raises ValueError that names the prior unless each token has one score, a floating-point
+        number that is finite in float32.
         """
         scores = self.scores(seen)
         rows = (seen.rows, seen.count) if self.by_row else (seen.count,)
-        if not isinstance(scores, Tensor) or scores.shape != rows or not scores.isfinite().all():
-            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        if wrong := _wrong(scores, rows):
             raise ValueError(
-                f"prior {self.name!r}: expected finite scores of the shape {rows}, got {got}"
-                + (" with NaN or an infinity" if got == rows else "")
+                f"prior {self.name!r}: expected finite scores of the shape {rows}, got {wrong}"
             )
+        scores = scores.float()
         return scores if self.by_row else scores[None]
+
+    @property
+    def identity(self) -> str:
+        """What tells it from another prior of its name; raises what `told_apart` does."""
+        how = f"by_row {self.by_row}, reads_attention {self.reads_attention}"
+        return f"{told_apart('mode', self.name, self.scores)}, {how}"
+
+
+def _wrong(scores: object, rows: tuple[int, ...]) -> str:
+    """What is wrong with scores, in words; nothing if nothing is."""
+    if not isinstance(scores, Tensor):
+        return type(scores).__name__
+    if scores.shape != rows:
+        return str(tuple(scores.shape))
+    if not scores.is_floating_point():
+        return f"{rows} of {scores.dtype}"
+    return "" if scores.float().isfinite().all() else f"{rows} with NaN or an infinity in float32"
 
 
 PRIORS: dict[str, Prior] = {}
-_BUILT_IN = ("encoder", "complexity", "noise", "uniform")
+_BUILT_IN: list[str] = []
+# How the grid calls its other variants.
+_VARIANTS = ("vanilla", "blank", "blend0")
 
 
 def register_prior(
@@ -106,13 +127,23 @@ def register_prior(
 
     A prior of your own may be registered again, as a cell of a notebook does when it is run again.
 
-    Raises ValueError on the name of one of the library's, or what is no function.
+    Raises ValueError on the name of one of the library's or of another variant of the grid, one
+    that `check_name` refuses, or what is no function.
     """
-    if name in PRIORS and name in _BUILT_IN:
-        raise ValueError(f"name: expected none of {list(_BUILT_IN)}, got {name!r}")
+    check_name(name)
+    if name in (taken := [*_BUILT_IN, *_VARIANTS]):
+        raise ValueError(f"name: expected none of {taken}, got {name!r}")
     if not callable(scores):
         raise ValueError(f"scores: expected a function, got {scores!r}")
     PRIORS[name] = Prior(name, scores, by_row, reads_attention)
+
+
+def identities(modes: Iterable[str]) -> dict[str, str]:
+    """Of those modes that a reader registered, what tells each from another of its name.
+
+    Raises ValueError on one that cannot be told apart.
+    """
+    return {mode: PRIORS[mode].identity for mode in sorted({*modes} - {*_BUILT_IN})}
 
 
 def _encoder(seen: VisualTokens) -> Scores:
@@ -136,3 +167,4 @@ register_prior("encoder", _encoder, reads_attention=True)
 register_prior("complexity", _complexity)
 register_prior("noise", _noise, by_row=True)
 register_prior("uniform", _uniform)
+_BUILT_IN.extend(PRIORS)
