@@ -13,7 +13,7 @@ from lost_in_attention.evaluation.decoding import GREEDY, PAPER, replies
 from lost_in_attention.models import load
 from lost_in_attention.models import settings as settings_module
 from lost_in_attention.models.settings import settings_of
-from lost_in_attention.runs.batches import check_batches, in_batches
+from lost_in_attention.runs.batches import batches, check_batches, in_batches
 from lost_in_attention.runs.run_file import RunFile
 
 
@@ -179,3 +179,8 @@ def test_the_file_is_free_again_after_an_error(tmp_path):
 def test_bad_batches_are_refused(samples, batch_size, message):
     with pytest.raises(ValueError, match=message):
         check_batches(samples, batch_size)
+
+
+def test_batches_of_no_size_are_refused():
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
+        list(batches(["a"], 0, "nothing"))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,17 +98,92 @@ def test_without_adapters_the_text_is_the_plain_decoders(trained, decoder, monke
         assert torch.equal(load(copied).model(**ids).logits, plain(**ids).logits)
 
 
-@pytest.mark.parametrize(
-    ("file", "name", "message"),
-    [
-        (joined.TOWER, "model.connector.strange", "tower.safetensors: expected the weights of"),
-        (joined.ADAPTERS, "layers.99.mlp.up_proj.lora_A.default.weight", "adapters.safetensors: e"),
-    ],
-)
-def test_other_parts_are_refused(trained, decoder, monkeypatch, tmp_path, file, name, message):
+def spoil_parts(folder: Path, **told) -> None:
+    """Give parts.json other values; "away" takes a key away."""
+    file = folder / joined.PARTS
+    whole = json.loads(file.read_text()) | told
+    file.write_text(json.dumps({key: value for key, value in whole.items() if value != "away"}))
+
+
+def spoil_weights(file: Path, change) -> None:
+    save_file(change(load_file(file)), file)
+
+
+def with_strange(weights):
+    return weights | {"model.connector.strange": torch.zeros(1)}
+
+
+def half(weights):
+    """Both adapters of some layers are gone."""
+    return {name: weight for name, weight in weights.items() if "mlp" not in name}
+
+
+def without_ups(weights):
+    return {name: weight for name, weight in weights.items() if "lora_A" in name}
+
+
+def turned(weights):
+    return {name: weight.T.contiguous() if weight.ndim == 2 else weight[:1] for name, weight in
+            weights.items()}  # fmt: skip
+
+
+SPOILT = {
+    "parts.json that cannot be read": lambda f: (f / joined.PARTS).write_text("{"),
+    "parts.json with 3 in the place": lambda f: (f / joined.PARTS).write_text("3"),
+    "parts.json with .* in the place of": lambda f: spoil_parts(f, scaling="away"),
+    "parts.json with {'seed': '7'}": lambda f: spoil_parts(f, seed="7"),
+    "parts.json with {'seed': True}": lambda f: spoil_parts(f, seed=True),
+    "parts.json with {'scaling': nan}": lambda f: spoil_parts(f, scaling=float("nan")),
+    "adapters.safetensors for 7 layers in the place of 8": lambda f: spoil_parts(f, adapted=8),
+    "model.safetensors beside parts.json": lambda f: (f / "model.safetensors").touch(),
+    "tower.safetensors that cannot": lambda f: (f / joined.TOWER).unlink(),
+    "adapters.safetensors that cannot": lambda f: (f / joined.ADAPTERS).write_bytes(b"junk"),
+    "other .* than those of tower": lambda f: spoil_weights(f / joined.TOWER, with_strange),
+    "other .* of tower and connector": lambda f: spoil_weights(f / joined.TOWER, turned),
+    "adapters.* other than pairs": lambda f: spoil_weights(f / joined.ADAPTERS, with_strange),
+    "adapters.* than pairs": lambda f: spoil_weights(f / joined.ADAPTERS, without_ups),
+    "adapters.* for 4 layers": lambda f: spoil_weights(f / joined.ADAPTERS, half),
+    "adapters.* of another shape": lambda f: spoil_weights(f / joined.ADAPTERS, turned),
+}
+
+
+@pytest.mark.parametrize("message", SPOILT)
+def test_other_parts_are_refused(trained, decoder, monkeypatch, tmp_path, message):
     copied = tmp_path / "parts"
     shutil.copytree(trained[1], copied)
-    save_file(load_file(copied / file) | {name: torch.zeros(1)}, copied / file)
+    SPOILT[message](copied)
     monkeypatch.setattr(joined, "smollm2", lambda original: decoder)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(
+        ValueError, match=rf"name: expected 'parts' to be a model in parts \(.*\), got {message}"
+    ) as refused:
         load(copied)
+    assert "\n" not in str(refused.value)
+
+
+def test_another_decoder_than_in_training_is_refused(trained, decoder, monkeypatch, tmp_path):
+    if trained[0].origin.seed is not None:
+        pytest.skip("its decoder has random weights")
+    other = tmp_path / "other"
+    shutil.copytree(decoder, other)
+    weights = load_file(other / "model.safetensors")
+    weights["model.norm.weight"] += 1
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    monkeypatch.setattr(joined, "smollm2", lambda original: str(other))
+    expected = trained[0].origin.weights
+    with pytest.raises(ValueError, match=f"decoder: expected .*, {expected}, got .* 'other'"):
+        load(trained[1])
+    del weights["model.norm.weight"]
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"got 1 missing \(model.norm.weight\)"):
+        load(trained[1])
+
+
+def test_only_the_packages_decoder_is_called_by_its_source(trained, tmp_path):
+    vlm, folder = trained
+    told = json.loads((folder / joined.PARTS).read_text())
+    assert (told["decoder"], told["sha256"], told["adapted"]) == (None, None, 7)
+    packaged = replace(vlm, origin=replace(vlm.origin, packaged=True))
+    joined.save_in_parts(packaged, tmp_path / "parts", scaling=2)
+    told = json.loads((tmp_path / "parts" / joined.PARTS).read_text())
+    assert (told["decoder"], told["sha256"]) == (joined.HUB, joined.SHA256)
+    assert [path.name for path in tmp_path.iterdir()] == ["parts"]

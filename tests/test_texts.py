@@ -40,5 +40,11 @@ def test_no_notes_and_no_other_name_are_left():
 
 
 def test_a_number_of_words_must_be_positive():
-    with pytest.raises(ValueError, match="words: expected a positive number, got 0"):
+    with pytest.raises(ValueError, match="words: expected at least 1, got 0"):
         passages(words=0)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_number_of_words_is_whole():
+    with pytest.raises(ValueError, match="words: expected a whole number, got 1.5"):
+        passages(words=1.5)

@@ -1,9 +1,11 @@
 """The tower's training: true labels, its own artists, and an interruption that leaves no trace."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, SmolVLMForConditionalGeneration
 
 from lost_in_attention.pictures import ARTISTS, IMAGE_SIZE, groups, load_drawings
@@ -132,5 +134,31 @@ def test_a_folder_of_another_run_is_refused(decoder, tmp_path, few_checks):
     train_tower(TowerConfig(steps=1, batch=1), runs=tmp_path, decoder=decoder)
     with pytest.raises(ValueError, match="runs: .* holds a run with another configuration"):
         train_tower(TowerConfig(steps=2, batch=1), runs=tmp_path, decoder=decoder)
-    with pytest.raises(ValueError, match="steps: expected at least 1, got 0"):
-        TowerConfig(steps=0)
+    other = tmp_path / "other"
+    shutil.copytree(decoder, other)
+    weights = load_file(other / "model.safetensors")
+    weights["model.embed_tokens.weight"] *= 2
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="runs: .* holds a run with another configuration"):
+        train_tower(TowerConfig(steps=1, batch=1), runs=tmp_path, decoder=str(other))
+
+
+def test_a_decoder_out_of_reach_leaves_no_run(tmp_path):
+    with pytest.raises(OSError, match="original: expected weights that can be reached"):
+        train_tower(SHORT, runs=tmp_path, decoder=f"{tmp_path}/none")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps: expected at least 1, got 0"),
+        ({"batch": 1.5}, "batch: expected a whole number, got 1.5"),
+        ({"seed": -1}, "seed: expected at least 0, got -1"),
+        ({"rates": (1e-2, float("nan"))}, "rates: expected a positive, finite number, got nan"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TowerConfig(**settings)

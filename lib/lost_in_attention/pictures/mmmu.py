@@ -6,7 +6,7 @@ A question names no thing: it must be seen what is there, and known what can be 
 import numpy as np
 
 from lost_in_attention.pictures.facts import absent_nouns, filled, nouns_of
-from lost_in_attention.pictures.knowledge import COUNTED, PROPERTIES, Property
+from lost_in_attention.pictures.knowledge import Property, countable_properties, properties
 from lost_in_attention.pictures.scenes import Scene
 from lost_in_attention.worlds.facts import choose
 from lost_in_attention.worlds.subjects import MARKER, Question, by_letter, by_word
@@ -32,7 +32,7 @@ def question(scene: Scene, rng: np.random.Generator) -> Question | None:
 
 def held(scene: Scene, rng: np.random.Generator) -> tuple[Property, str] | None:
     """A property that one thing of the scene has, and that thing."""
-    for each in choose(PROPERTIES, len(PROPERTIES), rng):
+    for each in choose(properties(), len(properties()), rng):
         answer = each.singles_out(nouns_of(scene))
         if answer:
             return each, answer
@@ -53,7 +53,9 @@ def wrong_options(
 def counted(scene: Scene, rng: np.random.Generator) -> Question | None:
     """How many things have a property that none of the scene's things has disputably."""
     nouns = [picture.noun for picture in scene.pictures]
-    clear = [p for p in COUNTED if not p.disputed & set(nouns) and p.nouns & set(nouns)]
+    clear = [
+        p for p in countable_properties() if not p.disputed & set(nouns) and p.nouns & set(nouns)
+    ]
     if not clear:
         return None
     [kind] = choose(clear, 1, rng)

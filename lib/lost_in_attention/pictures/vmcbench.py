@@ -19,7 +19,7 @@ from lost_in_attention.pictures.facts import (
     nouns_of,
     unique_pictures,
 )
-from lost_in_attention.pictures.knowledge import COUNTED
+from lost_in_attention.pictures.knowledge import countable_properties
 from lost_in_attention.pictures.layouts import LAYOUTS, cell
 from lost_in_attention.pictures.mmmu import held, wrong_options
 from lost_in_attention.pictures.realworldqa import alone_in_quarter
@@ -73,7 +73,7 @@ def count(scene: Scene, rng: np.random.Generator) -> Question | None:
 def kind(scene: Scene, rng: np.random.Generator) -> Question | None:
     """Of several kinds only one is there; kinds of which that is disputable are not named."""
     there = set(nouns_of(scene))
-    clear = [each for each in COUNTED if not each.disputed & there]
+    clear = [each for each in countable_properties() if not each.disputed & there]
     present = [each.plural for each in clear if each.nouns & there]
     absent = [each.plural for each in clear if not each.nouns & there]
     if not present or len(absent) < 3:
@@ -158,7 +158,7 @@ def most(scene: Scene, rng: np.random.Generator) -> Question | None:
 def odd(scene: Scene, rng: np.random.Generator) -> Question | None:
     """Three things are of one kind; among the options are two of them and one that is not there."""
     nouns = nouns_of(scene)
-    for each in COUNTED:
+    for each in countable_properties():
         lacking = each.lacking(nouns)
         if len(lacking) == 1 and len(each.nouns & set(nouns)) == 3:
             absent = each.lacking(absent_nouns(scene))

@@ -14,6 +14,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm import tqdm
 
+from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.run_file import Identified, RunFile
 
 T = TypeVar("T")
@@ -66,7 +67,8 @@ def in_batches(
 
 
 def batches(samples: Sequence[T], size: int, doing: str) -> Iterator[list[T]]:
-    """The samples in batches, with a progress bar."""
+    """The samples in batches, with a progress bar; raises what `check_batches` does."""
+    check_batches(samples, size)
     with tqdm(total=len(samples), desc=doing, unit="sample") as bar:
         for start in range(0, len(samples), size):
             batch = list(samples[start : start + size])
@@ -78,10 +80,7 @@ def check_batches(samples: Sequence, batch_size: int) -> None:
     """Raise ValueError unless there are samples and `batch_size` is a positive whole number."""
     if not len(samples):
         raise ValueError("samples: expected at least one, got none")
-    if type(batch_size) is not int:
-        raise ValueError(f"batch_size: expected a whole number, got {batch_size!r}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+    check_whole("batch_size", batch_size, least=1)
 
 
 @contextmanager

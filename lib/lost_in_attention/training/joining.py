@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, inject_adapter_in_model
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -22,11 +21,23 @@ from transformers.processing_utils import ProcessorMixin
 
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.families.smolvlm import VideolessSmolVLMProcessor
-from lost_in_attention.models.joined import fill_decoder, save_in_parts
+from lost_in_attention.models.joined import (
+    SEEING,
+    JoinedModel,
+    fill_decoder,
+    fill_tower,
+    origin_of,
+    read_weights,
+    refused,
+    save_in_parts,
+)
 from lost_in_attention.models.smollm2 import smollm2
 from lost_in_attention.pictures.drawings import load_drawings
 from lost_in_attention.pictures.layouts import LAYOUTS
 from lost_in_attention.pictures.scenes import IMAGE_SIZE, Scene
+from lost_in_attention.runs.numbers import check_rate, check_whole
+from lost_in_attention.runs.paths import check_writable
+from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.training.decoder import answer_logits
 from lost_in_attention.training.loop import Phase, Rates, claim_folder, run_phase
 from lost_in_attention.training.picture_tasks import conversation
@@ -75,15 +86,29 @@ class JoiningConfig:
 
     def __post_init__(self) -> None:
         for field in ("steps", "batch", "questions", "rank", "warmup"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}: expected at least 1, got {getattr(self, field)}")
+            check_whole(field, getattr(self, field), least=1)
+        check_whole("seed", self.seed, least=0)
+        if self.random_decoder is not None:
+            check_whole("random_decoder", self.random_decoder, least=0)
+        check_rate("rate", self.rate)
 
 
-def assemble(decoder: str, tower: Path, *, seed: int | None = None) -> VisionLanguageModel:
+@dataclass(frozen=True)
+class _Run:
+    """What decides a run: its configuration and digests of the weights that it starts from."""
+
+    config: JoiningConfig
+    tower: str
+    decoder: str
+
+
+def assemble(decoder: str, tower: Path, *, seed: int | None = None) -> JoinedModel:
     """The decoder as published and a trained tower as one model of the class SmolVLM.
 
     `tower` is the state that `train_tower` keeps, a safetensors file.  With `seed` the decoder's
     weights are random, the control.
+
+    Raises ValueError if `tower` is another file, or the decoder lacks weights.
     """
     processor = make_processor(decoder)
     config = vlm_config(decoder)
@@ -91,16 +116,12 @@ def assemble(decoder: str, tower: Path, *, seed: int | None = None) -> VisionLan
     config.tie_word_embeddings = True
     model = SmolVLMForConditionalGeneration(config)
     fill_decoder(model, decoder if seed is None else seed)
-    seeing = {
-        name.removeprefix("model."): weight
-        for name, weight in load_file(tower).items()
-        if name.startswith(("model.vision_model.", "model.connector."))
-    }
-    unused = model.model.load_state_dict(seeing, strict=False).unexpected_keys
-    if unused or not seeing:
-        raise ValueError(f"tower: expected the weights of a tower, got {tower} with {unused[:3]}")
+    with refused("tower: expected the weights of a tower"):
+        state = read_weights(tower)
+        fill_tower(model, {n: weight for n, weight in state.items() if n.startswith(SEEING)})
     model.tie_weights()
-    return VisionLanguageModel(model.eval(), processor, NAME)
+    origin = origin_of(model.get_decoder(), decoder, seed)
+    return JoinedModel(model.eval(), processor, NAME, origin=origin)
 
 
 def make_processor(decoder: str) -> ProcessorMixin:
@@ -128,15 +149,17 @@ def add_adapters(vlm: VisionLanguageModel, rank: int) -> list[nn.Parameter]:
 
 def train_adapters(
     config: JoiningConfig, *, tower: Path, runs: Path, decoder: str | None = None
-) -> VisionLanguageModel:
+) -> JoinedModel:
     """Train the adapters, or go on with them, in the folder `runs`/<name>.
 
-    Raises ValueError if that folder belongs to another configuration or cannot be written.
+    Raises ValueError if that folder belongs to another configuration, tower or decoder or cannot
+    be written, and what `smollm2` and `assemble` do.
     """
     folder = Path(runs) / config.name
-    claim_folder(folder, config)
+    check_writable("runs", folder)
     torch.manual_seed(config.seed)
     vlm = assemble(smollm2(decoder), tower, seed=config.random_decoder)
+    claim_folder(folder, _Run(config, _tower_digest(vlm), vlm.origin.weights))
     parameters = add_adapters(vlm, config.rank)
     adapters = nn.ParameterDict({str(index): each for index, each in enumerate(parameters)})
     phase = Phase(
@@ -147,10 +170,15 @@ def train_adapters(
     return vlm
 
 
-def publish(vlm: VisionLanguageModel, config: JoiningConfig, output: Path) -> Path:
+def _tower_digest(vlm: VisionLanguageModel) -> str:
+    seeing = vlm.model.model
+    return weights_digest(nn.ModuleList([seeing.vision_model, seeing.connector]))
+
+
+def publish(vlm: JoinedModel, config: JoiningConfig, output: Path) -> Path:
     """Write the trained model in parts into `output`/<name>; the folder's path."""
     folder = Path(output) / config.name
-    save_in_parts(vlm, folder, scaling=SCALING, seed=config.random_decoder)
+    save_in_parts(vlm, folder, scaling=SCALING)
     return folder
 
 

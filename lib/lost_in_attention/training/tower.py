@@ -25,6 +25,9 @@ from transformers.models.smolvlm.modeling_smolvlm import (
 from lost_in_attention.models.smollm2 import smollm2
 from lost_in_attention.pictures.drawings import groups
 from lost_in_attention.pictures.scenes import IMAGE_SIZE
+from lost_in_attention.runs.numbers import check_rate, check_whole
+from lost_in_attention.runs.paths import check_writable
+from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.training.loop import Phase, Rates, claim_folder, run_phase
 from lost_in_attention.training.tower_scenes import (
     NOTHING,
@@ -56,8 +59,18 @@ class TowerConfig:
 
     def __post_init__(self) -> None:
         for field in ("steps", "batch", "warmup", "easing"):
-            if getattr(self, field) < 1:
-                raise ValueError(f"{field}: expected at least 1, got {getattr(self, field)}")
+            check_whole(field, getattr(self, field), least=1)
+        check_whole("seed", self.seed, least=0)
+        for rate in self.rates:
+            check_rate("rates", rate)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What decides a run: its configuration and a digest of the decoder's word vectors."""
+
+    config: TowerConfig
+    words: str
 
 
 def vlm_config(decoder: str) -> SmolVLMConfig:
@@ -113,14 +126,16 @@ class Tower(nn.Module):
 def train_tower(config: TowerConfig, *, runs: Path, decoder: str | None = None) -> Tower:
     """Train the tower, or go on with it, in the folder `runs`/tower.
 
-    Raises ValueError if that folder belongs to another configuration or cannot be written.
+    Raises ValueError if that folder belongs to another configuration or decoder or cannot be
+    written, and what `smollm2` does.
     """
     folder = Path(runs) / "tower"
-    claim_folder(folder, config)
+    check_writable("runs", folder)
     source = smollm2(decoder)
     words = word_vectors(source, (*groups(), NOTHING_WORD))
     torch.manual_seed(config.seed)
     tower = Tower(vlm_config(source), words)
+    claim_folder(folder, _Run(config, weights_digest(nn.ParameterDict({"words": words}))))
     phase = Phase(
         "tower", config.steps, Rates(*config.rates), config.warmup, tower,
         list(tower.parameters()), lambda step: _loss(tower, config, step), save_every=_SAVE_EVERY,
