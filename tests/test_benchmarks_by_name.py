@@ -166,7 +166,7 @@ def test_no_source_is_not_the_current_folder(source):
     with pytest.raises(ValueError, match="source: expected a name, a folder or a hub id, got '"):
         load_benchmark("pope", source)
     with pytest.raises(ValueError, match="source: expected a name, a folder or a hub id, got '"):
-        Sweep("small-llava", source, benchmarks="pope").samples()
+        GridRun("small-llava", source, benchmarks="pope").samples()
 
 
 def test_a_set_named_by_a_path_is_the_one_named_by_its_text():
