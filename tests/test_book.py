@@ -35,6 +35,28 @@ PROSE = """() => {
 }"""
 UNRENDERED = re.compile(r"\$\$|\\[a-zA-Z]{2,}|:::|```|\{(?:prf:)?(?:ref|doc|term|cite\S*)\}")
 
+# The least contrast of a caption with the ground behind it, after WCAG 2; 21 where there is none.
+CONTRAST = """() => {
+    const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+    const light = colour => {
+        const [r, g, b] = parts(colour).map(c => c / 255)
+            .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ground = element => {
+        for (let e = element; e; e = e.parentElement) {
+            const colour = getComputedStyle(e).backgroundColor;
+            if ((parts(colour)[3] ?? 1) > 0) return colour;
+        }
+        return 'rgb(255, 255, 255)';
+    };
+    const ratios = [...document.querySelectorAll('article figcaption')].map(e => {
+        const both = [light(getComputedStyle(e).color), light(ground(e))];
+        return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+    });
+    return Math.min(21, ...ratios);
+}"""
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -219,3 +241,12 @@ def test_a_request_to_another_host_would_be_seen(phone, address):
     phone.evaluate("new Image().src = 'http://other.invalid/x.png'")
     phone.wait_for_timeout(200)
     assert foreign(requests, address) == ["http://other.invalid/x.png"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@each_page
+def test_captions_can_be_read(browser, address, name, scheme):
+    with browser.new_context(color_scheme=scheme) as context:
+        page = context.new_page()
+        open_page(page, f"{address}{name}.html")
+        assert page.evaluate(CONTRAST) >= 4.5
