@@ -174,6 +174,8 @@ def draw_plane(ax, shown):
         ax.errorbar(x[middle], y[middle], xerr=across, yerr=along, lw=1,
                     fmt=MARKS[name], color=LOOKS[module][1], ms=6)  # fmt: skip
     ax.axvline(0, color="0.7", lw=1, zorder=0)
+    # Numbers of five decimals: more of them would run into each other.
+    ax.locator_params(axis="x", nbins=4)
     ax.set(xlabel=plots.axis_label("mixig"), ylabel=plots.axis_label("rid"))
     for label, color in LOOKS.values():
         ax.plot([], [], "s", color=color, label=label)
