@@ -134,7 +134,7 @@ def test_one_model_by_two_names_is_no_choice(monkeypatch):
 
 def test_an_empty_data_folder_has_no_models_to_choose(monkeypatch, tmp_path):
     monkeypatch.setenv("LOST_IN_ATTENTION_DATA", str(tmp_path))
-    for every in ("zoo", "families"):
+    for every in ("zoo", "families", "pretrained"):
         with pytest.raises(FileNotFoundError, match=f"models: expected models in .*'{every}', got"):
             chosen_models(every)
 

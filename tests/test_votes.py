@@ -6,7 +6,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lost_in_attention.models import load
-from lost_in_attention.models.shipped import chosen_models, recipe_of, saved_steps, saved_weights
+from lost_in_attention.models.shipped import (
+    chosen_models,
+    recipe_of,
+    saved_steps,
+    saved_weights,
+    world_of,
+)
 from lost_in_attention.publishing.votes import (
     in_words,
     interval_table,
@@ -39,9 +45,25 @@ def test_the_zoo_is_what_the_repository_holds():
     assert chosen_models(" small-qwen2.5-vl ,a/b") == ["small-qwen2.5-vl", "a/b"]
 
 
+def test_groups_stand_among_names_and_models_in_parts_are_a_group(monkeypatch, tmp_path):
+    for name, part in (("small-a", ""), ("small-a-seed1", ""), ("joined", "parts.json")):
+        (tmp_path / "models" / name).mkdir(parents=True)
+        for file in ("config.json", part):
+            if file:
+                (tmp_path / "models" / name / file).write_text("{}")
+    monkeypatch.setenv("LOST_IN_ATTENTION_DATA", str(tmp_path))
+    assert chosen_models("pretrained, families,a/b") == ["joined", "small-a", "a/b"]
+    assert chosen_models("zoo") == ["small-a", "small-a-seed1"]
+    assert [world_of(name) for name in ("joined", "small-a", "a/b")] == ["pictures", "digits", None]
+    with pytest.raises(ValueError, match="different names"):
+        chosen_models("families,small-a")
+
+
 @pytest.mark.parametrize("models", ["", "a/b,", "a/b, a/b"])
 def test_a_list_with_gaps_or_repeats_is_refused(models):
-    with pytest.raises(ValueError, match="models: expected 'zoo', 'families' or different names"):
+    with pytest.raises(
+        ValueError, match="models: expected 'zoo', 'families', 'pretrained' or different"
+    ):
         chosen_models(models)
 
 

@@ -9,39 +9,58 @@ from safetensors.torch import load_file
 
 from lost_in_attention.models import ModelName, VisionLanguageModel
 from lost_in_attention.models.changed import changing
+from lost_in_attention.models.joined import in_parts
 from lost_in_attention.models.load import resolve
 from lost_in_attention.models.weights import check_finite
 from lost_in_attention.runs.paths import data_folder
 
-# Everything that the repository holds, and one model a recipe.
-SHIPPED, FAMILIES = "zoo", "families"
+# Everything that was trained here from scratch, one model a recipe, and what has a decoder that
+# was published.
+SHIPPED, FAMILIES, PRETRAINED = "zoo", "families", "pretrained"
+_GROUPS = (SHIPPED, FAMILIES, PRETRAINED)
 
 
 def chosen_models(models: str) -> list[str]:
-    """The names in a comma-separated list.
+    """The names in a comma-separated list, such as "pretrained,families".
 
-    "zoo" is every model that the repository holds, "families" the first training seed of each.
+    "zoo" is every model that the repository holds and that was trained here from scratch,
+    "families" the first training seed of each, "pretrained" those whose decoder was published.
 
     Raises ValueError on an empty or repeated name, or one model under two names, and
-    FileNotFoundError on an unknown one, or where the repository holds none.
+    FileNotFoundError on an unknown one, or where the repository holds none of a group.
     """
-    if models in (SHIPPED, FAMILIES):
-        held = sorted(path.parent.name for path in data_folder().glob("models/*/config.json"))
-        if not held:
-            raise FileNotFoundError(
-                f"models: expected models in {data_folder() / 'models'} for {models!r}, got none"
-            )
-        return [name for name in held if models == SHIPPED or name == recipe_of(name)]
-    names = [ModelName(name.strip()) for name in models.split(",")]
+    listed = [name.strip() for name in models.split(",")]
+    names = [each for name in listed for each in _expanded(name)]
     if not all(names) or len(set(names)) < len(names) or _same(names):
         raise ValueError(
-            f"models: expected {SHIPPED!r}, {FAMILIES!r} or different names of different models, "
-            f"parted by commas, got {models!r}"
+            f"models: expected {', '.join(map(repr, _GROUPS))} or different names of different "
+            f"models, parted by commas, got {models!r}"
         )
     return names
 
 
-def _same(names: Sequence[ModelName]) -> bool:
+def _expanded(name: str) -> list[str]:
+    """A name, or the names in a group."""
+    if name not in _GROUPS:
+        return [ModelName(name)]
+    folders = sorted(path.parent for path in data_folder().glob("models/*/config.json"))
+    held = [path.name for path in folders if in_parts(path) == (name == PRETRAINED)]
+    if not held:
+        raise FileNotFoundError(
+            f"models: expected models in {data_folder() / 'models'} for {name!r}, got none"
+        )
+    return [each for each in held if name != FAMILIES or each == recipe_of(each)]
+
+
+def world_of(name: str) -> str | None:
+    """The embedded world that a model of the repository was trained on; None for other models."""
+    folder = data_folder() / "models" / name
+    if "/" in name or not (folder / "config.json").exists():
+        return None
+    return "pictures" if in_parts(folder) else "digits"
+
+
+def _same(names: Sequence[str]) -> bool:
     """Whether two names lead to one model."""
     return len({Path(resolve(name)).resolve() for name in names}) < len(names)
 
