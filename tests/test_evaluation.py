@@ -507,7 +507,7 @@ def test_answers_that_are_not_their_origins_are_refused(tmp_path):
     stored = results("m", tmp_path)
     stored.write(made_up({"vanilla": [1, 0]}))
     made_up({"vanilla": [1, 1]}).to_parquet(stored.path)
-    message = r"results: expected answers that sap-m.json is about"
+    message = r"results: expected rows that sap-m.json is about"
     with pytest.raises(ValueError, match=message):
         read_results(["m"], folder=tmp_path)
     with pytest.raises(ValueError, match=message):

@@ -3,8 +3,6 @@
 Several runs may share a file, each with benchmarks of its own: then the JSON file lists them.
 """
 
-import hashlib
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +15,9 @@ import pandas as pd
 from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.evaluation.grid import Variant
 from lost_in_attention.runs import provenance
-from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import Scalar, without_folders
+from lost_in_attention.runs.tables import read_table, write_table
 from lost_in_attention.sap.registry import identities
 
 # What is varied: prior and preset, or the place.
@@ -75,19 +73,14 @@ class Results:
         if kept is not None:
             table = pd.concat([kept, table], ignore_index=True)
             runs = [*_without(origin["runs"], asked), *runs]
-        origin_path = self.path.with_suffix(".json")
-        # Both are complete before either is renamed; reading notices a pair that does not match.
-        with replaced_when_complete(origin_path) as said, replaced_when_complete(self.path) as part:
-            table.to_parquet(part, index=False, compression="zstd")
-            facts = self._shared() | {"answers": _digest(part), "rows": len(table), "runs": runs}
-            said.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+        write_table(self.path, table, self._shared() | {"runs": runs})
 
     def _kept(self, asked: Sequence[str]) -> tuple[pd.DataFrame | None, dict[str, Any]]:
         """The answers that lie there to other benchmarks than those asked, if there are any."""
         # What is replaced whole need not fit its origin.
         if not self.path.exists() or _benchmarks(self.path) <= set(asked):
             return None, {}
-        table, origin = _read(self.path)
+        table, origin = read_table(self.path)
         return table[~table["benchmark"].isin(asked)], origin
 
     def _shared(self) -> dict[str, Any]:
@@ -137,7 +130,7 @@ def read_results(
     for model in models:
         path = results_path(model, grid, folder)
         if path.exists():
-            found[str(without_folders(model))] = _read(path)
+            found[str(without_folders(model))] = read_table(path)
     tables = [table for table, _ in found.values()]
     origins = {model: origin for model, (_, origin) in found.items()}
     return pd.concat(tables, ignore_index=True) if tables else None, origins
@@ -149,23 +142,8 @@ def run_of(origin: Mapping[str, Any], benchmark: str) -> dict[str, Any] | None:
     return runs[0] if runs else None
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    origin_path = path.with_suffix(".json")
-    origin = json.loads(origin_path.read_text()) if origin_path.exists() else {}
-    if origin.get("answers") != _digest(path):
-        raise ValueError(
-            f"results: expected answers that {origin_path.name} is about, "
-            f"got others in {path}; make both again"
-        )
-    return pd.read_parquet(path), origin
-
-
 def _benchmarks(path: Path) -> set[str]:
     return set(pd.read_parquet(path, columns=["benchmark"])["benchmark"])
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _without(runs: Sequence[dict], asked: Sequence[str]) -> list[dict]:
