@@ -37,6 +37,7 @@ quick: .venv/test-installed
 # Everything that `make test` does before pytest.
 test-ready: .venv/test-installed
 	@.ci/browser
+	@$(MAKE) $(DECODER) || echo "== without it the tests of the pretrained decoder are skipped"
 
 # Every notebook with few questions, in minutes; the book keeps what it has.
 smoke: $(SOURCES:notebooks/%.py=build/smoke/%.ipynb)
@@ -82,6 +83,14 @@ ELSEWHERE := $(shell [ ! -e .venv/created ] || grep -qF " $$(pwd -P)/.venv" .ven
 	@$(call install,test)
 	@touch $@
 
+# --- the pretrained decoder, 93 MB to fetch, 540 MB unpacked
+
+DECODER := $(or $(LOST_IN_ATTENTION_CACHE),.cache)/smollm2/source.json
+
+$(DECODER): | .venv/book-installed
+	@echo "== fetching the pretrained decoder"
+	@$(BIN)/python -m lost_in_attention decoder
+
 # --- notebooks
 
 .stamps book/notebooks build/smoke:
@@ -95,7 +104,7 @@ ELSEWHERE := $(shell [ ! -e .venv/created ] || grep -qF " $$(pwd -P)/.venv" .ven
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # The .py file is the source; the stored .ipynb lends only its cell ids.
-book/notebooks/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed book/notebooks
+book/notebooks/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed $(DECODER) book/notebooks
 	@echo "== executing $<"
 	@if [ -e notebooks/$*.ipynb ]; then cp notebooks/$*.ipynb .stamps/$*.ipynb; fi
 	@$(BIN)/jupytext --quiet --update --to ipynb --output .stamps/$*.ipynb $<
@@ -103,7 +112,7 @@ book/notebooks/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed boo
 	@$(BIN)/python .ci/without-stderr .stamps/$*.executed.ipynb
 	@mv .stamps/$*.executed.ipynb $@
 
-build/smoke/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed build/smoke
+build/smoke/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed $(DECODER) build/smoke
 	@echo "== trying $<"
 	@$(BIN)/jupytext --quiet --to ipynb --output - $< | $(BIN)/papermill --cwd . --kernel python3 \
 	    -p tier smoke -p output build/smoke/generated - $@

@@ -16,7 +16,7 @@ from lost_in_attention.models import VisionLanguageModel, joined, load
 from lost_in_attention.pictures.drawings import load_drawings
 from lost_in_attention.pictures.layouts import LAYOUTS
 from lost_in_attention.training import tower
-from lost_in_attention.training.joining import JoiningConfig, publish, train_adapters
+from lost_in_attention.training.joining import SCALING, JoiningConfig, train_adapters
 from lost_in_attention.training.tower import TowerConfig, train_tower
 
 SHORT = {"steps": 3, "batch": 2, "questions": 2, "rank": 2, "warmup": 1}
@@ -34,6 +34,7 @@ def tower_file(decoder, tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tower, "_CHECKED", 2)
+        patch.setattr(tower, "_NAMED_SCENES", 2)
         train_tower(TowerConfig(steps=1, batch=1), runs=runs, decoder=decoder)
     return runs / "tower" / "tower.safetensors"
 
@@ -54,7 +55,9 @@ def trained(request, decoder, tower_file, tmp_path_factory) -> tuple[VisionLangu
             weight.copy_(weight.bfloat16())
         for weight in vlm.model.model.connector.parameters():
             weight.copy_(weight.bfloat16())
-    return vlm, publish(vlm, config, runs)
+    folder = runs / config.name
+    joined.save_in_parts(vlm, folder, scaling=SCALING)
+    return vlm, folder
 
 
 @pytest.fixture

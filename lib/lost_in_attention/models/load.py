@@ -42,14 +42,22 @@ DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float1
 
 
 def load(
-    name: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    name: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    decoder: str | None = None,
 ) -> VisionLanguageModel:
-    """Load `name`: a model of the small zoo, a local folder or a hub id (see `resolve`).
+    """Load `name`: a model of the repository, a local folder or a hub id (see `resolve`).
+
+    `decoder` says where the decoder of a model in parts is, if it was not trained on the
+    package's weights (see `smollm2`).
 
     Raises FileNotFoundError where nothing of that name is found, and ValueError: a device that
     is not there, a model of no known family, weights that do not fit into memory, are incomplete,
     left over, of another shape or not finite, parts that are not those of one model
-    (`joined_model`), or a model that fails a check (`check`).
+    (`joined_model`), a `decoder` for a model that is whole, or a model that fails a check
+    (`check`).
     """
     device = usable_device(device)
     source = resolve(name)
@@ -59,7 +67,9 @@ def load(
     config = _config(shown, source, commit)
     check_weights_fit(shown, config, dtype, device)
     if in_parts(source):
-        model = joined_model(shown, source, config, dtype=dtype)
+        model = joined_model(shown, source, config, dtype=dtype, decoder=decoder)
+    elif decoder is not None:
+        raise ValueError(f"decoder: expected none for {shown!r}, which is whole, got {decoder!r}")
     else:
         model = _model(shown, source, commit, dtype)
     processor = load_processor(source, config, commit)

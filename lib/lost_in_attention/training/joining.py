@@ -29,7 +29,6 @@ from lost_in_attention.models.joined import (
     origin_of,
     read_weights,
     refused,
-    save_in_parts,
 )
 from lost_in_attention.models.smollm2 import smollm2
 from lost_in_attention.pictures.drawings import load_drawings
@@ -173,13 +172,6 @@ def train_adapters(
 def _tower_digest(vlm: VisionLanguageModel) -> str:
     seeing = vlm.model.model
     return weights_digest(nn.ModuleList([seeing.vision_model, seeing.connector]))
-
-
-def publish(vlm: JoinedModel, config: JoiningConfig, output: Path) -> Path:
-    """Write the trained model in parts into `output`/<name>; the folder's path."""
-    folder = Path(output) / config.name
-    save_in_parts(vlm, folder, scaling=SCALING)
-    return folder
 
 
 def _loss(

@@ -7,25 +7,24 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 
-from lost_in_attention.benchmarks import BENCHMARKS, chance, load_benchmark
 from lost_in_attention.digits.glyphs import SPLIT_SIZES
-from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.publishing.plots import use_house_style
 from lost_in_attention.runs.files import replace_folder
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import device as device_name
 from lost_in_attention.runs.provenance import versions
-from lost_in_attention.statistics import mean_interval
+from lost_in_attention.training.accuracy import (
+    EVALUATION_SEED,
+    QUESTIONS,
+    accuracies,
+    accuracy_table,
+)
+from lost_in_attention.training.curve import write_curve
 from lost_in_attention.training.digit_scenes import training_scenes
 from lost_in_attention.training.recipe import TrainingConfig, train
-
-QUESTIONS = 1000
-EVALUATION_SEED = 0
 
 CARD = """---
 license: mit
@@ -102,8 +101,7 @@ def train_and_publish(
         vlm.model.save_pretrained(folder)
         vlm.processor.save_pretrained(folder)
         curve = pd.DataFrame(json.loads((run / "curve.json").read_text()))
-        curve.to_csv(folder / "training_curve.csv", index=False)
-        _draw_curve(curve, folder / "training_curve.png")
+        write_curve(curve, folder)
         facts = {
             "command": f"python -m lost_in_attention train --name {config.name} --device {device}",
             "config": asdict(config),
@@ -132,56 +130,8 @@ def visual_tokens(vlm: VisionLanguageModel) -> int:
     return len(vlm.encode_images([scene.image])[0])
 
 
-def accuracies(vlm: VisionLanguageModel) -> list[dict]:
-    """Accuracy on the seven embedded sets, with images and blank ones, overall and by group.
-
-    Overall rows have an interval and the level of chance.
-    """
-    rows = []
-    for name in BENCHMARKS:
-        samples = load_benchmark(name)
-        samples = samples.draw(min(QUESTIONS, len(samples)), seed=EVALUATION_SEED)
-        guess = chance(samples)
-        for condition, asked in (("images", samples), ("blank images", samples.blanked())):
-            replies = evaluate(vlm, asked, benchmark=name)
-            facts = {"benchmark": name, "condition": condition}
-            rows.append(facts | {"group": "all"} | _overall(name, replies) | {"chance": guess})
-            rows += [
-                facts | {"group": group} | _shares(part) for group, part in replies.groupby("group")
-            ]
-    return rows
-
-
-def _overall(benchmark: str, replies: pd.DataFrame) -> dict[str, float]:
-    """`_shares` with the benchmark's own accuracy and its interval."""
-    # Questions on one image are not independent: resample images.
-    interval = mean_interval(
-        replies["correct"],
-        units=replies["image_source"],
-        weights=BENCHMARKS[benchmark].weights(replies),
-        seed=EVALUATION_SEED,
-    )
-    accuracy = BENCHMARKS[benchmark].score(replies)["accuracy"]
-    return _shares(replies) | {"accuracy": accuracy, "low": interval.low, "high": interval.high}
-
-
-def _shares(replies: pd.DataFrame) -> dict[str, float]:
-    return {
-        "questions": len(replies),
-        "accuracy": float(replies["correct"].mean()),
-        "unparsed": float(replies["parsed"].isna().mean()),
-    }
-
-
 def card(facts: Mapping) -> str:
     """The model card, every number of it from the run."""
-    overall = pd.DataFrame(facts["accuracy"]).query("group == 'all'").set_index("benchmark")
-    seen = overall[overall["condition"] == "images"]
-    blank = overall.loc[overall["condition"] == "blank images", "accuracy"]
-    table = seen.assign(blank=blank).reset_index()
-    columns = ["benchmark", "questions", "accuracy", "low", "high", "blank", "chance", "unparsed"]
-    lines = [columns, ["---"] * len(columns), *table[columns].itertuples(index=False)]
-    cells = [[v if isinstance(v, str) else f"{v:.4g}" for v in line] for line in lines]
     config = TrainingConfig(**facts["config"])
     return CARD.format(
         **facts["config"],
@@ -196,7 +146,7 @@ def card(facts: Mapping) -> str:
         evaluation_seed=facts["evaluation"]["seed"],
         model_class=facts["class"],
         visual_tokens=facts["visual_tokens"],
-        accuracy="\n".join(f"| {' | '.join(line)} |" for line in cells),
+        accuracy=accuracy_table(facts["accuracy"]),
     )
 
 
@@ -220,20 +170,3 @@ def _lessons(config: TrainingConfig) -> str:
     ]
     told = [f"{steps} steps teach {what}" for steps, what in stages if steps]
     return f": {'; '.join(told)}" if told else ""
-
-
-def _draw_curve(curve: pd.DataFrame, path: Path) -> None:
-    use_house_style()
-    accuracy = [column for column in curve if column.endswith("accuracy")]
-    phases = curve["phase"].unique()
-    fig, axes = plt.subplots(1, len(phases), figsize=(10, 3.2), layout="constrained")
-    for ax, phase in zip(axes, phases, strict=True):
-        rows = curve[curve["phase"] == phase].set_index("step")
-        for column in ["loss", *accuracy]:
-            if rows[column].notna().any():
-                smooth = rows[column].rolling(5, min_periods=1).mean()
-                ax.plot(smooth, label=column.replace("_", " "))
-        ax.set(title=phase, xlabel="step", ylim=(0, None))
-        ax.legend(frameon=False)
-    fig.savefig(path, dpi=110)
-    plt.close(fig)
