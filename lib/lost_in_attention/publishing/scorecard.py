@@ -83,7 +83,7 @@ def _summary(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
     found = [Counter(_shown(each, subject) for each in about) for subject in COLUMNS]
     known = dict.fromkeys(map(_short, VERDICTS)) | dict.fromkeys((NOT_ASKED, NOT_ATTEMPTED))
     rows = [[verdict, *(str(each[verdict]) for each in found)] for verdict in known]
-    return _table(["Number of claims", *COLUMNS.values()], rows)
+    return _table(["Claims by verdict", *COLUMNS.values()], rows)
 
 
 def _differences(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
@@ -97,8 +97,7 @@ def _differences(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
         for claim_id, each in both.items()
         if _short(each[PRETRAINED]) != _short(each[SMALL])
     ]
-    count = f"Of {len(both)} claims that are decided on both, the verdicts on {len(lines)} differ."
-    count = count if both else "No claim is decided on both yet."
+    count = f"Claims decided on both: {len(both)}; with different verdicts: {len(lines)}."
     return "\n".join(["## Where pretrained and small differ\n", count, "", *lines, ""])
 
 
