@@ -157,8 +157,6 @@ def plain_quantity(quantity: str) -> str:
 
 def _findings(claims: Sequence[Claim]) -> list[str]:
     """The cells of one claim: the verdict for each kind of subject, and what was measured."""
-    if not claims:
-        return [*([""] * len(COLUMNS)), NOT_ATTEMPTED]
     measured = [
         f"{_plain(words(claim.measured))} (agreement means: {_plain(words(claim.tolerance))}; "
         + (f"{_plain(claim.note)}; " if claim.note else "")
