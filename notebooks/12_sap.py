@@ -459,7 +459,11 @@ def model_by_model(bad, good):
 
 
 def count(column):
-    return f"{int(judged[column].sum())} of {len(judged)} cells"
+    """How many cells, for each kind of subject."""
+    parted = run.evidence.by_subject({name: own[column] for name, own in judged.groupby("model")})
+    cells = {subject: pd.concat(own) for subject, own in parted.items()}
+    said = (f"{each.sum()} of {each.size} cells ({subject})" for subject, each in cells.items())
+    return ", ".join(said)
 
 
 # %% tags=["hide-input"]

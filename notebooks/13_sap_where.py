@@ -47,7 +47,13 @@ from lost_in_attention.models import load
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.dots import dots, dots_by_model
 from lost_in_attention.publishing.paper import claimed, published
-from lost_in_attention.publishing.votes import in_points, opposite, side_of, tally, unanimous
+from lost_in_attention.publishing.votes import (
+    in_points,
+    opposite,
+    side_of,
+    tally_by_subject,
+    unanimous,
+)
 from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
@@ -457,13 +463,14 @@ CLAIMS = {
              "earliest range below the latest, intervals clear"),
 }  # fmt: skip
 for claim_id, (statement, answered, tolerance) in CLAIMS.items():
+    by_model = dict(zip(shown, answered, strict=True))
     run.claim(
         claim_id,
         statement=statement,
         paper="consistently, in all models",
-        measured=f"of {len(shown)} models: {tally(answered)}",
+        measured=tally_by_subject(by_model, run.evidence),
         tolerance=f"every model: {tolerance}",
-        answers=dict(zip(shown, answered if found.whole else [None] * len(shown), strict=True)),
+        answers=by_model if found.whole else dict.fromkeys(shown),
         questions=fewest,
     )
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from decoders import save_small_decoder
 from lost_in_attention.models import VisionLanguageModel, joined, load
+from lost_in_attention.models.shipped import PRETRAINED, loaded_subject, subject_of
 from lost_in_attention.pictures.drawings import load_drawings
 from lost_in_attention.pictures.layouts import LAYOUTS
 from lost_in_attention.training import tower
@@ -75,6 +76,18 @@ def test_it_answers_as_it_did_in_training(trained, loaded):
         with torch.inference_mode():
             expected, got = vlm.model(**inputs).logits, loaded.model(**inputs).logits
         torch.testing.assert_close(got, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_its_subject_is_its_decoders_and_a_random_one_is_a_control(
+    trained, decoder, monkeypatch, tmp_path
+):
+    vlm, folder = trained
+    shutil.copytree(folder, tmp_path / "models" / "joined")
+    monkeypatch.setenv("LOST_IN_ATTENTION_DATA", str(tmp_path))
+    monkeypatch.setattr(joined, "smollm2", lambda original: decoder)
+    expected = PRETRAINED if vlm.origin.seed is None else None
+    assert loaded_subject(load("joined")) == subject_of("joined") == expected
+    assert loaded_subject(load(folder)) is None
 
 
 def test_the_parts_are_small_and_the_decoder_is_not_among_them(trained):

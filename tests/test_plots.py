@@ -78,6 +78,15 @@ def test_models_look_different_and_like_no_module():
     assert not {look["color"] for look in looks.values()} & {plots.ATTENTION, plots.FFN}
 
 
+def test_a_pretrained_model_comes_first_and_looks_the_same_in_every_figure():
+    for small in (["a"], list("abcd"), list("abcdef")):
+        looks = plots.model_looks([*small, "smollm2"])
+        assert list(looks) == ["smollm2", *small]
+        assert looks.pop("smollm2") == {"marker": "*", "color": "black"}
+        assert looks == plots.model_looks(small)
+        assert "black" not in {look["color"] for look in looks.values()}
+
+
 GAPS = pd.DataFrame(
     [("x", "a", 1.0), ("y", "a", -1.0), ("x", "b", 0.5)], columns=["place", "model", "mean"]
 )

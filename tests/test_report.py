@@ -18,6 +18,7 @@ import torch
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.publishing import claims, page, plots, report
+from lost_in_attention.publishing.evidence import Model
 from lost_in_attention.publishing.scorecard import plain_quantity, write_scorecard
 
 NOTEBOOK = "06_layerwise_curves"
@@ -213,7 +214,7 @@ def test_claim_survives_the_file(tmp_path):
             {},
             "claim_id: .* like C072 or T1.attention.rid",
         ),
-        ("C073", "true", "book", {}, "verdict of C073: expected one of"),
+        ("C073", "true", "book", {}, "verdict of C073: expected one of .* without answers"),
         (
             "C073",
             "same direction on small models",
@@ -258,6 +259,16 @@ def test_claims_table_says_which_models_were_measured(tmp_path, shown):
     (page,) = shown
     headings = re.findall(r'<th scope="col">([^<]+)</th>', page)
     assert headings[:3] == ["claim", "the paper says", "small models show"]
+    for kinds, heading in [
+        (["small"], "small models show"),
+        (["pretrained"], "a pretrained decoder shows"),
+        (["small", "pretrained"], "a pretrained decoder and small models show"),
+        (["small", None], "the models show"),
+    ]:
+        run.evidence.models.clear()
+        run.evidence.models.update({str(kind): Model(None, kind) for kind in kinds})
+        run.claims_table()
+        assert f'<th scope="col">{heading}</th>' in shown[-1]
     assert "a &lt; b (low)" in page and "<caption>Claims at tier book</caption>" in page
 
 
@@ -287,8 +298,9 @@ def test_scorecard_has_one_row_per_text_claim(tmp_path):
     page = scorecard(tmp_path)
     rows = re.findall(r"^\| \*\*(C\d+)\*\*", page, re.M)
     assert sorted(rows) == list(claims.text_claims()["id"])
-    assert page.count("|  | not attempted yet |") == 80
-    assert "| not attempted yet | 80 |" in page
+    assert page.count(f"{3 * '| not attempted yet '}|  |") == 80
+    assert "| not attempted yet | 80 | 80 | 80 |" in page
+    assert "Claims decided on both: 0; with different verdicts: 0." in page
 
 
 def test_scorecard_shows_the_finding_and_where_it_comes_from(tmp_path):
@@ -300,9 +312,52 @@ def test_scorecard_shows_the_finding_and_where_it_comes_from(tmp_path):
     row = next(line for line in page.splitlines() if "**C073**" in line)
     assert "0.25 (agreement means: direction; a\\|b; tier book" in row
     assert f"{{doc}}`notebooks/{NOTEBOOK}`" in row
-    assert row.endswith("| different direction on small models |")
-    assert "| different direction on small models | 1 |" in page
-    assert "| needs published weights | 0 |" in page and "**T1.attention.rid**" in page
+    assert "| different direction | not asked | needs published weights | 0.25 (" in row
+    assert "| different direction | 1 | 0 | 0 |" in page and "| not asked | 0 | 1 | 0 |" in page
+    assert "| needs published weights | 0 | 0 | 1 |" in page
+    cell = next(line for line in page.splitlines() if "**T1.attention.rid**" in line)
+    assert "| not asked | not asked | needs published weights |" in cell
+
+
+def claim_of_both(tmp_path, pretrained, small, claim_id="C073", notebook=NOTEBOOK):
+    """One chapter's answers of a stand-in for the pretrained model and of small ones."""
+    run = report.start(notebook, PLAIN | {"output": str(tmp_path)})
+    measured_small(run)
+    run.evidence.models["smollm2-pictures"] = Model(None, "pretrained")
+    answers = dict(zip(SMALL, small, strict=True)) | {"smollm2-pictures": pretrained}
+    run.claim(claim_id, answers=answers, **CLAIM)
+    return run
+
+
+def test_scorecard_says_where_pretrained_and_small_differ(tmp_path):
+    claim_of_both(tmp_path, True, [True, False, None])
+    claim_of_both(tmp_path, False, [False] * 3, "T1.ffn.rid", "07_modulewise")
+    claim_of_both(tmp_path, True, [False] * 3, "T1.attention.rid", "08_rope_tolerance")
+    claim_of_both(tmp_path, None, [False] * 3, "C072", "10_readings")
+    page = scorecard(tmp_path)
+    row = next(line for line in page.splitlines() if "| **C073**" in line)
+    assert "| mixed | same direction | needs published weights | 0.25 (" in row
+    assert "Claims decided on both: 3; with different verdicts: 2." in page
+    assert re.findall(r"^- (.*)$", page, re.M) == [
+        "**C073** attention low RID high MixIG: same direction on a pretrained decoder; "
+        "mixed on small models",
+        "**T1.attention.rid** s: same direction on a pretrained decoder; "
+        "different direction on small models",
+    ]
+
+
+def test_a_proof_stands_in_every_column_and_is_no_difference(tmp_path):
+    claim_of_both(tmp_path, True, [False] * 3)
+    run = report.start("04_rid", PLAIN | {"output": str(tmp_path)})
+    run.claim("C073", verdict="proved", **CLAIM)
+    page = scorecard(tmp_path)
+    assert "| proved | 1 | 1 | 1 |" in page
+    assert "Claims decided on both: 0; with different verdicts: 0." in page
+    row = next(line for line in page.splitlines() if "| **C073**" in line)
+    assert (
+        "| proved<br>04: proved<br>06: different direction "
+        "| proved<br>04: proved<br>06: same direction |" in row
+    )
 
 
 def claim_of(notebook, tmp_path, answers, questions=40):
@@ -319,11 +374,11 @@ def test_several_chapters_come_to_one_verdict_with_their_own_below(tmp_path):
     assert claim_of("07_modulewise", tmp_path, [False, False, False], questions=6) == "undecided"
     page = scorecard(tmp_path)
     row = next(line for line in page.splitlines() if "**C073**" in line)
-    assert row.endswith(
-        "| same direction on small models<br>06: same direction on small models<br>"
-        "07: undecided<br>10: undecided |"
+    assert (
+        "| same direction<br>06: same direction<br>07: undecided<br>10: undecided | not asked "
+        "| needs published weights |" in row
     )
-    assert "| same direction on small models | 1 |" in page and "| undecided | 0 |" in page
+    assert "| same direction | 1 | 0 | 0 |" in page and "| undecided | 0 | 0 | 0 |" in page
 
 
 def test_chapters_that_contradict_each_other_leave_a_model_open(tmp_path):
@@ -337,8 +392,10 @@ def test_each_claim_counts_once(tmp_path):
     run = report.start("15_tracing", PLAIN | {"output": str(tmp_path)})
     run.claim("C073", verdict="undecided", **CLAIM)
     run.claim("C062", verdict="undecided", **CLAIM)
-    counts = re.findall(r"^\| ([a-z ]+) \| (\d+) \|$", scorecard(tmp_path), re.M)
-    assert sum(int(count) for _, count in counts) == len(claims.text_claims()) == 80
+    page = scorecard(tmp_path)
+    counts = re.findall(r"^\| [a-z ]+ \| (\d+) \| (\d+) \| (\d+) \|$", page, re.M)
+    columns = [sum(map(int, column)) for column in zip(*counts, strict=True)]
+    assert columns == [len(claims.text_claims())] * 3 == [80] * 3
 
 
 def test_scorecard_takes_no_smoke_result_as_evidence(tmp_path):
@@ -347,7 +404,7 @@ def test_scorecard_takes_no_smoke_result_as_evidence(tmp_path):
     run.claim("C073", answers=dict.fromkeys(SMALL, True), **CLAIM)
     assert run.claims[0].verdict == "same direction on small models"
     page = scorecard(tmp_path)
-    assert "| not attempted yet | 80 |" in page and "0.25" not in page
+    assert "| not attempted yet | 80 | 80 | 80 |" in page and "0.25" not in page
     assert "Results at tier smoke are no evidence: 1 of them" in page
 
 

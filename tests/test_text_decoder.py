@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPConfig
 
 from decoders import save_small_decoder
+from lost_in_attention.models.shipped import PRETRAINED, loaded_subject
 from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.texts import passages
@@ -78,6 +79,8 @@ def test_its_name_is_the_packages_only_for_the_packages_weights(folder, tmp_path
     shutil.copytree(folder, tmp_path / "smollm2")
     (tmp_path / "smollm2" / "source.json").touch()
     assert load_text_decoder().name == "smollm2"
+    loaded = (load_text_decoder(), load_text_decoder(random_seed=0), load_text_decoder(folder))
+    assert [loaded_subject(vlm) for vlm in loaded] == [PRETRAINED, None, None]
 
 
 def test_missing_weights_and_other_models_are_refused(folder, tmp_path):

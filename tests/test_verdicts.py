@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,9 +28,10 @@ from lost_in_attention.publishing.verdicts import (
     MINIMUM_MODELS,
     MINIMUM_QUESTIONS,
     VERDICTS,
+    Finding,
     Ground,
     decide,
-    pooled,
+    in_words,
     together,
 )
 from lost_in_attention.residual.baselines import without_rope
@@ -62,7 +64,7 @@ def small(questions=40) -> Evidence:
 
 def verdict(answers, found, claim_id="C073", *, tier="paper", **changes):
     ground = {"questions": found.questions} | changes
-    return decide(answers, Ground(claim_id, found, tier, **ground))
+    return in_words(decide([Finding(Ground(claim_id, found, tier, **ground), answers)]))
 
 
 # --- the rule
@@ -108,12 +110,91 @@ def test_few_models_and_few_questions_decide_nothing():
     assert verdict(yes, small(MINIMUM_QUESTIONS), tier="book").startswith("same")
 
 
-def test_nothing_found_decides_nothing():
-    for found in (small(), complete(), Evidence()):
-        for number in (True, False):
-            assert verdict({}, found, "C060", number=number) == "undecided"
-            assert verdict({"mean": None}, found, "C060", number=number) == "undecided"
-    assert verdict({}, small(), "C060", tier="book", number=True) == "needs published weights"
+def test_nothing_found_leaves_open_who_was_asked():
+    assert verdict({}, small()) == verdict({}, complete()) == "undecided"
+    assert verdict({}, complete(), "C060", number=True) == "undecided"
+    assert verdict({"mean": None}, complete(), "C060", number=True) == "undecided"
+    for found, number in ((small(), True), (Evidence(), True), (Evidence(), False)):
+        assert verdict({}, found, "C060", number=number) == NEEDS
+        assert verdict({"mean": None}, found, "C060", number=number) == NEEDS
+
+
+PICTURES = "smollm2-pictures"
+RULE = [
+    # answers of the pretrained, the small and other models, questions: words, by subject
+    ([True], [], [], 20, "same direction on a pretrained decoder"),
+    ([False], [], [], 20, "different direction on a pretrained decoder"),
+    ([None], [], [], 20, "undecided"),
+    ([True], [], [], 19, "undecided"),
+    ([True, True], [], [], 20, "same direction on a pretrained decoder"),
+    ([True, False], [], [], 20, "mixed on a pretrained decoder"),
+    ([True, None], [], [], 20, "undecided"),
+    (
+        [True],
+        [False] * 3,
+        [],
+        20,
+        "same direction on a pretrained decoder; different direction on small models",
+    ),
+    (
+        [True],
+        [True, False, None],
+        [True],
+        20,
+        "same direction on a pretrained decoder; mixed on small models",
+    ),
+    # The pretrained one does not make up the number of small ones.
+    (
+        [True],
+        [True, True],
+        [],
+        20,
+        "same direction on a pretrained decoder; undecided on small models",
+    ),
+    (
+        [None],
+        [True] * 3,
+        [],
+        20,
+        "undecided on a pretrained decoder; same direction on small models",
+    ),
+    ([None], [True, None, True], [], 20, "undecided"),
+    ([True], [True] * 3, [], 19, "undecided"),
+    # Controls and models that nobody knows decide nothing and take nothing away.
+    ([], [True] * 3, [False], 20, "same direction on small models"),
+    ([True], [], [False, None], 20, "same direction on a pretrained decoder"),
+    ([], [], [True], 20, "needs published weights"),
+    ([], [True, True], [True], 20, "undecided"),
+]
+
+
+def asked_of(pretrained, small, others, questions):
+    """Evidence and answers of so many models of each kind; of the others the first is a control."""
+    kinds = {"pretrained": pretrained, "small": small, None: others}
+    named = {f"{kind} {i}": (kind, a) for kind, all_ in kinds.items() for i, a in enumerate(all_)}
+    found = Evidence(
+        {name: Model(None, kind) for name, (kind, _) in named.items()},
+        {"pope": Asked(questions)},
+    )
+    return {name: answer for name, (_, answer) in named.items()}, found
+
+
+@pytest.mark.parametrize(("pretrained", "small", "others", "questions", "words"), RULE)
+def test_the_rule_for_each_kind_of_subject(pretrained, small, others, questions, words):
+    answers, found = asked_of(pretrained, small, others, questions)
+    for tier in ("book", "paper"):
+        assert verdict(answers, found, tier=tier) == words
+        assert verdict(answers, found, "C012", tier=tier, number=True) == NEEDS
+
+
+@given(answers_of_models, answers_of_models, answers_of_models)
+def test_kinds_take_nothing_from_each_other(pretrained, small, others):
+    def by_subject(*kinds):
+        answers, found = asked_of(*kinds, 40)
+        return decide([Finding(Ground("C073", found, "book", 40), answers)])
+
+    alone = by_subject(pretrained, [], []) | by_subject([], small, [])
+    assert by_subject(pretrained, small, others) == alone
 
 
 def test_small_models_say_nothing_of_a_number():
@@ -205,31 +286,51 @@ def test_the_page_states_the_rule_that_is_applied():
 # --- several chapters
 
 
-def reading(answers, found, tier="book", verdict_given=None):
-    ground = Ground("C073", found, tier, found.questions)
-    return verdict_given or decide(answers, ground), answers, ground
+def reading(answers, found, tier="book", given=None):
+    return Finding(Ground("C073", found, tier, found.questions), answers, given)
 
 
-def test_published_weights_stand_above_small_models_and_proofs_above_both():
+def pooled(*found):
+    return in_words(decide(found))
+
+
+def test_each_kind_has_its_verdict_and_proofs_stand_above_all():
     no = reading(dict.fromkeys(SMALL, False), small())
+    learned = Evidence({PICTURES: Model(None, "pretrained")}, {"pope": Asked(40)})
+    mine = reading({PICTURES: True}, learned)
     yes = reading(dict.fromkeys(published_models()["hub"], True), complete(), "paper")
-    proof = reading(None, Evidence(), verdict_given="contradicted by proof")
-    assert pooled([no]).startswith("different")
-    assert pooled([no, yes]) == pooled([yes, no]) == "reproduced at tier paper"
-    assert pooled([no, yes, proof]) == "contradicted by proof"
+    proof = reading(None, Evidence(), given="contradicted by proof")
+    wanted = {
+        "published": "reproduced at tier paper",
+        "pretrained": "same direction on a pretrained decoder",
+        "small": "different direction on small models",
+    }
+    assert decide([no, yes, mine]) == decide([mine, yes, no]) == wanted
+    assert pooled(no, yes, mine) == "; ".join(wanted.values())
+    assert decide([no]) == {"small": wanted["small"], "published": NEEDS}
+    assert decide([no, mine, yes, proof]) == dict.fromkeys(wanted, "contradicted by proof")
     with pytest.raises(ValueError, match="expected one verdict by proof"):
-        pooled([proof, reading(None, Evidence(), verdict_given="proved")])
+        decide([proof, reading(None, Evidence(), given="proved")])
     with pytest.raises(ValueError, match="found: expected at least one"):
-        pooled([])
+        decide([])
+
+
+def test_what_no_model_was_asked_is_open_for_all_until_one_answers():
+    given_ = reading(None, Evidence(), given="undecided")
+    yes = reading(dict.fromkeys(SMALL, True), small())
+    assert pooled(given_) == "undecided"
+    assert decide([given_, yes])["small"] == "same direction on small models"
+    needs = reading(None, Evidence(), given=NEEDS)
+    assert decide([needs]) == {"published": NEEDS}
 
 
 def test_a_model_that_is_open_in_one_chapter_and_clear_in_another_is_clear():
     clear = reading(dict.fromkeys(SMALL, True), small())
     open_ = reading(dict.fromkeys(SMALL, None), small())
-    assert pooled([open_, clear]).startswith("same")
-    assert pooled([open_]) == "undecided"
+    assert pooled(open_, clear).startswith("same")
+    assert pooled(open_) == "undecided"
     few = reading(dict.fromkeys(SMALL, False), small(4))
-    assert pooled([few, clear]).startswith("same")
+    assert pooled(few, clear).startswith("same")
 
 
 @given(st.lists(answers_of_models, min_size=1, max_size=3), st.sampled_from(["book", "paper"]))
@@ -237,7 +338,7 @@ def test_no_answers_of_small_models_become_words_about_the_paper(chapters, tier)
     readings = [
         reading(dict(zip(SMALL, answers, strict=False)), small(), tier) for answers in chapters
     ]
-    words = [pooled(readings), *(verdict for verdict, _, _ in readings)]
+    words = [pooled(*readings), *map(pooled, readings)]
     assert set(words) <= set(VERDICTS) and not any(map(ABOUT_THE_PAPER.search, words))
 
 
@@ -253,7 +354,7 @@ def test_a_small_model_is_recorded_as_one(qwen):
     found = Evidence()
     found.saw(qwen)
     model = found.models["small-qwen2.5-vl"]
-    assert model.small and re.fullmatch("[0-9a-f]{16}", model.weights)
+    assert model.subject == "small" and re.fullmatch("[0-9a-f]{16}", model.weights)
     assert model.variant is model.revision is None
     assert Evidence.from_json(json.loads(json.dumps(found.as_json()))) == found
 
@@ -264,7 +365,78 @@ def test_a_changed_model_is_not_recorded_as_the_untouched_one(qwen):
     with without_rope(qwen) as bare:
         found = Evidence()
         found.saw(bare)
-    assert not found.models[bare.name].small
+    assert found.models[bare.name].subject is None
+
+
+@pytest.fixture
+def shipped_parts(tmp_path, monkeypatch) -> Path:
+    """A repository with one model in parts, and its decoder in the cache."""
+    monkeypatch.setenv("LOST_IN_ATTENTION_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("LOST_IN_ATTENTION_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "data" / "models" / PICTURES
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def made_with(folder: Path, seed: int | None) -> None:
+    told = {
+        "decoder": None,
+        "sha256": None,
+        "decoder_weights": "digest",
+        "scaling": 2,
+        "adapted": 7,
+    }
+    (folder / "parts.json").write_text(json.dumps(told | {"seed": seed}))
+
+
+def handle(name: str, source: Path):
+    model = SimpleNamespace(name_or_path=str(source))
+    return SimpleNamespace(model=model, name=name)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("seed", "subject"), [(None, "pretrained"), (7, None)])
+def test_a_model_in_parts_is_what_its_decoder_is(shipped_parts, monkeypatch, seed, subject):
+    made_with(shipped_parts, seed)
+    monkeypatch.setattr(evidence, "weights_digest", lambda model: "digest")
+    found, stored = Evidence(), Evidence()
+    found.saw(handle(PICTURES, shipped_parts))
+    stored.stored([PICTURES])
+    assert found.models[PICTURES] == Model("digest", subject)
+    assert stored.models[PICTURES] == Model(None, subject)
+    elsewhere = shutil.copytree(shipped_parts, shipped_parts.parents[2] / PICTURES)
+    found.saw(handle(PICTURES, elsewhere))
+    assert found.models[PICTURES].subject is None
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_decoder_alone_is_pretrained_by_its_weights_from_the_package(
+    shipped_parts, monkeypatch
+):
+    monkeypatch.setattr(evidence, "weights_digest", lambda model: "digest")
+    package = shipped_parts.parents[2] / "cache" / "smollm2"
+    found, stored = Evidence(), Evidence()
+    stored.stored(["smollm2", "smollm2 with random weights"])
+    assert [model.subject for model in stored.models.values()] == ["pretrained", None]
+    for name, source, subject in [
+        ("smollm2", package, "pretrained"),
+        ("smollm2", shipped_parts, None),
+        ("smollm2 with random weights", package, None),
+    ]:
+        found.saw(handle(name, source))
+        assert found.models[name].subject == subject
+
+
+def test_parts_that_cannot_be_read_are_refused(shipped_parts):
+    (shipped_parts / "parts.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"name: expected '{PICTURES}' to be a model in parts"):
+        Evidence().stored([PICTURES])
+
+
+def test_a_kind_that_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="subject: expected pretrained, small or None, got 'big'"):
+        Evidence.from_json({"models": {"a": {"weights": None, "subject": "big"}}})
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +473,7 @@ def test_a_folder_named_as_a_published_model_is_no_evidence(stand_in, monkeypatc
     found = Evidence()
     found.saw(vlm)
     assert found.models[PUBLISHED] == replace(
-        found.models[PUBLISHED], small=False, variant=None, revision=None
+        found.models[PUBLISHED], subject=None, variant=None, revision=None
     )
 
 
@@ -337,7 +509,7 @@ def test_weights_of_another_size_are_no_published_ones(monkeypatch, billions, va
     monkeypatch.setattr(evidence, "hub_revision", lambda name: COMMIT)
     found = Evidence()
     found.saw(SimpleNamespace(model=model, name=PUBLISHED))
-    assert found.models[PUBLISHED] == Model("digest", False, variant, COMMIT)
+    assert found.models[PUBLISHED] == Model("digest", None, variant, COMMIT)
 
 
 @pytest.mark.parametrize("revision", [None, "main", "0123"])
@@ -377,7 +549,7 @@ def test_four_questions_of_random_weights_say_nothing_of_the_paper(stand_in, tmp
     for claim_id in ("C073", "C016", "C017"):
         run.claim(claim_id, answers={PUBLISHED: True}, **CLAIM)
     run.claim("T1.attention.rid", answers={"mean": True}, number=True, **CLAIM)
-    assert {claim.verdict for claim in run.claims} == {"undecided"}
+    assert {claim.verdict for claim in run.claims} == {NEEDS}
     run.asked("pope", load_benchmark("pope").draw(100, seed=0))
     run.claim("C071", answers={PUBLISHED: True}, **CLAIM)
     assert run.claims[-1].verdict == NEEDS
@@ -407,6 +579,17 @@ def test_no_claim_can_be_made_with_another_verdict_than_the_rules():
             written(found, **changes)
     with pytest.raises(ValueError, match="expected 'undecided' by what was measured"):
         written(small(), tier="book", verdict="same direction on small models")
+    answers, found = asked_of([True], [True, False, None], [], 40)
+    both = "same direction on a pretrained decoder; mixed on small models"
+    claim = {"tier": "book", "answers": answers, "questions": 40}
+    assert written(found, **claim, verdict=both).verdicts == {
+        "pretrained": "same direction on a pretrained decoder",
+        "small": "mixed on small models",
+        "published": NEEDS,
+    }
+    for part in (*both.split("; "), "same direction on small models", "; ".join(VERDICTS)):
+        with pytest.raises(ValueError, match=f"expected '{both}' by what was measured"):
+            written(found, **claim, verdict=part)
 
 
 def test_a_claim_file_with_a_better_verdict_is_refused(tmp_path):
@@ -419,4 +602,18 @@ def test_a_claim_file_with_a_better_verdict_is_refused(tmp_path):
     text = path.read_text()
     path.write_text(text.replace(run.claims[0].verdict, "reproduced at tier paper"))
     with pytest.raises(ValueError, match=r"C073.json: verdict of C073: expected 'same direction"):
+        claims.read_claims(tmp_path)
+
+
+def test_a_claim_about_two_kinds_survives_its_file_and_no_other_kind_does(tmp_path):
+    answers, found = asked_of([True], [False] * 3, [], 40)
+    run = started(tmp_path)
+    run.evidence.models.update(found.models)
+    run.asked("pope", load_benchmark("pope").draw(40, seed=0))
+    run.claim("C073", answers=answers, **CLAIM)
+    assert claims.read_claims(tmp_path) == run.claims
+    [path] = (tmp_path / "claims").iterdir()
+    text = path.read_text()
+    path.write_text(text.replace('"subject": "pretrained"', '"subject": "small"'))
+    with pytest.raises(ValueError, match="verdict of C073: expected 'mixed on small models'"):
         claims.read_claims(tmp_path)

@@ -8,7 +8,7 @@ decoder's weights (LoRA, Hu et al., 2022: W + scaling B A), so that what runs is
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,6 +71,15 @@ def in_parts(folder: str | Path) -> bool:
     return (Path(folder) / PARTS).is_file()
 
 
+def has_published_decoder(name: str, folder: str | Path) -> bool:
+    """Whether a model in parts, called `name`, was made with published weights, not random ones.
+
+    Raises ValueError where its parts.json cannot be read.
+    """
+    with _refused_as(name):
+        return _told(Path(folder))["seed"] is None
+
+
 def joined_model(
     name: str,
     folder: str | Path,
@@ -85,7 +94,7 @@ def joined_model(
     called `name`, or another decoder than they were trained on.
     """
     folder = Path(folder)
-    with refused(f"name: expected {name!r} to be a model in parts ({PARTS}, {TOWER}, {ADAPTERS})"):
+    with _refused_as(name):
         told = _told(folder)
         tower, adapters = read_weights(folder / TOWER), read_weights(folder / ADAPTERS)
         model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
@@ -210,6 +219,10 @@ def read_weights(file: Path) -> Weights:
         return load_file(file)
     except (OSError, SafetensorError) as error:
         raise Unfit(f"{file.name} that cannot be read: {_first_line(error)}") from error
+
+
+def _refused_as(name: str) -> AbstractContextManager[None]:
+    return refused(f"name: expected {name!r} to be a model in parts ({PARTS}, {TOWER}, {ADAPTERS})")
 
 
 def _first_line(error: Exception) -> str:

@@ -9,8 +9,10 @@ from safetensors.torch import load_file
 
 from lost_in_attention.models import ModelName, VisionLanguageModel
 from lost_in_attention.models.changed import changing
-from lost_in_attention.models.joined import in_parts
+from lost_in_attention.models.joined import has_published_decoder, in_parts
 from lost_in_attention.models.load import resolve
+from lost_in_attention.models.smollm2 import is_package
+from lost_in_attention.models.text_decoder import NAME
 from lost_in_attention.models.weights import check_finite
 from lost_in_attention.runs.paths import data_folder
 
@@ -18,6 +20,8 @@ from lost_in_attention.runs.paths import data_folder
 # was published.
 SHIPPED, FAMILIES, PRETRAINED = "zoo", "families", "pretrained"
 _GROUPS = (SHIPPED, FAMILIES, PRETRAINED)
+# What was trained here from scratch, as the subject of a measurement; PRETRAINED is the other one.
+SMALL = "small"
 
 
 def chosen_models(models: str) -> list[str]:
@@ -58,6 +62,35 @@ def world_of(name: str) -> str | None:
     if "/" in name or not (folder / "config.json").exists():
         return None
     return "pictures" if in_parts(folder) else "digits"
+
+
+def subject_of(name: str) -> str | None:
+    """Which kind of subject a name is: SMALL, PRETRAINED, or None.
+
+    Small is a whole model of the repository, pretrained one in parts whose decoder was published,
+    and that decoder by itself.  None: a control with a random decoder, and every other model.
+
+    Raises ValueError where the parts of a model cannot be read.
+    """
+    folder = data_folder() / "models" / name
+    if name == NAME:
+        return PRETRAINED
+    if "/" in name or not (folder / "config.json").exists():
+        return None
+    if not in_parts(folder):
+        return SMALL
+    return PRETRAINED if has_published_decoder(name, folder) else None
+
+
+def loaded_subject(vlm: VisionLanguageModel) -> str | None:
+    """`subject_of` of a model's name, if that is where it was loaded from; otherwise None.
+
+    Raises what `subject_of` does.
+    """
+    source = vlm.model.name_or_path
+    packaged = vlm.name == NAME and is_package(source)
+    own = packaged or Path(source) == data_folder() / "models" / vlm.name
+    return subject_of(vlm.name) if own else None
 
 
 def _same(names: Sequence[str]) -> bool:

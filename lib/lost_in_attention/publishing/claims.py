@@ -2,8 +2,8 @@
 
 A claim has an id: C001 to C080 for the numbers and statements in the paper's running text
 (data/paper/text_claims.csv), or a table cell such as T1.attention.rid (table, row, column).
-A verdict on what was measured is what the rule (`verdicts.decide`) makes of the models' answers and
-of the evidence in the claim's provenance; a claim with any other verdict cannot be made.
+The verdict on what was measured is what the rule (`verdicts.decide`) makes of the models' answers
+and of the evidence in the claim's provenance, in words; a claim with any other cannot be made.
 """
 
 import json
@@ -16,7 +16,14 @@ from typing import Any
 import pandas as pd
 
 from lost_in_attention.publishing.evidence import Evidence
-from lost_in_attention.publishing.verdicts import UNMEASURED, VERDICTS, Ground, decide
+from lost_in_attention.publishing.verdicts import (
+    UNMEASURED,
+    Finding,
+    Ground,
+    Verdicts,
+    decide,
+    in_words,
+)
 from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import TIERS
@@ -29,6 +36,7 @@ class Claim:
     """One claim of the paper, what was measured, and the verdict with its tolerance.
 
     `answers` holds what each model says, yes, no or open; None where nothing was measured.
+    `verdict` names the verdicts on all kinds of subjects in one line, `verdicts` parts them.
     `questions` is the number of questions behind every answer.  `number` says that the claim is
     one of the paper's numbers rather than a direction.
 
@@ -72,10 +80,16 @@ class Claim:
         return self.provenance["tier"]
 
     @property
-    def ground(self) -> Ground:
-        """What the answers rest on."""
+    def finding(self) -> Finding:
+        """What the rule takes: the answers and what they rest on, or the verdict given."""
         evidence = Evidence.from_json(self.provenance.get("evidence", {}))
-        return Ground(self.id, evidence, self.tier, self.questions, self.number)
+        ground = Ground(self.id, evidence, self.tier, self.questions, self.number)
+        return Finding(ground, self.answers, self.verdict if self.answers is None else None)
+
+    @property
+    def verdicts(self) -> Verdicts:
+        """The verdict for each kind of subject that has one."""
+        return decide([self.finding])
 
     def write(self, results: Path) -> Path:
         """Write <results>/claims/<notebook>.<id>.json and return its path."""
@@ -145,17 +159,13 @@ def _check_filled(claim_id: str, name: str, value: str | float) -> None:
 
 def _check_verdict(claim: Claim) -> None:
     """A measured verdict is the rule's; without answers only a few verdicts can be given."""
-    if claim.verdict not in VERDICTS:
-        raise ValueError(
-            f"verdict of {claim.id}: expected one of {VERDICTS}, got {claim.verdict!r}"
-        )
     if claim.answers is None:
         if claim.verdict not in UNMEASURED:
             raise ValueError(
                 f"verdict of {claim.id}: expected one of {UNMEASURED} without answers, "
                 f"got {claim.verdict!r}"
             )
-    elif claim.verdict != (ruled := decide(claim.answers, claim.ground)):
+    elif claim.verdict != (ruled := in_words(claim.verdicts)):
         raise ValueError(
             f"verdict of {claim.id}: expected {ruled!r} by what was measured, got {claim.verdict!r}"
         )

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from datasets.naming import camelcase_to_snakecase
@@ -23,28 +23,40 @@ from huggingface_hub.errors import HFValidationError
 from lost_in_attention.benchmarks import BENCHMARKS, Sample, Samples
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.changed import check_named
+from lost_in_attention.models.shipped import PRETRAINED, SMALL, loaded_subject, subject_of
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import weights_digest, without_folders
 
+Value = TypeVar("Value")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # A checkpoint's name rounds its size: 3B has 3.8 billion parameters, 32B has 33.5.
 _SIZES = (0.9, 1.4)
+# The kinds of subjects, the strongest first: the paper's models, a decoder with published weights
+# (SmolLM2, alone or with a tower trained here), and models trained here from scratch.
+PUBLISHED = "published"
+SUBJECTS = (PUBLISHED, PRETRAINED, SMALL)
+# All that decides nothing, controls among them.
+OTHER = "other"
 
 
 @dataclass(frozen=True)
 class Model:
     """One model that was loaded.
 
-    `small` says that it is one of the repository's own, `variant` which one of the paper's (both
-    may be missing), `revision` the commit on the hub that its files are of.
+    `subject` is SMALL or PRETRAINED (`models.shipped.subject_of`), `variant` which one of the
+    paper's it is (both may be missing), `revision` the commit on the hub that its files are of.
     """
 
     weights: str | None
-    small: bool = False
+    subject: str | None = None
     variant: str | None = None
     revision: str | None = None
 
     def __post_init__(self) -> None:
+        if self.subject not in (PRETRAINED, SMALL, None):
+            raise ValueError(
+                f"subject: expected {PRETRAINED}, {SMALL} or None, got {self.subject!r}"
+            )
         if self.variant and not (self.weights and _COMMIT.fullmatch(self.revision or "")):
             raise ValueError(
                 f"model: expected {self.variant} with a commit and a digest of its weights, "
@@ -74,21 +86,18 @@ class Evidence:
         Raises ValueError inside a block that changes it, if `vlm` does not name that.
         """
         check_named(vlm)
-        weights, source = weights_digest(vlm.model), vlm.model.name_or_path
-        own = data_folder() / "models"
-        small = Path(source) == own / vlm.name and "/" not in vlm.name
-        revision = None if source != vlm.name else hub_revision(vlm.name)
+        weights, subject = weights_digest(vlm.model), loaded_subject(vlm)
+        revision = hub_revision(vlm.name) if vlm.model.name_or_path == vlm.name else None
         variant = _variant(vlm) if revision else None
-        self.models[without_folders(vlm.name)] = Model(weights, small, variant, revision)
+        self.models[without_folders(vlm.name)] = Model(weights, subject, variant, revision)
 
     def stored(self, names: Sequence[str]) -> None:
-        """Record models whose answers an earlier run has stored: which of them are small.
+        """Record models whose answers an earlier run has stored, by their names (`subject_of`).
 
-        Stored answers never are evidence on published weights.
+        Stored answers never are evidence on the paper's models.
         """
         for name in names:
-            small = (data_folder() / "models" / name / "config.json").exists() and "/" not in name
-            self.models.setdefault(name, Model(None, small))
+            self.models.setdefault(name, Model(None, subject_of(name)))
 
     def asked(self, benchmark: str, samples: Samples | Sequence[Sample]) -> None:
         """Record the questions of a benchmark, before they are made a list.
@@ -105,10 +114,18 @@ class Evidence:
         """The questions of the benchmark that was asked least."""
         return min((asked.questions for asked in self.benchmarks.values()), default=0)
 
-    def all_small(self, models: Sequence[str]) -> bool:
-        """Whether these models, at least one, are all the repository's own."""
-        known = [self.models.get(name) for name in models]
-        return bool(known) and all(model is not None and model.small for model in known)
+    def by_subject(self, values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
+        """What is known of each model, parted by `SUBJECTS` and OTHER; none of these is empty."""
+        found: dict[str, dict[str, Value]] = {subject: {} for subject in (*SUBJECTS, OTHER)}
+        for name, value in values.items():
+            found[self._subject(name)][name] = value
+        return {subject: own for subject, own in found.items() if own}
+
+    def _subject(self, name: str) -> str:
+        model = self.models.get(name)
+        if model is None:
+            return OTHER
+        return model.subject or (PUBLISHED if model.variant else OTHER)
 
     def lacks(self, claim_id: str, *, questions: int | None = None) -> list[str]:
         """What is missing for a verdict on the paper's numbers, in words; empty if nothing is."""

@@ -19,6 +19,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from lost_in_attention.models.shipped import PRETRAINED, subject_of
+
 ATTENTION = "#0072B2"
 FFN = "#D55E00"
 OKABE_ITO = (ATTENTION, FFN, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
@@ -142,10 +144,18 @@ def legend_below(fig: Figure, ax: Axes, *, columns: int) -> None:
 
 
 def model_looks(names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """A marker and a colour a model, away from those of the two modules; they repeat after six."""
-    colors = [*OKABE_ITO[2:6], "black", "0.55"]
-    return {
-        name: {"marker": "osD^vP"[i % 6], "color": colors[i % 6]} for i, name in enumerate(names)
+    """A marker and a colour a model, away from those of the two modules; they repeat after six.
+
+    Those with a pretrained decoder come first: black stars, and a black cross for a second.
+
+    Raises what `subject_of` does.
+    """
+    first = [name for name in names if subject_of(name) == PRETRAINED]
+    others = [name for name in names if name not in first]
+    colors = [*OKABE_ITO[2:6], "0.35", "0.6"]
+    looks = {name: {"marker": "*X"[i % 2], "color": "black"} for i, name in enumerate(first)}
+    return looks | {
+        name: {"marker": "osD^vP"[i % 6], "color": colors[i % 6]} for i, name in enumerate(others)
     }
 
 

@@ -28,11 +28,11 @@ from matplotlib.figure import Figure
 from lost_in_attention.benchmarks import Sample, Samples
 from lost_in_attention.models import VisionLanguageModel, each_model
 from lost_in_attention.models.load import resolve
-from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.models.shipped import PRETRAINED, SMALL, chosen_models
 from lost_in_attention.publishing import page, plots
 from lost_in_attention.publishing.claims import Claim, words
 from lost_in_attention.publishing.evidence import Evidence
-from lost_in_attention.publishing.verdicts import Ground, decide
+from lost_in_attention.publishing.verdicts import Finding, Ground, decide, in_words
 from lost_in_attention.runs import provenance
 from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.parameters import check_injected, executed_cells, own_parameters
@@ -41,6 +41,14 @@ from lost_in_attention.runs.paths import check_writable
 # Larger drawings are shown as PNG: a page of many points as SVG is slow to open.
 SVG_LIMIT = 150_000
 PNG_DPI = 200
+# The heading over what was measured, by the kinds of subjects among the models.
+_SHOW = "the models show"
+_SHOWING = {
+    frozenset(): "small models show",
+    frozenset({SMALL}): "small models show",
+    frozenset({PRETRAINED}): "a pretrained decoder shows",
+    frozenset({PRETRAINED, SMALL}): "a pretrained decoder and small models show",
+}
 
 
 @dataclass(frozen=True)
@@ -172,7 +180,7 @@ class Run:
         if answers is not None:
             answers = {name: _plain_answer(name, each) for name, each in answers.items()}
             ground = Ground(claim_id, self.evidence, origin["tier"], questions, number)
-            verdict = decide(answers, ground)
+            verdict = in_words(decide([Finding(ground, answers)]))
         found = (verdict, tolerance, note, origin, answers, questions, number)
         claim = Claim(claim_id, statement, paper, measured, *found)
         claim.write(self.output)
@@ -182,9 +190,7 @@ class Run:
         """Show this notebook's claims: what the paper says, what was measured, the verdict."""
         if not self.claims:
             raise ValueError("claims: expected at least one before claims_table, got none")
-        models = self.evidence.models
-        small = self.evidence.all_small(list(models))
-        measured = "small models show" if small or not models else "the models show"
+        measured = _SHOWING.get(frozenset(self.evidence.by_subject(self.evidence.models)), _SHOW)
         rows = [
             {
                 "claim": claim.id,

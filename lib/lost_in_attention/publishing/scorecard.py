@@ -6,16 +6,19 @@ data/paper/text_claims.csv.  Claims that no notebook attempted stay on it, and s
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from lost_in_attention.models.shipped import PRETRAINED, SMALL
 from lost_in_attention.publishing.claims import Claim, read_claims, text_claims, words
-from lost_in_attention.publishing.verdicts import VERDICTS, pooled
+from lost_in_attention.publishing.evidence import PUBLISHED
+from lost_in_attention.publishing.verdicts import ON, VERDICTS, Verdicts, decide
 from lost_in_attention.runs.files import replaced_when_complete
 
-NOT_ATTEMPTED = "not attempted yet"
+NOT_ATTEMPTED, NOT_ASKED = "not attempted yet", "not asked"
+COLUMNS = {SMALL: "Small", PRETRAINED: "Pretrained", PUBLISHED: "Published"}
 # Headings of the page in the paper's order, and the sections that each gathers.
 HEADINGS = {
     "Abstract": ["Abstract"],
@@ -44,9 +47,10 @@ INTRODUCTION = """# Scorecard
 
 This page is made from the results of the chapters. It lists the {total} numbers and statements
 that stand in the running text of the paper {{cite:p}}`tian2026lost`, also those that nobody has
-looked at here yet. Each claim has one verdict, by one rule; where several chapters measured it,
-the verdict each of them came to stands below. {{doc}}`reading` explains tiers, verdicts and the
-rule.
+looked at here yet. One rule gives a verdict for each kind of subject: *small* models, trained here
+from scratch; one *pretrained* decoder, whose weights somebody else published; and the *published*
+models that the paper is about. A proof holds for all of them. Where chapters come to different
+verdicts, each stands below the one of all. {{doc}}`reading` explains tiers, verdicts and the rule.
 """
 
 
@@ -65,6 +69,7 @@ def write_scorecard(results: Path, output: Path) -> None:
         INTRODUCTION.format(total=len(paper)),
         _summary(paper, shown),
         _skipped_line(len(found) - len(shown)),
+        _differences(paper, shown),
         *_sections(paper, shown),
         _table_cells(shown),
     ]
@@ -73,10 +78,32 @@ def write_scorecard(results: Path, output: Path) -> None:
 
 
 def _summary(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
-    """How many text claims have which verdict."""
-    found = Counter(verdict_on(_about(claim_id, claims)) for claim_id in paper["id"])
-    rows = [[verdict, str(found[verdict])] for verdict in (*VERDICTS, NOT_ATTEMPTED)]
-    return _table(["Verdict", "Claims"], rows)
+    """How many text claims have which verdict, for each kind of subject."""
+    about = [_about(claim_id, claims) for claim_id in paper["id"]]
+    found = [Counter(_shown(each, subject) for each in about) for subject in COLUMNS]
+    known = dict.fromkeys(map(_short, VERDICTS)) | dict.fromkeys((NOT_ASKED, NOT_ATTEMPTED))
+    rows = [[verdict, *(str(each[verdict]) for each in found)] for verdict in known]
+    return _table(["Claims by verdict", *COLUMNS.values()], rows)
+
+
+def _differences(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
+    """The claims on which a pretrained decoder and small models come to different verdicts."""
+    names = dict(zip(paper["id"], map(plain_quantity, paper["quantity"]), strict=True))
+    names |= {claim.id: claim.statement for claim in claims if claim.id not in names}
+    found = {claim_id: verdicts_on(_about(claim_id, claims)) for claim_id in names}
+    both = {claim_id: each for claim_id, each in found.items() if _decided_on_both(each)}
+    lines = [
+        f"- **{_plain(claim_id)}** {_plain(names[claim_id])}: {each[PRETRAINED]}; {each[SMALL]}"
+        for claim_id, each in both.items()
+        if _short(each[PRETRAINED]) != _short(each[SMALL])
+    ]
+    count = f"Claims decided on both: {len(both)}; with different verdicts: {len(lines)}."
+    return "\n".join(["## Where pretrained and small differ\n", count, "", *lines, ""])
+
+
+def _decided_on_both(verdicts: Verdicts) -> bool:
+    """Whether measurements have decided for a pretrained decoder and for small models."""
+    return all(verdicts.get(subject, "").endswith(ON[subject]) for subject in (PRETRAINED, SMALL))
 
 
 def _skipped_line(count: int) -> str:
@@ -95,7 +122,7 @@ def _sections(paper: pd.DataFrame, claims: Sequence[Claim]) -> list[str]:
     parts = []
     for heading, sections in HEADINGS.items():
         rows = [
-            [_says(row), *_finding(_about(row.id, claims))]
+            [_says(row), *_findings(_about(row.id, claims))]
             for row in paper[paper["section"].isin(sections)].itertuples()
         ]
         parts.append(f"## {heading}\n\n" + _claims_table(rows))
@@ -111,7 +138,7 @@ def _table_cells(claims: Sequence[Claim]) -> str:
     for cell in cells:
         same = _about(cell, claims)
         says = f"**{_plain(cell)}** {_plain(same[0].statement)}: {_plain(words(same[0].paper))}"
-        rows.append([says, *_finding(same)])
+        rows.append([says, *_findings(same)])
     return "## Cells of the paper's tables\n\n" + _claims_table(rows)
 
 
@@ -128,31 +155,43 @@ def plain_quantity(quantity: str) -> str:
     return " ".join(SPELLING.get(word, word) for word in quantity.split("_"))
 
 
-def _finding(claims: Sequence[Claim]) -> list[str]:
-    """The cells "measured" and "verdict" of one claim."""
-    if not claims:
-        return ["", NOT_ATTEMPTED]
+def _findings(claims: Sequence[Claim]) -> list[str]:
+    """The cells of one claim: the verdict for each kind of subject, and what was measured."""
     measured = [
         f"{_plain(words(claim.measured))} (agreement means: {_plain(words(claim.tolerance))}; "
         + (f"{_plain(claim.note)}; " if claim.note else "")
         + f"tier {claim.tier}, {{doc}}`notebooks/{claim.notebook}`)"
         for claim in claims
     ]
-    return ["<br>".join(measured), "<br>".join([verdict_on(claims), *_readings(claims)])]
+    verdicts = ["<br>".join(_verdict_lines(claims, subject)) for subject in COLUMNS]
+    return [*verdicts, "<br>".join(measured)]
 
 
-def verdict_on(claims: Sequence[Claim]) -> str:
-    """The one verdict on a claim, from all chapters that looked at it."""
+def verdicts_on(claims: Sequence[Claim]) -> Verdicts:
+    """The verdicts on one claim, from all chapters that looked at it; none if none did."""
+    return decide([claim.finding for claim in claims]) if claims else {}
+
+
+def _verdict_lines(claims: Sequence[Claim], subject: str) -> Iterator[str]:
+    """The verdict for one kind of subject; below it the chapters', if they are not all the same."""
+    yield _shown(claims, subject)
+    own = {c.notebook.split("_")[0]: c.verdicts[subject] for c in claims if subject in c.verdicts}
+    if len(set(own.values())) > 1:
+        yield from (f"{chapter}: {_short(verdict)}" for chapter, verdict in own.items())
+
+
+def _shown(claims: Sequence[Claim], subject: str) -> str:
+    """The verdict on one claim as the column of a kind of subject has it."""
     if not claims:
         return NOT_ATTEMPTED
-    return pooled((claim.verdict, claim.answers, claim.ground) for claim in claims)
+    return _short(verdicts_on(claims).get(subject, NOT_ASKED))
 
 
-def _readings(claims: Sequence[Claim]) -> list[str]:
-    """What each chapter says, where there are several."""
-    if len(claims) == 1:
-        return []
-    return [f"{claim.notebook.split('_')[0]}: {claim.verdict}" for claim in claims]
+def _short(verdict: str) -> str:
+    """A verdict without what the heading of its column says."""
+    for subject in ON.values():
+        verdict = verdict.removesuffix(f" {subject}")
+    return verdict
 
 
 def _about(claim_id: str, claims: Sequence[Claim]) -> list[Claim]:
@@ -160,7 +199,9 @@ def _about(claim_id: str, claims: Sequence[Claim]) -> list[Claim]:
 
 
 def _claims_table(rows: Sequence[Sequence[str]]) -> str:
-    return _table(["The paper says", "Measured here", "Verdict"], rows)
+    """A table that the page's style lets scroll sideways, so that a phone can show it."""
+    table = _table(["The paper says", *COLUMNS.values(), "Measured here"], rows)
+    return f"```{{table}}\n:class: scorecard\n\n{table}```\n"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,18 +1,20 @@
-"""The one rule by which measurements become a verdict on a claim.
+"""The one rule by which measurements become the verdicts on a claim, one a kind of subject.
 
 A model answers yes or no to a claim where a 95% interval leaves no doubt, and stays open (None)
-where it does, or where there is none.  The answers of all models together agree with the claim,
-disagree with it, are mixed or undecided (`together`); what was measured says which words that
-allows (`decide`).  Several chapters may measure one claim: their answers are put together model
-by model, and the rule is applied once (`pooled`).
+where it does, or where there is none.  Answers are parted by what they are about: the paper's
+models, a pretrained decoder, small models (`evidence.SUBJECTS`); other models decide nothing.  The
+answers within a kind agree with the claim, disagree with it, are mixed or undecided (`together`);
+what was measured says which words that allows (`decide`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from lost_in_attention.publishing.evidence import Evidence
+from lost_in_attention.models.shipped import PRETRAINED, SMALL
+from lost_in_attention.publishing.evidence import PUBLISHED, SUBJECTS, Evidence
 
 Answers = Mapping[str, bool | None]
+Verdicts = dict[str, str]
 
 # Over few images a percentile bootstrap is too narrow: of means of normal values its 95% intervals
 # hold the truth 93 times in 100 for 20 values, 91 for 10 and 84 for 5.
@@ -22,26 +24,24 @@ MINIMUM_MODELS = 3
 
 PROVED, DISPROVED = "proved", "contradicted by proof"
 NEEDS_WEIGHTS, UNDECIDED = "needs published weights", "undecided"
-ON_SMALL = {
-    "same": "same direction on small models",
-    "different": "different direction on small models",
-    "mixed": "mixed on small models",
+# There is one pretrained decoder, and its words say so: it alone is enough.
+LEAST = {PUBLISHED: 1, PRETRAINED: 1, SMALL: MINIMUM_MODELS}
+ON = {
+    PUBLISHED: "at tier paper",
+    PRETRAINED: "on a pretrained decoder",
+    SMALL: "on small models",
 }
-ON_PUBLISHED = {
-    "same": "reproduced at tier paper",
-    "different": "not reproduced at tier paper",
-    "mixed": "mixed at tier paper",
+_DIRECTION = {"same": "same direction", "different": "different direction", "mixed": "mixed"}
+_NUMBERS = {"same": "reproduced", "different": "not reproduced", "mixed": "mixed"}
+_WORDS = {PUBLISHED: _NUMBERS, PRETRAINED: _DIRECTION, SMALL: _DIRECTION}
+DECIDED = {
+    subject: {said: f"{words} {ON[subject]}" for said, words in _WORDS[subject].items()}
+    for subject in SUBJECTS
 }
-VERDICTS = (
-    PROVED,
-    DISPROVED,
-    *ON_SMALL.values(),
-    NEEDS_WEIGHTS,
-    *ON_PUBLISHED.values(),
-    UNDECIDED,
-)
 # What a chapter may say without an answer of any model.
 UNMEASURED = (PROVED, DISPROVED, NEEDS_WEIGHTS, UNDECIDED)
+_MEASURED = tuple(words for each in reversed(DECIDED.values()) for words in each.values())
+VERDICTS = (PROVED, DISPROVED, *_MEASURED, NEEDS_WEIGHTS, UNDECIDED)
 
 
 class Ground(NamedTuple):
@@ -63,9 +63,28 @@ class Ground(NamedTuple):
         answered = self.number or set(answers) == set(self.evidence.models)
         return self.tier == "paper" and answered and not lacks
 
-    def small(self, answers: Answers) -> bool:
-        """Whether the answers are all those of the repository's own models."""
-        return not self.number and self.evidence.all_small(list(answers))
+
+class Finding(NamedTuple):
+    """What one chapter found of a claim: every model's answer and what they rest on.
+
+    Where it measured nothing, `answers` is None and `given` the verdict.  Where it asked and found
+    nothing, `answers` is empty and every model that was loaded stays open.
+    """
+
+    ground: Ground
+    answers: Answers | None = None
+    given: str | None = None
+
+    def about(self, subject: str) -> Answers:
+        """The answers that can decide something of this kind of subject."""
+        if self.answers is None:
+            return {}
+        answers = self.answers or dict.fromkeys(self.ground.evidence.models)
+        if subject == PUBLISHED:
+            return answers if self.ground.published(answers) else {}
+        if self.ground.number:
+            return {}
+        return self.ground.evidence.by_subject(answers).get(subject, {})
 
 
 def together(answers: Iterable[bool | None], *, least: int = 1) -> str | None:
@@ -84,56 +103,54 @@ def together(answers: Iterable[bool | None], *, least: int = 1) -> str | None:
     return "same" if answers[0] else "different"
 
 
-def decide(answers: Answers, ground: Ground) -> str:
-    """The verdict on a claim from every model's answer.
+def decide(found: Sequence[Finding]) -> Verdicts:
+    """The verdict on one claim for each kind of subject, from what every chapter found.
 
-    On the paper's numbers only where `ground` is published, otherwise on small models where all
-    are small and no number is meant; else the answers decide nothing and the claim still needs
-    the published weights.  Undecided where the rule says so or too few questions were asked.
-    """
-    if ground.number and ground.tier != "paper":
-        return NEEDS_WEIGHTS
-    enough = ground.questions >= MINIMUM_QUESTIONS
-    said = together(answers.values()) if enough else None
-    if said is None:
-        return UNDECIDED
-    if ground.published(answers):
-        return ON_PUBLISHED[said]
-    if not ground.small(answers):
-        return NEEDS_WEIGHTS
-    return ON_SMALL.get(together(answers.values(), least=MINIMUM_MODELS), UNDECIDED)
-
-
-def pooled(found: Iterable[tuple[str, Answers | None, Ground]]) -> str:
-    """The one verdict on a claim from the verdict, answers and ground of every chapter.
-
-    A proof stands above measurements, published weights stand above small models.  Within these a
-    model's answer is the one that all chapters with a clear one agree on.
+    A proof holds for all kinds and stands above measurements.  A kind of which nothing was asked
+    has no verdict, only the paper's own models always have one: without complete evidence the
+    claim needs the published weights.
 
     Raises ValueError if one chapter proves what another disproves, or there are none.
     """
-    found = list(found)
     if not found:
         raise ValueError("found: expected at least one, got none")
-    given = {verdict for verdict, _, _ in found}
+    given = {each.given for each in found}
     if {PROVED, DISPROVED} <= given:
-        raise ValueError(f"found: expected one verdict by proof, got {sorted(given)}")
+        raise ValueError(f"found: expected one verdict by proof, got {[PROVED, DISPROVED]}")
     for proof in (PROVED, DISPROVED):
         if proof in given:
-            return proof
-    measured = [each for each in found if each[1] is not None]
-    published = [answers for _, answers, ground in measured if ground.published(answers)]
-    if published:
-        return ON_PUBLISHED.get(together(_merged(published).values()), UNDECIDED)
-    small = [
-        answers
-        for _, answers, ground in measured
-        if ground.small(answers) and ground.questions >= MINIMUM_QUESTIONS
-    ]
-    said = together(_merged(small).values(), least=MINIMUM_MODELS)
-    if said is not None:
-        return ON_SMALL[said]
-    return UNDECIDED if small or UNDECIDED in given else NEEDS_WEIGHTS
+            return dict.fromkeys(SUBJECTS, proof)
+    open_ = dict.fromkeys(SUBJECTS, UNDECIDED)
+    verdicts = open_ if UNDECIDED in given else {PUBLISHED: NEEDS_WEIGHTS}
+    measured = {subject: _measured(found, subject) for subject in SUBJECTS}
+    return verdicts | {subject: verdict for subject, verdict in measured.items() if verdict}
+
+
+def in_words(verdicts: Verdicts) -> str:
+    """All verdicts on a claim in one line, the strongest first.
+
+    That it needs the published weights is said only where there is nothing else to say.
+    """
+    said = {subject: verdicts[subject] for subject in SUBJECTS if subject in verdicts}
+    if len(said) > 1 and said[PUBLISHED] == NEEDS_WEIGHTS:
+        del said[PUBLISHED]
+    if len(set(said.values())) == 1:
+        return next(iter(said.values()))
+    return "; ".join(
+        f"{verdict} {ON[subject]}" if verdict == UNDECIDED else verdict
+        for subject, verdict in said.items()
+    )
+
+
+def _measured(found: Sequence[Finding], subject: str) -> str | None:
+    """The verdict of one kind's answers, put together model by model; None if none was asked."""
+    asked = [(each.about(subject), each.ground.questions) for each in found]
+    asked = [(answers, questions) for answers, questions in asked if answers]
+    if not asked:
+        return None
+    enough = [answers for answers, questions in asked if questions >= MINIMUM_QUESTIONS]
+    said = together(_merged(enough).values(), least=LEAST[subject])
+    return DECIDED[subject].get(said, UNDECIDED)
 
 
 def _merged(found: Iterable[Answers]) -> dict[str, bool | None]:

@@ -4,9 +4,11 @@ An answer is yes (True), no (False) or open (None).  One model at several steps 
 several models too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
+
+from lost_in_attention.publishing.evidence import Evidence
 
 
 def side_of(low: float, high: float, border: float = 0) -> bool | None:
@@ -66,6 +68,22 @@ def tally(answers: Iterable[bool | None]) -> str:
     answers = list(answers)
     yes, no = (sum(answer is one for answer in answers) for one in (True, False))
     return f"{yes} yes, {no} no, {len(answers) - yes - no} open"
+
+
+def tally_by_subject(answers: Mapping[str, bool | None], evidence: Evidence) -> str:
+    """`tally` of each kind of subject, such as "pretrained: yes; small: 3 yes, 1 open"."""
+    parted = evidence.by_subject(answers)
+    said = [f"{subject}: {_spoken(list(own.values()))}" for subject, own in parted.items()]
+    return "; ".join(said) or "no model asked"
+
+
+def _spoken(answers: Sequence[bool | None]) -> str:
+    """The answer of one model, or how many say what; nothing of what none says."""
+    words = {True: "yes", False: "no", None: "open"}
+    if len(answers) == 1:
+        return words[answers[0]]
+    counts = {word: answers.count(answer) for answer, word in words.items()}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
 def interval_table(means: pd.DataFrame, rows: str, columns: str | list[str]) -> pd.DataFrame:
