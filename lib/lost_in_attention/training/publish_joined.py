@@ -66,7 +66,8 @@ trained on. Sources and licences: `data/pictures/README.md`.
    every visual token names the noun that lies there, with the decoder's own word embeddings as the
    classifier. Tokens of things that are named right: {named}.
 2. Adapters (LoRA, rank {rank}, on all linear layers), {steps} steps of {batch} scenes with
-   {questions_each} questions each from the seven sets in turn. Tower and decoder are frozen.
+   {questions_each} questions each from the seven sets in turn. Tower and decoder are frozen. A
+   second loss keeps predictions on texts that the decoder wrote itself near those without adapters.
 
 Seed {seed}, device {device}. To train it again:
 
