@@ -28,6 +28,7 @@ from lost_in_attention.training.joining import (
     encode,
     train_adapters,
 )
+from lost_in_attention.training.own_texts import START, drift, own_texts, without_adapters
 from lost_in_attention.training.picture_tasks import TASKS, conversation, pope
 from lost_in_attention.training.tasks import Turn
 from lost_in_attention.training.tower import TowerConfig, train_tower
@@ -102,10 +103,10 @@ def test_adapters_alone_are_trained_and_an_interruption_leaves_no_trace(
     whole = train_adapters(SHORT, tower=trained, runs=tmp_path / "whole", decoder=decoder)
     real = joining._loss
 
-    def breaks(vlm, config, step):
+    def breaks(vlm, config, texts, step):
         if step == 2:
             raise KeyboardInterrupt
-        return real(vlm, config, step)
+        return real(vlm, config, texts, step)
 
     monkeypatch.setattr(joining, "_loss", breaks)
     with pytest.raises(KeyboardInterrupt):
@@ -122,6 +123,32 @@ def test_adapters_alone_are_trained_and_an_interruption_leaves_no_trace(
     assert kept.keys() == before.keys()
     assert all(torch.equal(weight, before[name]) for name, weight in kept.items())
     assert any(w.abs().sum() > 0 for name, w in weights.items() if "lora_B" in name)
+
+
+def test_its_own_texts_are_drawn_by_seed_and_begin_a_document(vlm):
+    texts = own_texts(vlm, 3, 8, seed=1)
+    assert texts.shape == (3, 8)
+    assert vlm.processor.tokenizer.decode(texts[:, :1].flatten()) == 3 * START
+    assert vlm.model.generation_config.eos_token_id not in texts
+    assert torch.equal(texts, own_texts(vlm, 3, 8, seed=1))
+    assert not torch.equal(texts, own_texts(vlm, 3, 8, seed=2))
+
+
+def test_adapters_drift_from_nothing_and_are_back_after_a_comparison(vlm):
+    texts = own_texts(vlm, 2, 8, seed=0)
+    parameters = add_adapters(vlm, 2)
+    assert drift(vlm, texts).item() == pytest.approx(0, abs=1e-7)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.normal_()
+    moved = drift(vlm, texts)
+    moved.backward()
+    assert moved > 1e-4
+    assert all(parameter.requires_grad for parameter in parameters)
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in parameters)
+    with torch.inference_mode(), without_adapters(vlm.decoder):
+        before = vlm.model(input_ids=texts).logits
+    assert not torch.equal(before, vlm.model(input_ids=texts).logits)
 
 
 def test_another_file_than_a_towers_is_refused(decoder):

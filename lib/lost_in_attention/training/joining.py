@@ -2,6 +2,7 @@
 
 The decoder's weights stay as published; small adapters on all its linear layers (LoRA, Hu et al.,
 2022) learn the seven benchmarks' questions on scenes of training artists.  The tower is frozen.
+On texts that the decoder wrote itself its predictions are kept near those without adapters.
 """
 
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.training.decoder import answer_logits
 from lost_in_attention.training.loop import Phase, Rates, claim_folder, run_phase
+from lost_in_attention.training.own_texts import drift, own_texts
 from lost_in_attention.training.picture_tasks import conversation
 from lost_in_attention.training.tasks import Turn
 from lost_in_attention.training.tower import vlm_config
@@ -61,6 +63,8 @@ TEMPLATE = (
 )
 _LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _SAVE_EVERY = 10
+# Texts of the decoder's own, and how many of them a step compares.
+_TEXTS, _TEXT_TOKENS, _COMPARED = 64, 128, 2
 # How adapters are scaled, alpha over rank.
 SCALING = 2
 
@@ -159,11 +163,13 @@ def train_adapters(
     torch.manual_seed(config.seed)
     vlm = assemble(smollm2(decoder), tower, seed=config.random_decoder)
     claim_folder(folder, _Run(config, _tower_digest(vlm), vlm.origin.weights))
+    texts = own_texts(vlm, _TEXTS, _TEXT_TOKENS, seed=config.seed)
     parameters = add_adapters(vlm, config.rank)
     adapters = nn.ParameterDict({str(index): each for index, each in enumerate(parameters)})
     phase = Phase(
         "joining", config.steps, Rates(config.rate, config.rate), config.warmup, adapters,
-        parameters, lambda step: _loss(vlm, config, step), save_every=_SAVE_EVERY, muon=False,
+        parameters, lambda step: _loss(vlm, config, texts, step), save_every=_SAVE_EVERY,
+        muon=False,
     )  # fmt: skip
     run_phase(phase, folder)
     return vlm
@@ -175,14 +181,16 @@ def _tower_digest(vlm: VisionLanguageModel) -> str:
 
 
 def _loss(
-    vlm: VisionLanguageModel, config: JoiningConfig, step: int
+    vlm: VisionLanguageModel, config: JoiningConfig, texts: Int[Tensor, "texts tokens"], step: int
 ) -> tuple[Tensor, dict[str, float]]:
     rng = np.random.default_rng([config.seed, 3, step])
     scenes = [_scene(rng) for _ in range(config.batch)]
     turns = [conversation(scene, config.questions, rng) for scene in scenes]
     logits, wanted = conversation_logits(vlm, scenes, turns)
     right = (logits.argmax(-1) == wanted).float().mean().item()
-    return F.cross_entropy(logits, wanted), {"answer_tokens": right}
+    moved = drift(vlm, texts[rng.choice(len(texts), _COMPARED, replace=False)])
+    numbers = {"answer_tokens": right, "drift": moved.item()}
+    return F.cross_entropy(logits, wanted) + moved, numbers
 
 
 def _scene(rng: np.random.Generator) -> Scene:

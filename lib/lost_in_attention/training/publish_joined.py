@@ -66,7 +66,8 @@ trained on. Sources and licences: `data/pictures/README.md`.
    every visual token names the noun that lies there, with the decoder's own word embeddings as the
    classifier. Tokens of things that are named right: {named}.
 2. Adapters (LoRA, rank {rank}, on all linear layers), {steps} steps of {batch} scenes with
-   {questions_each} questions each from the seven sets in turn. Tower and decoder are frozen.
+   {questions_each} questions each from the seven sets in turn. Tower and decoder are frozen. A
+   second loss keeps predictions on texts that the decoder wrote itself near those without adapters.
 
 Seed {seed}, device {device}. To train it again:
 
@@ -138,7 +139,8 @@ def publish_joined(
             "tower": {key: tower[key] for key in ("config", "named")},
             "class": type(whole.model).__name__,
             "visual_tokens": TOKENS**2,
-            "parameters": _parameters(whole, vlm),
+            "parameters": sum(p.numel() for p in whole.model.parameters()),
+            "parts": _parts(whole, vlm),
             "device": "cpu",
             "threads": torch.get_num_threads(),
             "versions": versions(),
@@ -196,11 +198,13 @@ def _commands(config: JoiningConfig, tower: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _parameters(whole: VisionLanguageModel, adapted: JoinedModel) -> dict[str, int]:
+def _parts(whole: VisionLanguageModel, adapted: JoinedModel) -> dict[str, int]:
+    """How many parameters each part has; adapters are part of the decoder once they are loaded."""
     decoder = sum(p.numel() for p in whole.decoder.parameters())
-    everything = sum(p.numel() for p in whole.model.parameters())
+    seeing = whole.model.model
+    tower = sum(p.numel() for m in (seeing.vision_model, seeing.connector) for p in m.parameters())
     adapters = sum(p.numel() for n, p in adapted.decoder.named_parameters() if "lora_" in n)
-    return {"decoder": decoder, "tower": everything - decoder, "adapters": adapters}
+    return {"decoder": decoder, "tower": tower, "adapters": adapters}
 
 
 def card(facts: Mapping[str, Any]) -> str:
@@ -217,8 +221,8 @@ def card(facts: Mapping[str, Any]) -> str:
     return CARD.format(
         name=config.name,
         model_class=facts["class"],
-        tower_millions=facts["parameters"]["tower"] / 1e6,
-        adapter_millions=facts["parameters"]["adapters"] / 1e6,
+        tower_millions=facts["parts"]["tower"] / 1e6,
+        adapter_millions=facts["parts"]["adapters"] / 1e6,
         decoder=decoder,
         visual_tokens=facts["visual_tokens"],
         tower_steps=tower["config"]["steps"],
