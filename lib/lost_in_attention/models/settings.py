@@ -43,7 +43,7 @@ def settings_of(
         "processor": _hash(json.loads(vlm.processor.to_json_string())),
         "tokenizer": _hash(_tokens(vlm.processor.tokenizer)),
         "samples": len(samples),
-        "questions": _digest(samples),
+        "questions": questions_digest(samples),
         "batch_size": batch_size,
         "device": vlm.device.type,
         "versions": versions(),
@@ -53,6 +53,18 @@ def settings_of(
     config = deepcopy(vlm.model.generation_config)
     config.update(**generation)
     return settings | {"generation": _hash(_without_origin(config.to_dict()))}
+
+
+def questions_digest(samples: Sequence[Sample]) -> str:
+    """A hash of every field of every sample and of all pixels, in order."""
+    content = hashlib.sha256()
+    for sample in samples:
+        told = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "images"}
+        content.update(repr(told).encode())
+        for image in sample.images:
+            content.update(repr((image.mode, image.size, image.getpalette())).encode())
+            content.update(image.tobytes())
+    return content.hexdigest()[:16]
 
 
 def _without_origin(value: Any) -> Any:
@@ -70,15 +82,3 @@ def _tokens(tokenizer: PreTrainedTokenizerBase) -> list:
 def _hash(value: Any) -> str:
     content = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _digest(samples: Sequence[Sample]) -> str:
-    """A hash of every field of every sample and of all pixels, in order."""
-    content = hashlib.sha256()
-    for sample in samples:
-        told = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "images"}
-        content.update(repr(told).encode())
-        for image in sample.images:
-            content.update(repr((image.mode, image.size, image.getpalette())).encode())
-            content.update(image.tobytes())
-    return content.hexdigest()[:16]

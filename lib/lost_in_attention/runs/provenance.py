@@ -7,6 +7,7 @@ import hashlib
 import platform
 import re
 import shlex
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -62,6 +63,21 @@ def papermill_command(notebook: str, settings: dict[str, Scalar]) -> str:
         settings = {name: value for name, value in settings.items() if name != "model"}
     options = [f"-p {name} {shlex.quote(str(value))}" for name, value in settings.items()]
     return " ".join([f"papermill notebooks/{notebook}.ipynb {notebook}.ipynb --cwd .", *options])
+
+
+def made_by(command: str, options: Mapping[str, Scalar], started: datetime) -> dict[str, Any]:
+    """How a command's results were made, ready for JSON: the line that makes them again, with
+    what, on what and when; they are finished now."""
+    options = {name: without_folders(value) for name, value in options.items()}
+    named = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items()]
+    return {
+        "command": " ".join([f"python -m lost_in_attention {command}", *named]),
+        "options": options,
+        "versions": versions(),
+        "device": device(),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,25 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             "make both again"
         )
     return pd.read_parquet(path), facts
+
+
+def table_made_with(
+    path: Path, same: Mapping[str, Any], least: Mapping[str, float] | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]] | None:
+    """The table at `path` and its facts, where they say what is asked for; None elsewhere.
+
+    `same` are facts that must be equal, such as the digests of a model's weights and of its
+    samples; `least` are numbers that must be reached.  None too where there is no table.
+
+    Raises what `read_table` does.
+    """
+    if not path.exists():
+        return None
+    table, facts = read_table(path)
+    # As JSON has it: a tuple comes back as a list.
+    alike = all(facts.get(name) == value for name, value in json.loads(json.dumps(same)).items())
+    enough = all(facts.get(name, -math.inf) >= value for name, value in (least or {}).items())
+    return (table, facts) if alike and enough else None
 
 
 def _digest(path: Path) -> str:
