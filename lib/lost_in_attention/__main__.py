@@ -216,6 +216,37 @@ def sap(
 
 
 @app.command()
+def trace(
+    model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
+    source: Annotated[
+        str, typer.Option(help="own (the model's world), digits, pictures, hub, a folder, an id.")
+    ] = "own",
+    annotations: Annotated[
+        str, typer.Option(help="own, digits, pictures, or a file in COCO's format.")
+    ] = "own",
+    cases: Annotated[int, typer.Option(help="Right answers to trace, and as many wrong.")] = 100,
+    questions: Annotated[int, typer.Option(help="How many to ask at most for these.")] = 1500,
+    counted: Annotated[int, typer.Option(help="Questions whose edges are counted.")] = 40,
+    threshold: Annotated[float, typer.Option(help="The weight that makes an edge.")] = 0.1,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Of the order of the questions.")] = 0,
+    runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs/trace"),
+    output: Annotated[Path, typer.Option(help="Where tables go.")] = Path("data/results/traced"),
+) -> None:
+    """Ask about objects that are there, trace right and wrong answers (or go on), keep the counts.
+
+    Under torchrun the processes share the questions.
+    """
+    from lost_in_attention.models.load import resolve
+    from lost_in_attention.trace.trace_run import TraceRun
+
+    asked = TraceRun(model, source, annotations, cases, questions, counted, threshold, dtype, seed)
+    resolve(model)
+    if path := asked.run(runs=runs, output=output):
+        typer.echo(path)
+
+
+@app.command()
 def scorecard(
     results: Annotated[Path, typer.Option(exists=True, file_okay=False)] = Path("book/generated"),
     output: Path = Path("book/scorecard.md"),
