@@ -31,17 +31,9 @@ def settings_of(
 
     Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
     """
-    check_named(vlm)
     settings = {
         "model": vlm.name,
-        "weights": weights_digest(vlm.model),
-        "architecture": _hash(_without_origin(vlm.model.config.to_dict())),
-        "attention": vlm.decoder.config._attn_implementation,
-        "chat_template": _hash(
-            [vlm.processor.chat_template, vlm.processor.tokenizer.chat_template]
-        ),
-        "processor": _hash(json.loads(vlm.processor.to_json_string())),
-        "tokenizer": _hash(_tokens(vlm.processor.tokenizer)),
+        **identity_of(vlm),
         "samples": len(samples),
         "questions": questions_digest(samples),
         "batch_size": batch_size,
@@ -55,16 +47,21 @@ def settings_of(
     return settings | {"generation": _hash(_without_origin(config.to_dict()))}
 
 
-def questions_digest(samples: Sequence[Sample]) -> str:
-    """A hash of every field of every sample and of all pixels, in order."""
-    content = hashlib.sha256()
-    for sample in samples:
-        told = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "images"}
-        content.update(repr(told).encode())
-        for image in sample.images:
-            content.update(repr((image.mode, image.size, image.getpalette())).encode())
-            content.update(image.tobytes())
-    return content.hexdigest()[:16]
+def identity_of(vlm: VisionLanguageModel) -> dict[str, str]:
+    """What tells a model from any other, by whatever name: its weights, and what it reads with.
+
+    Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
+    """
+    check_named(vlm)
+    templates = [vlm.processor.chat_template, vlm.processor.tokenizer.chat_template]
+    return {
+        "weights": weights_digest(vlm.model),
+        "architecture": _hash(_without_origin(vlm.model.config.to_dict())),
+        "attention": vlm.decoder.config._attn_implementation,
+        "chat_template": _hash(templates),
+        "processor": _hash(json.loads(vlm.processor.to_json_string())),
+        "tokenizer": _hash(_tokens(vlm.processor.tokenizer)),
+    }
 
 
 def _without_origin(value: Any) -> Any:
@@ -82,3 +79,15 @@ def _tokens(tokenizer: PreTrainedTokenizerBase) -> list:
 def _hash(value: Any) -> str:
     content = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def questions_digest(samples: Sequence[Sample]) -> str:
+    """A hash of every field of every sample and of all pixels, in order."""
+    content = hashlib.sha256()
+    for sample in samples:
+        told = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "images"}
+        content.update(repr(told).encode())
+        for image in sample.images:
+            content.update(repr((image.mode, image.size, image.getpalette())).encode())
+            content.update(image.tobytes())
+    return content.hexdigest()[:16]

@@ -10,9 +10,8 @@ import pandas as pd
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.settings import settings_of
+from lost_in_attention.models.settings import identity_of, settings_of
 from lost_in_attention.runs.batches import in_batches
-from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.trace.annotations import asked_object
 from lost_in_attention.trace.cases import Questions, answers_until, first_cases
 from lost_in_attention.trace.counting import case_counts, edge_counts, lowest
@@ -48,8 +47,8 @@ class Subject:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What tells tables of this model, these questions and this threshold from any others."""
-        weights = weights_digest(self.vlm.model)
-        return {"weights": weights, **self.questions.digests, "threshold": self.threshold}
+        own = {"threshold": self.threshold}
+        return identity_of(self.vlm) | self.questions.digests | own
 
     def answers(self, *, wanted: int, at_most: int) -> pd.DataFrame:
         """The replies of `answers_until`, row i to question i, with the object asked for."""
