@@ -17,6 +17,7 @@ from lost_in_attention.teaching.__main__ import app as exercises
 
 ASK = "evaluate --model small-llava --benchmark pope --output {tmp}/replies.jsonl"
 SAP = "sap --model small-llava --benchmarks pope --questions 2 --runs {tmp}/runs --output {tmp}/out"
+TRACE = "trace --model small-llava --runs {tmp}/runs --output {tmp}/out"
 PLACE = "a place that can be written, got "
 
 
@@ -59,6 +60,20 @@ def no_work(monkeypatch):
         (SAP + " --seed one", "'--seed': .* integer"),
         (SAP + " --runs {tmp}/file/runs", "runs: expected " + PLACE),
         (SAP + " --output {tmp}/file/out", "output: expected " + PLACE),
+        (TRACE + " --model small-lava", "name: expected one of .* got 'small-lava'"),
+        (TRACE + " --model a/b", "source: expected a world, .* for 'a/b', .* got 'own'"),
+        (TRACE + " --source hub", "annotations: expected a file .* from 'hub', got 'own'"),
+        (TRACE + " --annotations nowhere.json", "No such file or directory: 'nowhere.json'"),
+        (TRACE + " --annotations pictures", "image: expected one that is annotated, got "),
+        (TRACE + " --cases 0", "cases: expected at least 1, got 0"),
+        (TRACE + " --questions 0", "questions: expected at least 1, got 0"),
+        (TRACE + " --counted 0", "counted: expected at least 1, got 0"),
+        (TRACE + " --counted 9999", "counted: expected 1 to 1500, got 9999"),
+        (TRACE + " --threshold 2", "threshold: expected more than 0 and at most 1, got 2.0"),
+        (TRACE + " --dtype int8", "dtype: expected one of .* got 'int8'"),
+        (TRACE + " --seed -1", "seed: expected at least 0, got -1"),
+        (TRACE + " --runs {tmp}/file/runs", "runs: expected " + PLACE),
+        (TRACE + " --output {tmp}/file/out", "output: expected " + PLACE),
         ("pictures --split test", "split: expected one of .* got 'test'"),
         ("pictures --images 0", "images: expected at least 1, got 0"),
         ("pictures --questions 0", "questions: expected at least 1, got 0"),

@@ -99,7 +99,7 @@ def answers(monkeypatch):
     """Replaces the model: of each batch of ten, the last is wrong."""
     asked = []
 
-    def fake(vlm, samples, *, benchmark, batch_size):
+    def fake(vlm, samples, *, benchmark, batch_size, output, resume):
         asked.append(len(samples))
         return pd.DataFrame({"correct": [i < batch_size - 1 for i in range(len(samples))]})
 

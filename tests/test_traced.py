@@ -1,0 +1,176 @@
+"""Traces that are kept: equal to those of now, gone on with, and not taken for other ones."""
+
+import copy
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from lost_in_attention.models import load
+from lost_in_attention.trace import cases, measuring
+from lost_in_attention.trace import stored as stored_module
+from lost_in_attention.trace.cases import questions_for
+from lost_in_attention.trace.measuring import Subject
+from lost_in_attention.trace.stored import (
+    agreement,
+    origins,
+    traced_answers,
+    traced_cases,
+    traced_edges,
+    traced_folder,
+)
+from lost_in_attention.trace.trace_run import TraceRun
+
+MODEL = "small-llava"
+ASKED = TraceRun(MODEL, cases=2, questions=16, counted=3)
+FEW = {"wanted": ASKED.cases, "at_most": ASKED.questions}
+TABLES = ("answers", "cases", "edges")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches():
+    """Eight questions are asked, and two cases traced, at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cases, "BATCH", 8)
+        for module in (measuring, stored_module):
+            patch.setattr(module, "TOGETHER", 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return Subject(load(MODEL), questions_for([MODEL], seed=0)[MODEL], 0.1)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """The folder in which the command has left its tables, under a folder for models."""
+    places = {name: tmp_path_factory.mktemp(name) for name in ("runs", "output")}
+    return ASKED.run(**places).parent
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """Whoever would ask or trace now fails."""
+
+    def asked(*args, **kwargs):
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr(cases, "evaluate", asked)
+    monkeypatch.setattr(measuring, "trace_batch", asked)
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(
+        one.reset_index(drop=True), other.reset_index(drop=True), check_dtype=False
+    )
+
+
+def test_what_is_stored_is_what_is_traced_now(subject, stored, tmp_path):
+    kept, live = (traced_cases(subject, **FEW, folder=place) for place in (stored, tmp_path))
+    assert kept.facts and live.facts is None
+    same(kept.answers, live.answers)
+    same(kept.counts, live.counts)
+    same(kept.ratios(), live.ratios())
+    assert kept.note() == live.note()
+    (edges, facts), (now, none) = (
+        traced_edges(subject, ASKED.counted, place) for place in (stored, tmp_path)
+    )
+    same(edges, now)
+    assert facts and none is None
+    assert len(kept.seen) and kept.counts["layer"].nunique() == len(subject.vlm.layers)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_fewer_are_the_first_of_those_stored(subject, stored):
+    fewer = traced_cases(subject, wanted=1, at_most=ASKED.questions, folder=stored)
+    every = traced_cases(subject, **FEW, folder=stored)
+    assert set(fewer.counts["sample"]) < set(every.counts["sample"])
+    assert fewer.chosen["correct"].value_counts().max() == 1
+    assert len(traced_edges(subject, 1, stored)[0]) * 3 == len(traced_edges(subject, 3, stored)[0])
+
+
+@pytest.mark.usefixtures("no_model")
+def test_of_other_weights_questions_or_options_nothing_is_taken(subject, stored):
+    changed = copy.deepcopy(subject.vlm.model)
+    with torch.no_grad():
+        next(changed.parameters()).add_(1e-3)
+    for other in (
+        replace(subject, vlm=replace(subject.vlm, model=changed)),
+        replace(subject, threshold=0.2),
+        replace(subject, questions=questions_for([MODEL], seed=1)[MODEL]),
+    ):
+        for take in (traced_cases, traced_answers):
+            with pytest.raises(AssertionError, match="the model was asked"):
+                take(other, **FEW, folder=stored)
+        with pytest.raises(AssertionError, match="the model was asked"):
+            traced_edges(other, 3, stored)
+    for more in ({"wanted": 3}, {"at_most": 17}):
+        with pytest.raises(AssertionError, match="the model was asked"):
+            traced_cases(subject, **(FEW | more), folder=stored)
+
+
+def test_the_files_say_how_they_were_made(stored):
+    _, facts = traced_edges(
+        Subject(load(MODEL), questions_for([MODEL], seed=0)[MODEL], 0.1), 1, stored
+    )
+    assert f"trace --model {MODEL} --source own" in facts["command"]
+    assert facts["tier"] == "book" and facts["options"]["seed"] == 0
+    assert {"weights", "samples", "annotations", "versions", "device", "finished"} <= facts.keys()
+    words = origins({"a": facts, "b": None})
+    assert words == (
+        f"Numbers of a ({facts['finished'][:10]}) are stored ones, made by "
+        "python -m lost_in_attention trace. Numbers of b were just computed."
+    )
+
+
+def test_a_run_that_broke_off_goes_on(stored, tmp_path, monkeypatch):
+    """It breaks at the second of the cases' batches; no question is asked, no case traced twice."""
+    trace_batch, traced = measuring.trace_batch, []
+
+    def breaking(vlm, batch, **how):
+        if len(traced) == 1:
+            raise KeyboardInterrupt
+        return going(vlm, batch, **how)
+
+    def going(vlm, batch, **how):
+        traced.append([sample.id for sample in batch])
+        return trace_batch(vlm, batch, **how)
+
+    places = {name: tmp_path / name for name in ("runs", "output")}
+    monkeypatch.setattr(measuring, "trace_batch", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        ASKED.run(**places)
+    assert not list(places["output"].rglob("*.parquet"))
+    kept = sorted(path.read_text() for path in places["runs"].glob("*-answers-*.jsonl"))
+    monkeypatch.setattr(measuring, "trace_batch", going)
+    folder = ASKED.run(**places)
+    assert kept == sorted(p.read_text() for p in places["runs"].glob("*-answers-*.jsonl"))
+    # The last two batches are of the questions whose edges are counted.
+    every = [sample for batch in traced[:-2] for sample in batch]
+    assert len(every) == len(set(every)) == 4
+    for name in TABLES:
+        same(*(pd.read_parquet(each / f"{name}.parquet") for each in (folder, stored / MODEL)))
+
+
+def test_the_first_cases_agree_with_stored_ones(subject, stored, tmp_path):
+    words = agreement(subject, traced_cases(subject, **FEW, folder=stored))
+    assert words.startswith("the first 2 cases were traced again, and 100.00% of ")
+    live = traced_cases(subject, **FEW, folder=tmp_path)
+    assert agreement(subject, live) == "nothing is stored to compare with"
+
+
+def test_a_folder_is_named_as_the_model(tmp_path):
+    names = ("small-llava", "owner/model", "/home/me/mine")
+    folders = [traced_folder(name, tmp_path).name for name in names]
+    assert folders == ["small-llava", "owner--model", "mine"]
+
+
+def test_each_model_is_asked_in_its_own_world():
+    with pytest.raises(ValueError, match="source: expected a world, .* for 'a/b'"):
+        questions_for(["a/b"], seed=0)
+    found = questions_for(["small-llava", "small-qwen2.5-vl"], seed=0)
+    first, second = found.values()
+    assert first is second and first.source == "digits" and first.absent > len(first.samples)
+    assert questions_for(["a/b"], source="pictures", seed=0)["a/b"].source == "pictures"
