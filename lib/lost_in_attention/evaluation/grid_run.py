@@ -1,6 +1,5 @@
 """One model through every benchmark and variant, into one file of results."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from lost_in_attention.evaluation.stored import GRIDS, Results, results_path
 from lost_in_attention.evaluation.under_plans import answer_under
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.load import DTYPES
+from lost_in_attention.runs.names import names_in
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import weights_digest
 
@@ -46,8 +46,8 @@ class GridRun:
     batch_size: int = 50
 
     def __post_init__(self) -> None:
-        _names("benchmarks", self.benchmarks, "all", BENCHMARKS)
-        _names("preset", self.preset, "both", PRESETS)
+        names_in("benchmarks", self.benchmarks, "all", BENCHMARKS)
+        names_in("preset", self.preset, "both", PRESETS)
         for name, known in (
             ("where", GRIDS),
             ("decoding", DECODINGS),
@@ -69,7 +69,7 @@ class GridRun:
         family, depth = family_of(vlm), len(vlm.layers)
         if self.where == "ablations":
             return ablations(family, depth=depth)
-        names = _names("preset", self.preset, "both", PRESETS)
+        names = names_in("preset", self.preset, "both", PRESETS)
         return presets(family, depth=depth, noise_seeds=self.noise_seeds, names=names)
 
     def samples(self) -> dict[str, Samples]:
@@ -93,7 +93,7 @@ class GridRun:
 
     def _benchmarks(self) -> list[str]:
         """Those that are named; "all" leaves out what the source does not have."""
-        names = _names("benchmarks", self.benchmarks, "all", BENCHMARKS)
+        names = names_in("benchmarks", self.benchmarks, "all", BENCHMARKS)
         if self.benchmarks != "all":
             return names
         return [name for name in names if BENCHMARKS[name].has(self.source)]
@@ -134,16 +134,3 @@ class GridRun:
             return None
         results.write(pd.concat(tables, ignore_index=True))
         return path
-
-
-def _names(option: str, chosen: str, everything: str, known: Collection[str]) -> list[str]:
-    """The names in a comma-separated list; `everything` stands for all that are known."""
-    if chosen == everything:
-        return list(known)
-    names = [name.strip() for name in chosen.split(",")]
-    if not set(names) <= set(known) or len(set(names)) < len(names):
-        raise ValueError(
-            f"{option}: expected {everything!r} or different names among {list(known)}, "
-            f"got {chosen!r}"
-        )
-    return names

@@ -19,6 +19,8 @@ import lost_in_attention
 
 TIERS = ("smoke", "book", "paper")
 Scalar = str | int | float | bool | None
+# Endings of what a model and its processor are read from; cards and curves decide nothing.
+_DECIDING = (".json", ".safetensors", ".jinja", ".txt", ".model")
 
 
 def collect(
@@ -77,6 +79,21 @@ def weights_digest(model: nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return content.hexdigest()[:16]
+
+
+def files_digest(folder: Path) -> str | None:
+    """A hash of the files of a model's folder that decide what is loaded; None without a folder.
+
+    Equal files are equal weights, read alike; the reverse need not hold.  It takes no loading.
+    """
+    if not folder.is_dir():
+        return None
+    content = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _DECIDING and path.is_file():
+            content.update(f"{path.name} {path.stat().st_size}\n".encode())
+            content.update(path.read_bytes())
     return content.hexdigest()[:16]
 
 

@@ -33,14 +33,25 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     Raises ValueError if the table is not the one that its facts are about.
     """
-    said = path.with_suffix(".json")
-    facts = json.loads(said.read_text()) if said.exists() else {}
+    facts = read_facts(path)
     if facts.get(DIGEST) != _digest(path):
         raise ValueError(
-            f"results: expected rows that {said.name} is about, got others in {path}; "
-            "make both again"
+            f"results: expected rows that {path.with_suffix('.json').name} is about, "
+            f"got others in {path}; make both again"
         )
     return pd.read_parquet(path), facts
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What is said of the table at `path`; nothing where the JSON file is missing.
+
+    Raises ValueError if that file cannot be read.
+    """
+    said = path.with_suffix(".json")
+    try:
+        return dict(json.loads(said.read_text())) if said.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"results: expected facts as JSON in {said}: {error}") from error
 
 
 def _digest(path: Path) -> str:
