@@ -170,8 +170,9 @@ def take(
         work,
         samples,
         batch_size=batch_size,
-        settings=lambda: settings_of(vlm, samples, batch_size)
-        | {"measurement": repr(measurement), "seed": seed},
+        settings=lambda: (
+            settings_of(vlm, samples, batch_size) | {"measurement": repr(measurement), "seed": seed}
+        ),
         device=vlm.device,
         label=f"{measurement.name} of {vlm.name}",
         output=output,
