@@ -34,8 +34,9 @@ import numpy as np
 import pandas as pd
 from myst_nb import glue
 
+from lost_in_attention.evaluation.measured import Subject
 from lost_in_attention.evaluation.questions import evaluate
-from lost_in_attention.models import each_model, load, release
+from lost_in_attention.models import load, release
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.claims import text_claims
 from lost_in_attention.publishing.showing import say, show_figure, show_table
@@ -50,7 +51,7 @@ from lost_in_attention.residual.tables import intervals
 from lost_in_attention.trace import asked_object, check_threshold, key_regions, trace
 from lost_in_attention.trace.cases import first_cases, questions_for
 from lost_in_attention.trace.counting import lowest
-from lost_in_attention.trace.measuring import Subject
+from lost_in_attention.trace.measuring import Tracing
 from lost_in_attention.trace.stored import origins, traced_answers, traced_edges
 
 # %% tags=["parameters"]
@@ -101,15 +102,15 @@ asked = questions_for(names, source=source, annotations=annotations, seed=seed)
 
 # %%
 vlm = load(names[0], device=run.device, dtype=run.dtype)
-subject = Subject(vlm, asked[names[0]], threshold)
-answers, kept = traced_answers(subject, wanted=1, at_most=at_most)
+tracing = Tracing(Subject.of(vlm), asked[names[0]], threshold)
+answers, kept = traced_answers(tracing, wanted=1, at_most=at_most)
 chosen = first_cases(answers, 1)
-questions_asked = subject.questions.samples
+questions_asked = tracing.questions.samples
 samples = {("right" if row.correct else "wrong"): questions_asked[i]
            for i, row in chosen.iterrows()}  # fmt: skip
 replies_now = evaluate(vlm, list(samples.values()), benchmark="pope")["reply"]
 same = int((replies_now.to_numpy() == chosen["reply"].to_numpy()).sum())
-regions = key_regions(vlm, list(samples.values()), subject.questions.objects).regions
+regions = key_regions(vlm, list(samples.values()), tracing.questions.objects).regions
 samples = {kind: s for kind, s in samples.items() if s.id in regions}
 cases = {kind: case_of(vlm, s, regions[s.id]) for kind, s in samples.items()}
 LOWEST, depth = lowest(threshold), len(vlm.layers)
@@ -340,8 +341,8 @@ glue("asked_twice", found, display=False)
 rows, facts = [], {}
 # The other models need the room.
 release(vlm)
-for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
-    edges, facts[name] = traced_edges(Subject(vlm, asked[name], threshold), counted)
+for name, subject in run.each_subject():
+    edges, facts[name] = traced_edges(Tracing(subject, asked[name], threshold), counted)
     rows.append(edges.assign(model=name))
 counts = pd.concat(rows, ignore_index=True)
 counts["edges_per_token"] = counts["edges"] / counts["tokens"]

@@ -45,7 +45,7 @@ from lost_in_attention.residual.tables import intervals
 from lost_in_attention.trace import comparison
 from lost_in_attention.trace.cases import questions_for
 from lost_in_attention.trace.counting import thresholds
-from lost_in_attention.trace.measuring import Subject
+from lost_in_attention.trace.measuring import Tracing
 from lost_in_attention.trace.stored import agreement, origins, traced_cases
 
 # %% tags=["parameters"]
@@ -136,15 +136,15 @@ ABOUT = ["correct", "image_source", "kind", "key_share"]
 COUNTED = ["ratio", "expected", "normalised", "edges"]
 LABELS = ["layer", "tau", "among", "kind_edges", "sample", "model"]
 parts, notes, facts = [], [], {}
-for name, vlm in run.each_model():
-    subject = Subject(vlm, asked[name], threshold)
-    found = traced_cases(subject, wanted=wanted, at_most=at_most)
+for name, subject in run.each_subject():
+    tracing = Tracing(subject, asked[name], threshold)
+    found = traced_cases(tracing, wanted=wanted, at_most=at_most)
     facts[name] = found.facts
     notes.append({"model": name} | found.note())
     if len(found.counts):
         parts.append(found.ratios().assign(model=name))
     if name == names[0]:
-        glue("traces_equal", agreement(subject, found), display=False)
+        glue("traces_equal", agreement(tracing, found), display=False)
 measured = pd.DataFrame(columns=[*LABELS, *ABOUT, *COUNTED], dtype=float)
 if parts:
     measured = pd.concat(parts, ignore_index=True)

@@ -61,7 +61,7 @@ def no_work(monkeypatch):
         (SAP + " --runs {tmp}/file/runs", "runs: expected " + PLACE),
         (SAP + " --output {tmp}/file/out", "output: expected " + PLACE),
         (TRACE + " --model small-lava", "name: expected one of .* got 'small-lava'"),
-        (TRACE + " --model a/b", "source: expected a world, .* for 'a/b', .* got 'own'"),
+        (TRACE + " --model a/b", "source: expected the name of one for 'a/b', .* got none"),
         (TRACE + " --source hub", "annotations: expected a file .* from 'hub', got 'own'"),
         (TRACE + " --annotations nowhere.json", "No such file or directory: 'nowhere.json'"),
         (TRACE + " --annotations pictures", "image: expected one that is annotated, got "),

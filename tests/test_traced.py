@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 import torch
 
-from lost_in_attention.models import load
+from lost_in_attention.evaluation.measured import Subject
 from lost_in_attention.trace import cases, measuring
 from lost_in_attention.trace import stored as stored_module
 from lost_in_attention.trace.cases import questions_for
-from lost_in_attention.trace.measuring import Subject
+from lost_in_attention.trace.measuring import Tracing
 from lost_in_attention.trace.stored import (
     agreement,
     origins,
     traced_answers,
     traced_cases,
     traced_edges,
-    traced_folder,
+    traced_path,
 )
 from lost_in_attention.trace.trace_run import TraceRun
 
@@ -39,8 +39,8 @@ def small_batches():
 
 
 @pytest.fixture(scope="module")
-def subject():
-    return Subject(load(MODEL), questions_for([MODEL], seed=0)[MODEL], 0.1)
+def tracing():
+    return Tracing(Subject(MODEL), questions_for([MODEL], seed=0)[MODEL], 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -67,39 +67,39 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
     )
 
 
-def test_what_is_stored_is_what_is_traced_now(subject, stored, tmp_path):
-    kept, live = (traced_cases(subject, **FEW, folder=place) for place in (stored, tmp_path))
+def test_what_is_stored_is_what_is_traced_now(tracing, stored, tmp_path):
+    kept, live = (traced_cases(tracing, **FEW, folder=place) for place in (stored, tmp_path))
     assert kept.facts and live.facts is None
     same(kept.answers, live.answers)
     same(kept.counts, live.counts)
     same(kept.ratios(), live.ratios())
     assert kept.note() == live.note()
     (edges, facts), (now, none) = (
-        traced_edges(subject, ASKED.counted, place) for place in (stored, tmp_path)
+        traced_edges(tracing, ASKED.counted, place) for place in (stored, tmp_path)
     )
     same(edges, now)
     assert facts and none is None
-    assert len(kept.seen) and kept.counts["layer"].nunique() == len(subject.vlm.layers)
+    assert len(kept.seen) and kept.counts["layer"].nunique() == len(tracing.vlm.layers)
 
 
 @pytest.mark.usefixtures("no_model")
-def test_fewer_are_the_first_of_those_stored(subject, stored):
-    fewer = traced_cases(subject, wanted=1, at_most=ASKED.questions, folder=stored)
-    every = traced_cases(subject, **FEW, folder=stored)
+def test_fewer_are_the_first_of_those_stored(tracing, stored):
+    fewer = traced_cases(tracing, wanted=1, at_most=ASKED.questions, folder=stored)
+    every = traced_cases(tracing, **FEW, folder=stored)
     assert set(fewer.counts["sample"]) < set(every.counts["sample"])
     assert fewer.chosen["correct"].value_counts().max() == 1
-    assert len(traced_edges(subject, 1, stored)[0]) * 3 == len(traced_edges(subject, 3, stored)[0])
+    assert len(traced_edges(tracing, 1, stored)[0]) * 3 == len(traced_edges(tracing, 3, stored)[0])
 
 
 @pytest.mark.usefixtures("no_model")
-def test_of_other_weights_questions_or_options_nothing_is_taken(subject, stored):
-    changed = copy.deepcopy(subject.vlm.model)
+def test_of_other_weights_questions_or_options_nothing_is_taken(tracing, stored):
+    changed = copy.deepcopy(tracing.vlm.model)
     with torch.no_grad():
         next(changed.parameters()).add_(1e-3)
     for other in (
-        replace(subject, vlm=replace(subject.vlm, model=changed)),
-        replace(subject, threshold=0.2),
-        replace(subject, questions=questions_for([MODEL], seed=1)[MODEL]),
+        replace(tracing, subject=Subject.of(replace(tracing.vlm, model=changed))),
+        replace(tracing, threshold=0.2),
+        replace(tracing, questions=questions_for([MODEL], seed=1)[MODEL]),
     ):
         for take in (traced_cases, traced_answers):
             with pytest.raises(AssertionError, match="the model was asked"):
@@ -108,16 +108,16 @@ def test_of_other_weights_questions_or_options_nothing_is_taken(subject, stored)
             traced_edges(other, 3, stored)
     for more in ({"wanted": 3}, {"at_most": 17}):
         with pytest.raises(AssertionError, match="the model was asked"):
-            traced_cases(subject, **(FEW | more), folder=stored)
+            traced_cases(tracing, **(FEW | more), folder=stored)
 
 
 def test_the_files_say_how_they_were_made(stored):
     _, facts = traced_edges(
-        Subject(load(MODEL), questions_for([MODEL], seed=0)[MODEL], 0.1), 1, stored
+        Tracing(Subject(MODEL), questions_for([MODEL], seed=0)[MODEL], 0.1), 1, stored
     )
     assert f"trace --model {MODEL} --source own" in facts["command"]
     assert facts["tier"] == "book" and facts["options"]["seed"] == 0
-    assert {"weights", "samples", "annotations", "versions", "device", "finished"} <= facts.keys()
+    assert {"identity", "samples", "annotations", "versions", "device", "finished"} <= facts.keys()
     words = origins({"a": facts, "b": None})
     assert words == (
         f"Numbers of a ({facts['finished'][:10]}) are stored ones, made by "
@@ -143,10 +143,10 @@ def test_a_run_that_broke_off_goes_on(stored, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ASKED.run(**places)
     assert not list(places["output"].rglob("*.parquet"))
-    kept = sorted(path.read_text() for path in places["runs"].glob("*-answers-*.jsonl"))
+    kept = sorted(path.read_text() for path in places["runs"].rglob("answers-*.jsonl"))
     monkeypatch.setattr(measuring, "trace_batch", going)
     folder = ASKED.run(**places)
-    assert kept == sorted(p.read_text() for p in places["runs"].glob("*-answers-*.jsonl"))
+    assert kept == sorted(p.read_text() for p in places["runs"].rglob("answers-*.jsonl"))
     # The last two batches are of the questions whose edges are counted.
     every = [sample for batch in traced[:-2] for sample in batch]
     assert len(every) == len(set(every)) == 4
@@ -154,21 +154,21 @@ def test_a_run_that_broke_off_goes_on(stored, tmp_path, monkeypatch):
         same(*(pd.read_parquet(each / f"{name}.parquet") for each in (folder, stored / MODEL)))
 
 
-def test_the_first_cases_agree_with_stored_ones(subject, stored, tmp_path):
-    words = agreement(subject, traced_cases(subject, **FEW, folder=stored))
+def test_the_first_cases_agree_with_stored_ones(tracing, stored, tmp_path):
+    words = agreement(tracing, traced_cases(tracing, **FEW, folder=stored))
     assert words.startswith("the first 2 cases were traced again, and 100.00% of ")
-    live = traced_cases(subject, **FEW, folder=tmp_path)
-    assert agreement(subject, live) == "nothing is stored to compare with"
+    live = traced_cases(tracing, **FEW, folder=tmp_path)
+    assert agreement(tracing, live) == "nothing is stored to compare with"
 
 
 def test_a_folder_is_named_as_the_model(tmp_path):
     names = ("small-llava", "owner/model", "/home/me/mine")
-    folders = [traced_folder(name, tmp_path).name for name in names]
+    folders = [traced_path(name, "cases", tmp_path).parent.name for name in names]
     assert folders == ["small-llava", "owner--model", "mine"]
 
 
 def test_each_model_is_asked_in_its_own_world():
-    with pytest.raises(ValueError, match="source: expected a world, .* for 'a/b'"):
+    with pytest.raises(ValueError, match="source: expected .* for 'a/b'"):
         questions_for(["a/b"], seed=0)
     found = questions_for(["small-llava", "small-qwen2.5-vl"], seed=0)
     first, second = found.values()

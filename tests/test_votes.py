@@ -11,7 +11,6 @@ from lost_in_attention.models.shipped import (
     recipe_of,
     saved_steps,
     saved_weights,
-    source_for,
     world_of,
 )
 from lost_in_attention.publishing.votes import (
@@ -56,10 +55,6 @@ def test_groups_stand_among_names_and_models_in_parts_are_a_group(monkeypatch, t
     assert chosen_models("pretrained, families,a/b") == ["joined", "small-a", "a/b"]
     assert chosen_models("zoo") == ["small-a", "small-a-seed1"]
     assert [world_of(name) for name in ("joined", "small-a", "a/b")] == ["pictures", "digits", None]
-    assert [source_for(name, "own") for name in ("joined", "small-a")] == ["pictures", "digits"]
-    assert source_for("a/b", "hub") == "hub"
-    with pytest.raises(ValueError, match="source: expected a world, .* for 'a/b', .* got 'own'"):
-        source_for("a/b", "own")
     with pytest.raises(ValueError, match="different names"):
         chosen_models("families,small-a")
 

@@ -13,14 +13,11 @@ from lost_in_attention.models.joined import in_parts
 from lost_in_attention.models.load import resolve
 from lost_in_attention.models.weights import check_finite
 from lost_in_attention.runs.paths import data_folder
-from lost_in_attention.runs.provenance import without_folders
 
 # Everything that was trained here from scratch, one model a recipe, and what has a decoder that
 # was published.
 SHIPPED, FAMILIES, PRETRAINED = "zoo", "families", "pretrained"
 _GROUPS = (SHIPPED, FAMILIES, PRETRAINED)
-# In the place of a source: each model is asked in the world that it was trained on.
-OWN = "own"
 
 
 def chosen_models(models: str) -> list[str]:
@@ -62,22 +59,6 @@ def world_of(name: str) -> str | None:
     if "/" in source or not (folder / "config.json").exists():
         return None
     return "pictures" if in_parts(folder) else "digits"
-
-
-def source_for(name: str, source: str) -> str:
-    """`source`, or in the place of "own" the world that the model was trained on.
-
-    Raises ValueError for "own" and a model that is none of the repository's.
-    """
-    if source != OWN:
-        return source
-    world = world_of(name)
-    if world is None:
-        raise ValueError(
-            f"source: expected a world, a folder or a hub id for {without_folders(name)!r}, which "
-            f"has no world of its own here, got {OWN!r}"
-        )
-    return world
 
 
 def _same(names: Sequence[str]) -> bool:

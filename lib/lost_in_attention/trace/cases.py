@@ -10,10 +10,10 @@ import pandas as pd
 
 from lost_in_attention.benchmarks import Samples, load_benchmark
 from lost_in_attention.benchmarks.base import WORLDS
+from lost_in_attention.evaluation.measure_run import OWN_WORLD, own_source
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.settings import questions_digest
-from lost_in_attention.models.shipped import OWN, source_for
 from lost_in_attention.runs.provenance import without_folders
 from lost_in_attention.trace.annotations import Annotations, asked_object
 
@@ -58,7 +58,7 @@ class Questions:
 
 
 def questions_for(
-    models: Sequence[str], *, source: str = OWN, annotations: str = OWN, seed: int
+    models: Sequence[str], *, source: str = OWN_WORLD, annotations: str = OWN_WORLD, seed: int
 ) -> dict[str, Questions]:
     """For each model POPE's questions of `source` on objects that are there (`present_questions`).
 
@@ -67,18 +67,18 @@ def questions_for(
     Raises ValueError where there is no such world or `check_annotated` does, and what
     `load_benchmark` and `Annotations.read` raise.
     """
-    own = {name: source_for(name, source) for name in models}
+    own = {name: own_source(name, source) for name in models}
     read = {each: _questions(each, annotations, seed) for each in dict.fromkeys(own.values())}
     return {name: read[own[name]] for name in models}
 
 
 def _questions(source: str, annotations: str, seed: int) -> Questions:
-    if annotations == OWN and source not in WORLDS:
+    if annotations == OWN_WORLD and source not in WORLDS:
         raise ValueError(
             f"annotations: expected a file in COCO's format for questions from {source!r}, "
-            f"got {OWN!r}"
+            f"got {OWN_WORLD!r}"
         )
-    objects = Annotations.read(source if annotations == OWN else annotations)
+    objects = Annotations.read(source if annotations == OWN_WORLD else annotations)
     benchmark = load_benchmark("pope", source)
     present = present_questions(benchmark, seed=seed)
     check_annotated(present, objects)

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from lost_in_attention.benchmarks import Sample
+from lost_in_attention.evaluation.measured import Subject
 from lost_in_attention.models import VisionLanguageModel
-from lost_in_attention.models.settings import identity_of, settings_of
+from lost_in_attention.models.settings import settings_of
 from lost_in_attention.runs.batches import in_batches
 from lost_in_attention.trace.annotations import asked_object
 from lost_in_attention.trace.cases import Questions, answers_until, first_cases
@@ -27,16 +27,16 @@ _ANSWER = [
 
 
 @dataclass(frozen=True)
-class Subject:
+class Tracing:
     """A model, the questions that it is traced on, and the threshold of its graphs.
 
-    With `runs`, the beginning of paths, everything is kept there as it comes, and what lies there
-    of the same model and questions is gone on with.
+    With `runs`, a folder, everything is kept there as it comes, and what lies there of the same
+    model and questions is gone on with.
 
     Raises ValueError for a threshold that is no weight.
     """
 
-    vlm: VisionLanguageModel
+    subject: Subject
     questions: Questions
     threshold: float
     runs: Path | None = None
@@ -44,11 +44,15 @@ class Subject:
     def __post_init__(self) -> None:
         check_threshold(self.threshold)
 
-    @cached_property
-    def facts(self) -> dict[str, Any]:
-        """What tells tables of this model, these questions and this threshold from any others."""
-        own = {"threshold": self.threshold}
-        return identity_of(self.vlm) | self.questions.digests | own
+    @property
+    def vlm(self) -> VisionLanguageModel:
+        """The model, loaded when it is first needed."""
+        return self.subject.vlm
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What tells traces from those of other questions or of another threshold."""
+        return self.questions.digests | {"threshold": self.threshold}
 
     def answers(self, *, wanted: int, at_most: int) -> pd.DataFrame:
         """The replies of `answers_until`, row i to question i, with the object asked for."""
@@ -97,7 +101,7 @@ class Subject:
             work,
             samples,
             batch_size=TOGETHER,
-            settings=lambda: settings_of(self.vlm, samples, TOGETHER) | self.facts,
+            settings=lambda: settings_of(self.vlm, samples, TOGETHER) | self.settings,
             device=self.vlm.device,
             label=f"trace {self.vlm.name}",
             output=self._file(name),
@@ -106,7 +110,7 @@ class Subject:
         return pd.concat([pd.DataFrame(row["counts"]) for row in rows], ignore_index=True)
 
     def _file(self, name: str) -> Path | None:
-        return self.runs and self.runs.with_name(f"{self.runs.name}-{name}.jsonl")
+        return self.runs and self.runs / f"{name}.jsonl"
 
 
 @dataclass(frozen=True)

@@ -7,86 +7,84 @@ and threshold that are asked for, and of as many cases; otherwise the model is t
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from lost_in_attention.evaluation.measured import NOTHING_STORED, Facts, measured_path
 from lost_in_attention.runs.paths import data_folder
-from lost_in_attention.runs.provenance import Scalar, without_folders
+from lost_in_attention.runs.provenance import Scalar
 from lost_in_attention.runs.tables import table_made_with, write_table
 from lost_in_attention.trace.cases import first_cases, until_enough
-from lost_in_attention.trace.measuring import TOGETHER, Subject, TracedCases
+from lost_in_attention.trace.measuring import TOGETHER, TracedCases, Tracing
 
-# What the file beside a table says.
-Facts = Mapping[str, Any]
 _GRAPH = ["sample", "layer", "kind", "tau", "among"]
 
 
-def traced_folder(model: str, folder: Path | None = None) -> Path:
-    """<folder>/<model>, data/results/traced by default."""
-    name = str(without_folders(model)).strip("/").replace("/", "--")
-    return (folder or data_folder() / "results" / "traced") / name
+def traced_path(model: str, name: str, folder: Path | None = None) -> Path:
+    """<folder>/<model>/<name>.parquet; the folder is data/results/traced by default."""
+    return measured_path(model, name, folder or data_folder() / "results" / "traced")
 
 
 def write_traces(
-    subject: Subject, tables: Mapping[str, pd.DataFrame], origin: Mapping[str, Any], folder: Path
+    tracing: Tracing, tables: Mapping[str, pd.DataFrame], origin: Facts, folder: Path
 ) -> None:
     """Keep the tables by name; `origin` says how they were made (`provenance.made_by`)."""
+    of = tracing.subject.facts() | tracing.settings
     for name, table in tables.items():
-        write_table(folder / f"{name}.parquet", table, subject.facts | dict(origin))
+        write_table(traced_path(tracing.subject.name, name, folder), table, of | origin)
 
 
 def traced_cases(
-    subject: Subject, *, wanted: int, at_most: int, folder: Path | None = None
+    tracing: Tracing, *, wanted: int, at_most: int, folder: Path | None = None
 ) -> TracedCases:
     """Answers until `wanted` are right and as many wrong, and the graphs of those: stored ones, or
     traced now where none of this model and these questions are."""
-    answers, facts = traced_answers(subject, wanted=wanted, at_most=at_most, folder=folder)
-    found = facts and _stored(subject, "cases", _limits(facts), folder)
+    answers, facts = traced_answers(tracing, wanted=wanted, at_most=at_most, folder=folder)
+    found = facts and _stored(tracing, "cases", _limits(facts), folder)
     if found is None:
-        return trace_chosen(subject, answers, wanted)
+        return trace_chosen(tracing, answers, wanted)
     counts, _ = found
     chosen = counts["sample"].isin(first_cases(answers, wanted)["sample"])
     return TracedCases(answers, counts[chosen].reset_index(drop=True), wanted, facts)
 
 
 def traced_answers(
-    subject: Subject, *, wanted: int, at_most: int, folder: Path | None = None
+    tracing: Tracing, *, wanted: int, at_most: int, folder: Path | None = None
 ) -> tuple[pd.DataFrame, Facts | None]:
-    """`Subject.answers`, stored or given now, and the facts of the file (None if given now)."""
-    at_most = min(at_most, len(subject.questions.samples))
-    found = _stored(subject, "answers", {"cases": wanted, "questions": at_most}, folder)
+    """`Tracing.answers`, stored or given now, and the facts of the file (None if given now)."""
+    at_most = min(at_most, len(tracing.questions.samples))
+    found = _stored(tracing, "answers", {"cases": wanted, "questions": at_most}, folder)
     if found is None:
-        return subject.answers(wanted=wanted, at_most=at_most), None
+        return tracing.answers(wanted=wanted, at_most=at_most), None
     table, facts = found
     return until_enough(table, wanted=wanted, at_most=at_most), facts
 
 
-def trace_chosen(subject: Subject, answers: pd.DataFrame, wanted: int) -> TracedCases:
-    """The cases among answers of `Subject.answers`, traced now."""
+def trace_chosen(tracing: Tracing, answers: pd.DataFrame, wanted: int) -> TracedCases:
+    """The cases among answers of `Tracing.answers`, traced now."""
     chosen = first_cases(answers, wanted).index
-    samples = [subject.questions.samples[i] for i in chosen]
-    return TracedCases(answers, subject.cases(samples), wanted)
+    samples = [tracing.questions.samples[i] for i in chosen]
+    return TracedCases(answers, tracing.cases(samples), wanted)
 
 
 def traced_edges(
-    subject: Subject, count: int, folder: Path | None = None
+    tracing: Tracing, count: int, folder: Path | None = None
 ) -> tuple[pd.DataFrame, Facts | None]:
-    """`Subject.edges`, stored or traced now, and the facts of the file (None if traced now)."""
-    found = _stored(subject, "edges", {"counted": count}, folder)
+    """`Tracing.edges`, stored or traced now, and the facts of the file (None if traced now)."""
+    found = _stored(tracing, "edges", {"counted": count}, folder)
     if found is None:
-        return subject.edges(count), None
+        return tracing.edges(count), None
     table, facts = found
     first = table["sample"].drop_duplicates()[:count]
     return table[table["sample"].isin(first)], facts
 
 
-def agreement(subject: Subject, found: TracedCases) -> str:
+def agreement(tracing: Tracing, found: TracedCases) -> str:
     """In words: how many counts of stored cases come out the same, the first being traced now."""
     if found.facts is None or found.seen.empty:
-        return "nothing is stored to compare with"
+        return NOTHING_STORED
     first = found.seen.index[:TOGETHER]
-    live = subject.cases([subject.questions.samples[i] for i in first])
+    live = tracing.cases([tracing.questions.samples[i] for i in first])
     both = live.merge(found.counts, on=_GRAPH, suffixes=("", "_stored"))
     equal = (both["edges"] == both["edges_stored"]) & (
         both["key_edges"] == both["key_edges_stored"]
@@ -120,8 +118,9 @@ def _limits(facts: Facts) -> dict[str, int]:
 
 
 def _stored(
-    subject: Subject, name: str, least: Mapping[str, Scalar], folder: Path | None
+    tracing: Tracing, name: str, least: Mapping[str, Scalar], folder: Path | None
 ) -> tuple[pd.DataFrame, Facts] | None:
-    path = traced_folder(subject.vlm.name, folder) / f"{name}.parquet"
+    path = traced_path(tracing.subject.name, name, folder)
     # The digest of questions takes a while where there are many.
-    return table_made_with(path, subject.facts, least) if path.exists() else None
+    found = table_made_with(path, tracing.settings, least) if path.exists() else None
+    return found if found and tracing.subject.is_that_of(found[1]) else None

@@ -8,16 +8,16 @@ import torch
 from accelerate import PartialState
 
 from lost_in_attention.benchmarks.base import WORLDS
-from lost_in_attention.models import load
+from lost_in_attention.evaluation.measure_run import OWN_WORLD
+from lost_in_attention.evaluation.measured import Subject
 from lost_in_attention.models.load import DTYPES
-from lost_in_attention.models.shipped import OWN
 from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import made_by
-from lost_in_attention.trace.cases import questions_for
+from lost_in_attention.trace.cases import Questions, questions_for
 from lost_in_attention.trace.graphs import THRESHOLD, check_threshold
-from lost_in_attention.trace.measuring import Subject
-from lost_in_attention.trace.stored import trace_chosen, traced_folder, write_traces
+from lost_in_attention.trace.measuring import Tracing
+from lost_in_attention.trace.stored import trace_chosen, traced_path, write_traces
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class TraceRun:
     """
 
     model: str
-    source: str = OWN
-    annotations: str = OWN
+    source: str = OWN_WORLD
+    annotations: str = OWN_WORLD
     cases: int = 100
     questions: int = 1500
     counted: int = 40
@@ -51,8 +51,8 @@ class TraceRun:
     def run(self, *, runs: Path, output: Path) -> Path | None:
         """Trace everything, or what a broken-off run left, and write the tables.
 
-        Unfinished rows lie in `runs`; tables go to a folder in `output`.  Returns that folder, None
-        in all processes but the main one.
+        Unfinished rows lie in runs/traced/<model>; tables go to a folder in `output`.  Returns that
+        folder, None in all processes but the main one.
 
         Raises, before the first question is asked, ValueError on folders that cannot be written,
         more questions to count than there are, and what `questions_for` raises.
@@ -60,26 +60,29 @@ class TraceRun:
         started = datetime.now(UTC)
         check_writable("runs", runs)
         check_writable("output", output)
-        own = {"source": self.source, "annotations": self.annotations, "seed": self.seed}
-        [asked] = questions_for([self.model], **own).values()
-        there = len(asked.samples)
-        if self.counted > there:
-            raise ValueError(f"counted: expected 1 to {there}, got {self.counted}")
-        state = PartialState(cpu=not torch.cuda.is_available())
-        folder = traced_folder(self.model, output)
-        vlm = load(self.model, device=state.device, dtype=DTYPES[self.dtype])
-        subject = Subject(vlm, asked, self.threshold, runs / folder.name)
-        answers = subject.answers(wanted=self.cases, at_most=min(self.questions, there))
-        found = trace_chosen(subject, answers, self.cases)
-        tables = {
-            "answers": answers,
-            "cases": found.counts,
-            "edges": subject.edges(self.counted),
-        }
+        asked, state = self._asked(), PartialState(cpu=not torch.cuda.is_available())
+        folder = traced_path(self.model, "", output).parent
+        subject = Subject(self.model, state.device, DTYPES[self.dtype])
+        tracing = Tracing(subject, asked, self.threshold, runs / "traced" / folder.name)
+        at_most = min(self.questions, len(asked.samples))
+        answers = tracing.answers(wanted=self.cases, at_most=at_most)
+        found = trace_chosen(tracing, answers, self.cases)
+        tables = {"answers": answers, "cases": found.counts, "edges": tracing.edges(self.counted)}
         if not state.is_main_process:
             return None
-        own = {"cases": self.cases, "questions": min(self.questions, there)}
-        own |= {"counted": self.counted}
-        own |= {"tier": "book" if asked.source in WORLDS else "paper"}
-        write_traces(subject, tables, own | made_by("trace", asdict(self), started), folder)
+        origin = {
+            "cases": self.cases,
+            "questions": at_most,
+            "counted": self.counted,
+            "tier": "book" if asked.source in WORLDS else "paper",
+            **made_by("trace", asdict(self), started),
+        }
+        write_traces(tracing, tables, origin, output)
         return folder
+
+    def _asked(self) -> Questions:
+        own = {"source": self.source, "annotations": self.annotations, "seed": self.seed}
+        [asked] = questions_for([self.model], **own).values()
+        if self.counted > len(asked.samples):
+            raise ValueError(f"counted: expected 1 to {len(asked.samples)}, got {self.counted}")
+        return asked
