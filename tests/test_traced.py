@@ -3,14 +3,22 @@
 import copy
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
+from transformers import LlamaConfig, SmolVLMForConditionalGeneration
 
+from families import smolvlm, untrained
+from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.evaluation import ablations, answer_under
 from lost_in_attention.evaluation.measured import Subject
-from lost_in_attention.trace import cases, measuring
+from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.publishing.trace_figures import case_of, draw_graphs, layers_shown
+from lost_in_attention.trace import cases, key_regions, measuring, trace
 from lost_in_attention.trace import stored as stored_module
 from lost_in_attention.trace.cases import questions_for
+from lost_in_attention.trace.counting import thresholds
 from lost_in_attention.trace.measuring import Tracing
 from lost_in_attention.trace.stored import (
     agreement,
@@ -174,3 +182,47 @@ def test_each_model_is_asked_in_its_own_world():
     first, second = found.values()
     assert first is second and first.source == "digits" and first.absent > len(first.samples)
     assert questions_for(["a/b"], source="pictures", seed=0)["a/b"].source == "pictures"
+
+
+# --- A model of the pretrained one's depth ----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def deep() -> VisionLanguageModel:
+    """SmolVLM with 30 narrow layers, nine heads and three groups of keys and values."""
+    tokenizer = untrained("smolvlm").processor.tokenizer
+    config, processor = smolvlm(tokenizer, side=128, patch_size=8, split=False)
+    narrow = {"hidden_size": 72, "intermediate_size": 72, "num_hidden_layers": 30}
+    heads = {"num_attention_heads": 9, "num_key_value_heads": 3}
+    shape = config.text_config.to_dict() | narrow | heads | {"head_dim": 8}
+    config.text_config = LlamaConfig(**shape)
+    torch.manual_seed(0)
+    return VisionLanguageModel(SmolVLMForConditionalGeneration(config).eval(), processor, "deep")
+
+
+def test_thirty_layers_are_counted_and_nine_are_drawn(deep):
+    asked = questions_for(["deep"], source="pictures", seed=0)["deep"]
+    tracing = Tracing(Subject.of(deep), asked, 0.02)
+    samples = [asked.samples[i] for i in range(2)]
+    counts = tracing.cases(samples)
+    assert counts.groupby("sample")["layer"].nunique().tolist() == [30, 30]
+    assert set(counts["tokens"]) == {64, 60} and set(counts["tau"]) == set(thresholds(0.02))
+    assert tracing.edges(1)["layer"].nunique() == 30
+    [region] = key_regions(deep, samples[:1], asked.objects).regions.values()
+    edges = trace(deep, samples[:1], threshold=0.02).edges
+    graphs = [(f"layer {i}", edges[edges["layer"] == i]) for i in layers_shown(30)]
+    fig = draw_graphs(case_of(deep, samples[0], region), graphs)
+    assert [ax.get_title() for ax in fig.axes][-1] == "layer 29" and len(fig.axes) == 9
+    plt.close(fig)
+
+
+def test_what_bands_and_ranges_are_at_nine_heads_and_thirty_layers(deep):
+    variants = ablations("smolvlm", depth=30)
+    heads = deep.decoder.config.num_attention_heads
+    bands = [list(v.plan.ranks(heads)) for v in variants if v.preset == "heads"]
+    assert bands == [[0, 1, 2], [3, 4], [5, 6, 7], [2, 3, 4, 5, 6], list(range(9))]
+    ranges = [v.plan.layers for v in variants if v.preset == "layers"]
+    assert ranges == [(0, 7), (8, 14), (15, 21), (22, 29), (0, 14), (15, 29)]
+    samples = [load_benchmark("pope", "pictures")[i] for i in range(2)]
+    answers = answer_under(deep, samples, benchmark="pope", variants=variants[:3])
+    assert len(answers) == 2 * 3

@@ -175,8 +175,8 @@ def evaluate(
 def sap(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     source: Annotated[
-        str, typer.Option(help="digits, pictures, hub, a folder or a hub id.")
-    ] = "digits",
+        str, typer.Option(help="own (the model's world), digits, pictures, hub, a folder, an id.")
+    ] = "own",
     benchmarks: Annotated[str, typer.Option(help="all, or names parted by commas.")] = "all",
     questions: Annotated[
         int, typer.Option(help="How many to draw from each; another number wants another RUNS.")
