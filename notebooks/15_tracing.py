@@ -128,7 +128,7 @@ found_words = (
     f"no {missing} answer whose object is seen was found" if missing else "both were found"
 )
 glue("cases_found", found_words, display=False)
-words = f"Answers are stored ones; asked again now, {same} of {len(samples)} replies are the same."
+words = f"Answers are stored ones; asked again now, {same} of {len(chosen)} replies are the same."
 glue("answers_origin", words if kept else "Answers were just given.", display=False)
 sources = dict.fromkeys(questions.source for questions in asked.values())
 glue("sources", ", ".join(sources), display=False)

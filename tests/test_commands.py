@@ -64,7 +64,7 @@ def no_work(monkeypatch):
         (TRACE + " --model a/b", "source: expected the name of one for 'a/b', .* got none"),
         (TRACE + " --source hub", "annotations: expected a file .* from 'hub', got 'own'"),
         (TRACE + " --annotations nowhere.json", "No such file or directory: 'nowhere.json'"),
-        (TRACE + " --annotations pictures", "image: expected one that is annotated, got "),
+        (TRACE + " --annotations pictures", "name: expected one of .*, got 'zero'"),
         (TRACE + " --cases 0", "cases: expected at least 1, got 0"),
         (TRACE + " --questions 0", "questions: expected at least 1, got 0"),
         (TRACE + " --counted 0", "counted: expected at least 1, got 0"),
