@@ -288,7 +288,7 @@ def spoken(table, columns):
 
 
 # %% tags=["hide-input"]
-fig, axes = plots.panels(2, row_height=2.9)
+fig, axes = plots.panels(2, row_height=1.7 + 0.3 * len(names))
 units = {
     "percent": "right minus wrong (percentage points)",
     "normalised": "right minus wrong (multiples of uniform)",
@@ -377,7 +377,7 @@ odds = pd.DataFrame(
 odds[["mean", "low", "high"]] = np.exp(odds[["mean", "low", "high"]])
 
 # %% tags=["hide-input"]
-fig, [ax] = plots.panels(1, row_height=3.2)
+fig, [ax] = plots.panels(1, row_height=2 + 0.3 * len(names))
 forest(ax, odds, order=list(BESIDE), border=1, **BY_VARIANT)
 ax.set(
     xscale="log",

@@ -12,6 +12,7 @@ from transformers import LlamaConfig, SmolVLMForConditionalGeneration
 from families import smolvlm, untrained
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.evaluation import ablations, answer_under
+from lost_in_attention.evaluation.decoding import GREEDY
 from lost_in_attention.evaluation.measured import Subject
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.publishing.trace_figures import case_of, draw_graphs, layers_shown
@@ -224,5 +225,13 @@ def test_what_bands_and_ranges_are_at_nine_heads_and_thirty_layers(deep):
     ranges = [v.plan.layers for v in variants if v.preset == "layers"]
     assert ranges == [(0, 7), (8, 14), (15, 21), (22, 29), (0, 14), (15, 29)]
     samples = [load_benchmark("pope", "pictures")[i] for i in range(2)]
-    answers = answer_under(deep, samples, benchmark="pope", variants=variants[:3])
-    assert len(answers) == 2 * 3
+    middle, late = variants[3], next(v for v in variants if v.plan and v.plan.layers == (22, 29))
+    same = [v for v in variants if v.plan == middle.plan]
+    assert [v.preset for v in same] == ["heads", "layers"] and late in same
+    asked = []
+    hook = deep.layers[22].self_attn.register_forward_hook(lambda *_: asked.append(1))
+    answers = answer_under(deep, samples, benchmark="pope", variants=same)
+    hook.remove()
+    passes = len(asked)
+    [first, second] = (rows["reply"].tolist() for _, rows in answers.groupby("preset"))
+    assert first == second and len(answers) == 2 * 2 and passes <= GREEDY.max_new_tokens
