@@ -19,7 +19,7 @@
 #   decoder weighed as in 28 layers: FFN above attention in RID, {glue:text}`rid_depth`; attention
 #   above FFN in MixIG, {glue:text}`mixig_depth`. Over layers 1 and later:
 #   {glue:text}`rid_later` and {glue:text}`mixig_later`. The other claims are in the table below.
-# - **Takes** about a minute and 2 GB at tier `book`.
+# - **Takes** less than a minute and 2 GB at tier `book`: most numbers were measured before.
 #
 # You will
 #
@@ -38,12 +38,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from myst_nb import glue
 
-from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models.shipped import recipe_of
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import claimed, table1, table1_words
 from lost_in_attention.publishing.votes import interval_table, labour_divided, tally
-from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.measurements import Updates, own_updates
 from lost_in_attention.residual.tables import (
     crowded_models,
     intervals,
@@ -56,15 +55,16 @@ from lost_in_attention.runs.files import replaced_when_complete
 # %% tags=["parameters"]
 tier = "book"
 models = "zoo"
-source = "digits"
+source = "own"
 questions = 150
+live = 4
 seed = 0
 output = "book/generated"
 
 # %%
 run = report.start("06_layerwise_curves", globals())
-names, asked = run.models, run.count(questions, smoke=8)
-samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
+names = run.models
+samples = run.drawn("pope", source, questions, smoke=8)
 
 # %% [markdown]
 # ## What is measured
@@ -85,8 +85,8 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 # $$
 #
 # (Definitions 3.6 to 3.8). Attention is measured from $X_\mathrm{in}$ to $X_\mathrm{attn}$, the FFN
-# from $X_\mathrm{attn}$ to $X_\mathrm{ffn}$, as Section 4.2 says. The questions are held-out
-# existence questions; their images hold digits that the models never saw in training.
+# from $X_\mathrm{attn}$ to $X_\mathrm{ffn}$, as Section 4.2 says. The questions are existence
+# questions, for each model in the world that it was trained on; the images were held out.
 #
 # We fix what each model must show; the rule that makes one verdict of all models stands in
 # {doc}`../reading`.
@@ -100,11 +100,28 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 #   that range it cannot be told from the layers beside it, and the answer stays open.
 #
 # **How layers are weighed.** The first and the last layer are unlike those between. In a plain mean
-# each of them weighs 1/8 in the models here, and 1/28 to 1/64 in the paper's. A mean over all
-# layers is then partly a statement about how many there are. So neither end gets a weight above
-# 1/28, and the layers between share the rest alike; from 28 layers on that is the plain mean. We
-# chose this after the curves of the first models had been seen. The plain mean, and the mean over
-# layers 1 and later, are therefore shown beside it.
+# each of them weighs {glue:text}`end_weighs` in the models here, and 1/28 to 1/64 in the paper's. A
+# mean over all layers is then partly a statement about how many there are. So neither end gets a
+# weight above 1/28, and the layers between share the rest alike; from 28 layers on that is the
+# plain mean. We chose this after the curves of the first models had been seen. The plain mean, and
+# the mean over layers 1 and later, are therefore shown beside it.
+#
+# ## Measured once, read here
+#
+# To measure takes minutes in a small model and up to an hour in a large one. So it is done once, by
+# `python -m lost_in_attention measure --model` and the model's name, and the tables are kept in
+# `data/results/measured` with their origin. A table is read only where it is of these very weights
+# and questions and of the same seed; otherwise the model is measured now, and the next table says
+# so.
+
+# %%
+[updates] = run.measured((Updates(), samples), live=live)
+
+# %% [markdown]
+# The numbers of this chapter are those of the models' *own* updates, as
+# `measure(vlm, samples)` gives them. Some questions of {glue:text}`first_model` were asked again:
+# {glue:text}`agreement`. Batches of other questions are padded to other lengths, so that sums round
+# differently.
 
 # %%
 QUANTITIES = [
@@ -116,29 +133,36 @@ QUANTITIES = [
     "token_novelty",
     "feature_novelty",
 ]
-tables = []
-for name, vlm in run.each_model():
-    tables.append(measure(vlm, samples).assign(model=name))
-measured = without_forced_zeros(pd.concat(tables, ignore_index=True))
+measured = without_forced_zeros(own_updates(updates.table))
 crowded = crowded_models(measured)
 with replaced_when_complete(Path(output) / run.notebook / "measured.parquet") as part:
     measured.to_parquet(part)
 # Questions on one image share most of their tokens: whole images are resampled.
 curves = intervals(measured, QUANTITIES, ["model", "layer", "module"], seed=seed)
 
+
 # %% tags=["remove-cell"]
+def spelled(numbers):
+    """The range of several whole numbers."""
+    return " to ".join(str(n) for n in sorted({min(numbers), max(numbers)}))
+
+
 recipes = {}
 for name in names:
     recipes.setdefault(recipe_of(name), []).append(name)
 repeated = {recipe: group for recipe, group in recipes.items() if len(group) > 1}
-lengths = sorted({measured["tokens"].min(), measured["tokens"].max()})
 full_rank = (measured["rank"] == measured["tokens"]).mean()
 first = measured[(measured["layer"] == 0) & (measured["module"] == "attention")]
-glue("n_questions", len(samples), display=False)
-glue("n_images", measured["image_source"].nunique(), display=False)
+counts = measured.groupby("model")[["sample", "image_source"]].nunique()
+layers = sorted(measured.groupby("model")["layer"].max() + 1)
+glue("first_model", names[0], display=False)
+glue("agreement", updates.agreement, display=False)
+glue("end_weighs", " or ".join(f"1/{n}" for n in dict.fromkeys(layers)), display=False)
+glue("n_questions", int(counts["sample"].max()), display=False)
+glue("n_images", spelled(counts["image_source"]), display=False)
 glue("n_models", len(names), display=False)
 glue("n_recipes", len(recipes), display=False)
-glue("n_tokens", " to ".join(map(str, lengths)), display=False)
+glue("n_tokens", spelled(measured["tokens"]), display=False)
 glue("full_rank", f"{full_rank:.1%}", display=False)
 glue("first_token_novelty", f"{first['token_novelty'].mean():.3f}", display=False)
 glue("crowded", ", ".join(crowded) or "none", display=False)
@@ -147,9 +171,9 @@ glue("paper_attention", float(table1().loc["attention", "mixig"]), display=False
 glue("paper_ffn", float(table1().loc["ffn", "mixig"]), display=False)
 
 # %% [markdown]
-# Measured were {glue:text}`n_questions` questions on {glue:text}`n_images` images, of
-# {glue:text}`n_tokens` tokens, in {glue:text}`n_models` trained models of {glue:text}`n_recipes`
-# recipes. Bands are 95% bootstrap intervals of the mean over images. They say how well the mean is
+# Measured were {glue:text}`n_models` trained models of {glue:text}`n_recipes` recipes, each with
+# {glue:text}`n_questions` questions on {glue:text}`n_images` images, of {glue:text}`n_tokens`
+# tokens. Bands are 95% bootstrap intervals of the mean over images. They say how well the mean is
 # known for that one trained model. How far it moves with the training seed is another question,
 # asked below.
 #
@@ -236,7 +260,7 @@ draw(
 # equal rows, attention tells them apart, and the column term is not zero (mean token novelty
 # {glue:text}`first_token_novelty`). Another is a prompt with at least as many tokens as features:
 # {glue:text}`crowded`. There the row space is everything, the other term vanishes, and support
-# innovation is about the column space alone. No published model is in that case: they have
+# innovation is about the column space alone. No model of the paper is in that case: they have
 # thousands of features. So what these {glue:text}`n_crowded` models say of RID is about another
 # term than in the paper, and they are marked wherever RID is counted.
 #
@@ -418,7 +442,7 @@ glue("mixig_turned", int((~same["mixig"]).sum()), display=False)
 # Over layers 1 and later the first half reads {glue:text}`rid_later` and the second
 # {glue:text}`mixig_later`. With all layers alike they read {glue:text}`rid_all` and
 # {glue:text}`mixig_all`. So taking layer 0 away turns the answer of {glue:text}`rid_turned` models
-# in RID and of {glue:text}`mixig_turned` in MixIG: the plain mean of eight layers hangs on one of
+# in RID and of {glue:text}`mixig_turned` in MixIG: the plain mean of few layers hangs on one of
 # them. Over depth the halves read {glue:text}`rid_depth` and {glue:text}`mixig_depth`. Compare the
 # columns of size and feature novelty above: which of the two follows RID?
 #

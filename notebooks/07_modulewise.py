@@ -19,7 +19,7 @@
 #   {glue:text}`verdict_c073` (in RID {glue:text}`rid_depth`, in MixIG {glue:text}`mixig_depth`;
 #   over layers 1 and later {glue:text}`rid_later` and {glue:text}`mixig_later`). The others are in
 #   the table below.
-# - **Takes** about a minute and 2 GB at tier `book`.
+# - **Takes** less than a minute and 2 GB at tier `book`: most numbers were measured before.
 #
 # You will
 #
@@ -35,7 +35,6 @@ import numpy as np
 import pandas as pd
 from myst_nb import glue
 
-from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import table1, table1_words
 from lost_in_attention.publishing.votes import (
@@ -45,9 +44,7 @@ from lost_in_attention.publishing.votes import (
     side_of,
     tally,
 )
-from lost_in_attention.residual.baselines import noise_qkv, noise_update
-from lost_in_attention.residual.controls import Noise
-from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.measurements import BASELINES, Averaging, Baselines, Updates
 from lost_in_attention.residual.tables import (
     crowded_models,
     intervals,
@@ -55,22 +52,23 @@ from lost_in_attention.residual.tables import (
     over_layers,
     without_forced_zeros,
 )
-from lost_in_attention.residual.value_average import output_against_values
 
 # %% tags=["parameters"]
 tier = "book"
 models = "families"
-source = "digits"
-questions = 40
+source = "own"
+questions = 150
+noise_questions = 40
 noise_seeds = 2
+live = 2
 seed = 0
 output = "book/generated"
 
 # %%
 run = report.start("07_modulewise", globals())
-names, asked = run.models, run.count(questions, smoke=6)
-draws = run.count(noise_seeds, smoke=1)
-samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed))
+names, draws = run.models, run.count(noise_seeds, smoke=1)
+samples = run.drawn("pope", source, questions, smoke=6)
+under_noise = run.fewer(samples, noise_questions, smoke=6)
 
 # %% [markdown]
 # ## What is compared
@@ -97,8 +95,23 @@ samples = run.asked("pope", load_benchmark("pope", source).draw(asked, seed=seed
 #   agreement is a distance of at most a tenth, as a mean or as a sum over layers: the whole
 #   interval of the mean over all models lies that close.
 
+# The models' own updates and noise in one layer are those of {doc}`06_layerwise_curves`, of
+# {glue:text}`n_questions` questions. The baselines need passes of their own, and
+# {glue:text}`n_noise` of these questions suffice for them. All were measured before, by
+# `python -m lost_in_attention measure --model` and the model's name, and are read where they are of
+# these very weights, questions and seed; the next table says where the numbers come from.
+
 # %%
-BASELINES = {"noise_delta": noise_update, "noise_qkv": noise_qkv}
+updates, baselines, averaging = run.measured(
+    (Updates(), samples),
+    (Baselines(draws), under_noise),
+    (Averaging(), under_noise),
+    live=live,
+)
+
+# %% [markdown]
+# Some questions of {glue:text}`first_model` were asked again. Updates: {glue:text}`agreement`.
+# Baselines: {glue:text}`noise_agreement`. Outputs and values: {glue:text}`averaging_agreement`.
 
 # %% tags=["hide-input"]
 LOOKS = {
@@ -111,42 +124,30 @@ LOOKS = {
 
 
 # %%
-def measure_updates(vlm):
-    """The model's own updates, noise in one layer, and both baselines for every draw."""
-    own = measure(vlm, samples, controls={"noise": Noise(seed)})
-    own = own[(own["update"] == "own") | (own["module"] == "attention")]
-    own.loc[own["update"] == "noise", "module"] = "noise_one_layer"
-    tables = [own.assign(draw=0)]
-    for draw in range(draws):
-        for what, baseline in BASELINES.items():
-            with baseline(vlm, seed=seed + draw) as noisy:
-                table = measure(noisy, samples)
-            table = table[table["module"] == "attention"]
-            tables.append(table.assign(module=what, draw=draw))
-    return pd.concat(tables)
-
-
-def measure_averaging(vlm):
-    """Outputs against values, with the learned weights and with noise for them."""
-    learned = output_against_values(vlm, samples).assign(weights="learned")
-    with noise_qkv(vlm, seed=seed) as noisy:
-        return pd.concat([learned, output_against_values(noisy, samples).assign(weights="noise")])
-
-
-# %%
-found, averaging = [], []
-for name, vlm in run.each_model():
-    found.append(measure_updates(vlm).assign(model=name))
-    averaging.append(measure_averaging(vlm).assign(model=name))
-measured, averaging = without_forced_zeros(pd.concat(found)), pd.concat(averaging)
+own = updates.table
+one_layer = own[own["update"] == "noise"].assign(module="noise_one_layer")
+own = pd.concat([own[own["update"] == "own"], one_layer]).assign(draw=0)
+measured = without_forced_zeros(pd.concat([own, baselines.table], ignore_index=True))
+averages = averaging.table
 crowded = crowded_models(measured)
+
+# %% tags=["remove-cell"]
+of_models = own.groupby("model")
+glue("first_model", names[0], display=False)
+glue("agreement", updates.agreement, display=False)
+glue("noise_agreement", baselines.agreement, display=False)
+glue("averaging_agreement", averaging.agreement, display=False)
+glue("n_questions", int(of_models["sample"].nunique().max()), display=False)
+asked_under_noise = int(baselines.table.groupby("model")["sample"].nunique().max())
+glue("n_noise", asked_under_noise, display=False)
+depths = sorted(set(of_models["layer"].max() + 1))
+glue("n_layers", " or ".join(map(str, depths)), display=False)
 
 # %% [markdown]
 # ## Figure 2: RID and MixIG of every model
 #
-# Means over depth, then over {glue:text}`n_questions` questions. Bars are 95% bootstrap intervals
-# over images; where none is seen it is smaller than the mark. They hold for these trained models
-# and these draws of noise.
+# Means over depth, then over questions. Bars are 95% bootstrap intervals over images; where none is
+# seen it is smaller than the mark. They hold for these trained models and these draws of noise.
 
 # %%
 from lost_in_attention.residual.depth import over_depth
@@ -159,7 +160,9 @@ keys = ["sample", "image_source", *groups, "layer"]
 per_layer = measured.groupby(keys, sort=False)[[*PARTS, *BOTH]].mean().reset_index()
 per_sample = over_depth(per_layer, [*PARTS, *BOTH], groups)
 points = intervals(per_sample, BOTH, groups, seed=seed)
-glue("n_questions", len(samples), display=False)
+# What is set beside the baselines is of the same questions.
+both_asked = baselines.table[["model", "sample"]].drop_duplicates()
+shared = per_sample.merge(both_asked, on=["model", "sample"])
 
 # %% tags=["hide-input"]
 MARKS = dict(zip(names, 3 * "osD^vP*X<>hpd8H", strict=False))
@@ -207,7 +210,8 @@ run.figure(
 # model that would make {glue:text}`table1_total` over {glue:text}`table1_layers` layers, far beyond
 # the bound, in nats as in bits; as sums over layers it would just fit. The paper says neither how
 # layers are put together nor the base of its logarithm. We show both, and compare neither with the
-# paper's size: a sum grows with the number of layers, and these models are small.
+# paper's size: a sum grows with the number of layers, and the models here have
+# {glue:text}`n_layers`.
 
 # %% tags=["hide-input"]
 layer_sums = over_layers(measured, BOTH, [*groups, "draw"], how="sum")
@@ -240,9 +244,9 @@ glue("table1_total", f"{layers * learned_sum:.1f}", display=False)
 # meets.
 
 # %% tags=["hide-input"]
-means = per_sample.groupby("module")[[*PARTS, *BOTH]].mean()
+means = shared.groupby("module")[[*PARTS, *BOTH]].mean()
 means = means.loc[list(LOOKS)].rename(index={m: look[0] for m, look in LOOKS.items()})
-run.table(means.reset_index(), "Parts of RID, mean over models")
+run.table(means.reset_index(), "Parts of RID, mean over models, on the same questions")
 spread = (
     over_layers(measured[measured["module"].isin(BASELINES)], BOTH, [*groups, "draw"])
     .groupby([*groups, "draw"])[BOTH].mean().groupby(groups).agg(np.ptp)
@@ -258,8 +262,8 @@ glue("crowded", ", ".join(crowded) or "none of these models", display=False)
 # %% [markdown]
 # Feature novelty is the mean over models with fewer tokens than features. Elsewhere
 # ({glue:text}`crowded`) the row space is everything: feature novelty is zero by construction, for
-# noise as for attention, and RID's support part is about the column space alone, as in no
-# published model.
+# noise as for attention, and RID's support part is about the column space alone, as in no model of
+# the paper.
 #
 # Noise in one layer has {glue:text}`one_layer_ratio` times the RID of noise in all layers, and
 # NoiseΔ has {glue:text}`novelty_ratio` times attention's novelty. Noise was drawn
@@ -325,7 +329,7 @@ SHARES = {
     "variance_ratio": "variance ratio",
 }
 LINES = {"learned": ("-", plots.OKABE_ITO[7]), "noise": ("--", plots.OKABE_ITO[3])}
-shares = intervals(averaging, list(SHARES), ["model", "weights", "layer"], seed=seed)
+shares = intervals(averages, list(SHARES), ["model", "weights", "layer"], seed=seed)
 ends = shares.groupby(["quantity", "weights"])["mean"].agg(["min", "max"])
 spans = [f"{SHARES[q]}, {w}: {a:.2g} to {b:.2g}" for (q, w), (a, b) in ends.iterrows()]
 
@@ -336,8 +340,9 @@ for ax, (quantity, label) in zip(axes, SHARES.items(), strict=True):
     for (name, weights), curve in rows.groupby(["model", "weights"]):
         style, color = LINES[weights]
         first = weights if name == names[0] else None
-        ax.plot(curve["layer"], curve["mean"], style, color=color, lw=1.3, label=first)
-    ax.set(xlabel="layer (index)", ylabel=label, ylim=(0, None))
+        depth = 100 * curve["layer"] / max(curve["layer"].max(), 1)
+        ax.plot(depth, curve["mean"], style, color=color, lw=1.3, label=first)
+    ax.set(xlabel="depth (% of layers)", ylabel=label, ylim=(0, None))
 handles, _ = axes[0].get_legend_handles_labels()
 fig.legend(handles, [f"{weights} weights" for weights in LINES], ncols=2,
            loc="outside lower center", frameon=False)  # fmt: skip
@@ -345,14 +350,14 @@ run.figure(
     fig,
     "theorem_f3",
     data=shares,
-    alt=f"Lines by layer, one a model. {'; '.join(spans)}.",
+    alt=f"Lines over depth, one a model. {'; '.join(spans)}.",
     caption="Step 3 and the theorem's setting on models: how far the mean of the outputs is from "
     "the mean of the values, and how much averaging shrinks the variance.",
 )
 
 # %% tags=["remove-cell"]
 tokens = measured["tokens"].mean()
-typical = averaging.groupby("weights")[list(SHARES)].mean()
+typical = averages.groupby("weights")[list(SHARES)].mean()
 shift = typical.loc["learned", "mean_shift"]
 glue("f3_shift", f"{shift:.2f}", display=False)
 glue("f3_chance", f"{tokens**-0.5:.2f}", display=False)
@@ -387,7 +392,7 @@ glue("f3_one_over_n", f"{1 / tokens:.3f}", display=False)
 from lost_in_attention.publishing.votes import opposite, unanimous
 
 noise, modules = list(BASELINES), ["attention", "ffn"]
-wide = per_sample.pivot(index=["model", "sample", "image_source"], columns="module", values=BOTH)
+wide = shared.pivot(index=["model", "sample", "image_source"], columns="module", values=BOTH)
 margins = pd.DataFrame(
     {
         "margin": wide["rid"][noise].min(axis=1) - wide["rid"][modules].max(axis=1),
@@ -439,6 +444,7 @@ run.claim(
     measured=f"of {len(names)} models: {tally(noise_answers.values())}",
     tolerance="RID above both modules, MixIG below 0, intervals clear",
     answers=noise_answers,
+    questions=asked_under_noise,
     note="noise in all layers at once",
 )
 run.claim(
@@ -474,6 +480,7 @@ def cell_claim(module, quantity):
         measured=f"depth mean {in_words(rows[0])}, layer sum {in_words(rows[1])}",
         tolerance="interval within a tenth, as mean or as sum, on published weights",
         answers={"mean over models": True if True in near else unanimous(near)},
+        questions=asked_under_noise if module in BASELINES else None,
         number=True,
     )
 

@@ -57,16 +57,16 @@ from lost_in_attention.publishing.votes import in_points
 # %% tags=["parameters"]
 tier = "book"
 models = "families"
-source = "digits"
+source = "own"
 live_benchmarks = "pope,vmcbench"
-questions = 100
+questions = 8
 margin = 2.0
 seed = 0
 output = "book/generated"
 
 # %%
 run = report.start("12_sap", globals())
-names, asked = run.models, run.count(questions, smoke=12)
+names, asked = run.models, run.count(questions, smoke=4)
 
 # %% [markdown]
 # ## What is compared
@@ -124,7 +124,7 @@ glue("sap_margin", f"{margin:g}", display=False)
 
 
 # %% [markdown]
-# ## Computed now: one model, two benchmarks
+# ## Computed now: one model, a few questions of two benchmarks
 
 
 # %%

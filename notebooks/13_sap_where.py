@@ -39,6 +39,7 @@ from lost_in_attention.evaluation import (
     draw_as_stored,
     family_of,
     kept_and_returned,
+    own_source,
     prior_entropies,
     seen_by_either,
     with_stored,
@@ -59,16 +60,16 @@ from lost_in_attention.statistics import mean_intervals
 # %% tags=["parameters"]
 tier = "book"
 models = "families"
-source = "digits"
+source = "own"
 live_benchmark = "pope"
-questions = 100
+questions = 8
 images = 40
 seed = 0
 output = "book/generated"
 
 # %%
 run = report.start("13_sap_where", globals())
-names, asked = run.models, run.count(questions, smoke=8)
+names, asked = run.models, run.count(questions, smoke=4)
 looked_at = run.count(images, smoke=4)
 
 # %% [markdown]
@@ -87,7 +88,7 @@ looked_at = run.count(images, smoke=4)
 entropies = []
 for name, vlm in run.each_model():
     # POPE asks several questions about an image, so more are drawn than images are wanted.
-    pool = load_benchmark("pope", source).draw(4 * looked_at, seed=seed)
+    pool = load_benchmark("pope", own_source(name, source)).draw(4 * looked_at, seed=seed)
     first = {sample.image_source: sample for sample in pool}
     samples = list(first.values())[:looked_at]
     entropies.append(prior_entropies(vlm, samples, seed=seed).assign(model=name))
@@ -188,7 +189,10 @@ run.table(
 glue("where_origin", found.sentence, display=False)
 glue("where_equal", found.equal, display=False)
 heads = vlm.decoder.config.num_attention_heads
+sizes = [len(each.plan.ranks(heads)) for each in variants if each.preset == "heads"]
 glue("where_heads", heads, display=False)
+glue("where_groups", vlm.decoder.config.num_key_value_heads, display=False)
+glue("where_sizes", ", ".join(map(str, sizes)), display=False)
 
 
 # %%
@@ -262,7 +266,11 @@ run.table(
 # second is a net loss. Those shares count answers alike; changes weigh them as accuracy does.
 #
 # {glue:text}`where_origin` Of the answers computed now: {glue:text}`where_equal`. The first model
-# has {glue:text}`where_heads` heads in each layer, so that a narrow band is few heads, or one.
+# has {glue:text}`where_heads` heads in each layer, of which the bands of the next figure hold
+# {glue:text}`where_sizes`, in its order: a narrow band is few heads, or one. Heads are ranked one
+# by one, also where several share keys and values ({glue:text}`where_groups` groups there): a band
+# can hold one head of a group and spare another, and a replaced head averages its own group's
+# values.
 
 # %% tags=["hide-input"]
 BANDS = ["0-0.3", "0.3-0.6", "0.6-0.9", "0.2-0.8", "0-1"]

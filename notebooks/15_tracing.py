@@ -34,27 +34,31 @@ import numpy as np
 import pandas as pd
 from myst_nb import glue
 
-from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.models import each_model, load, release
+from lost_in_attention.evaluation.measured import Subject
+from lost_in_attention.evaluation.questions import evaluate
+from lost_in_attention.models import load, release
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.claims import text_claims
 from lost_in_attention.publishing.showing import say, show_figure, show_table
 from lost_in_attention.publishing.trace_explorer import show_graph
-from lost_in_attention.publishing.trace_figures import case_of, draw_graphs, explorable
-from lost_in_attention.residual.tables import intervals
-from lost_in_attention.trace import Annotations, asked_object, check_threshold, key_regions, trace
-from lost_in_attention.trace.cases import (
-    answers_until,
-    check_annotated,
-    first_cases,
-    present_questions,
+from lost_in_attention.publishing.trace_figures import (
+    case_of,
+    draw_graphs,
+    explorable,
+    layers_shown,
 )
+from lost_in_attention.residual.tables import intervals
+from lost_in_attention.trace import asked_object, check_threshold, key_regions, trace
+from lost_in_attention.trace.cases import first_cases, questions_for
+from lost_in_attention.trace.counting import lowest
+from lost_in_attention.trace.measuring import Tracing
+from lost_in_attention.trace.stored import origins, traced_answers, traced_edges
 
 # %% tags=["parameters"]
 tier = "book"
 models = "families"
-source = "digits"
-annotations = "digits"
+source = "own"
+annotations = "own"
 threshold = 0.1
 questions = 40
 seed = 0
@@ -67,9 +71,7 @@ check_threshold(threshold)
 
 # %%
 at_most = run.count(1500, smoke=200)
-objects = Annotations.read(annotations)
-present = present_questions(load_benchmark("pope", source), seed=seed)
-check_annotated(present, objects)
+asked = questions_for(names, source=source, annotations=annotations, seed=seed)
 
 # %% [markdown]
 # ## The graph
@@ -93,21 +95,25 @@ check_annotated(present, objects)
 # ## Two cases
 #
 # The cases are questions on objects that are in the image; others have no region to outline. POPE
-# asks each of them three times, we ask once. The rule for choosing was set before anything was
-# drawn: the questions are shuffled with seed {glue:text}`seed`, and the first right and the first
-# wrong answer are taken. On these questions a right answer is "yes" and a wrong one "no". The
-# model is the first of the list, {glue:text}`drawn_model`.
+# asks each of them three times, we ask once, from {glue:text}`sources`. The rule for choosing was
+# set before anything was drawn: the questions are shuffled with seed {glue:text}`seed`, and the
+# first right and the first wrong answer are taken. On these questions a right answer is "yes" and a
+# wrong one "no". The model is the first of the list, {glue:text}`drawn_model`.
 
 # %%
 vlm = load(names[0], device=run.device, dtype=run.dtype)
-answers = answers_until(vlm, present, wanted=1, at_most=at_most)
+tracing = Tracing(Subject.of(vlm), asked[names[0]], threshold)
+answers, kept = traced_answers(tracing, wanted=1, at_most=at_most)
 chosen = first_cases(answers, 1)
-samples = {("right" if row.correct else "wrong"): present[i]
+questions_asked = tracing.questions.samples
+samples = {("right" if row.correct else "wrong"): questions_asked[i]
            for i, row in chosen.iterrows()}  # fmt: skip
-regions = key_regions(vlm, list(samples.values()), objects).regions
+replies_now = evaluate(vlm, list(samples.values()), benchmark="pope")["reply"]
+same = int((replies_now.to_numpy() == chosen["reply"].to_numpy()).sum())
+regions = key_regions(vlm, list(samples.values()), tracing.questions.objects).regions
 samples = {kind: s for kind, s in samples.items() if s.id in regions}
 cases = {kind: case_of(vlm, s, regions[s.id]) for kind, s in samples.items()}
-LOWEST, depth = min(0.02, threshold), len(vlm.layers)
+LOWEST, depth = lowest(threshold), len(vlm.layers)
 if cases:
     traced = trace(vlm, list(samples.values()), threshold=LOWEST)
     at_tau = traced.at(threshold).edges
@@ -122,6 +128,10 @@ found_words = (
     f"no {missing} answer whose object is seen was found" if missing else "both were found"
 )
 glue("cases_found", found_words, display=False)
+words = f"Answers are stored ones; asked again now, {same} of {len(chosen)} replies are the same."
+glue("answers_origin", words if kept else "Answers were just given.", display=False)
+sources = dict.fromkeys(questions.source for questions in asked.values())
+glue("sources", ", ".join(sources), display=False)
 
 
 # %% tags=["hide-input"]
@@ -151,20 +161,23 @@ def listed(layers):
 # %% tags=["hide-input"]
 def show_case(kind):
     edges, titles = of_case(at_tau, kind)
-    by_layer = [edges[edges["layer"] == layer] for layer in range(depth)]
-    asked = asked_object(samples[kind].question)
+    layers = layers_shown(depth)
+    graphs = [(titles[layer], edges[edges["layer"] == layer]) for layer in layers]
+    left_out = f" Shown are {len(layers)} of {depth} layers, evenly over depth; the data have all."
     show_figure(
         run,
-        draw_graphs(cases[kind], list(zip(titles, by_layer, strict=True))),
+        draw_graphs(cases[kind], graphs),
         f"case_{kind}",
         data=edges,
         value="weight",
-        alt=f"The image of a {kind} answer about {asked}, once a layer, with edges. Between "
-        f"patches, and from a patch to itself: {'; '.join(titles)}. Key region: "
+        alt=f"The image of a {kind} answer about {asked_object(samples[kind].question)}, once a "
+        "layer, with edges. Between patches, and from a patch to itself: "
+        f"{'; '.join(title for title, _ in graphs)}. Key region: "
         f"{int(cases[kind].region.sum())} of {len(cases[kind].region)} tokens. Layers with an "
         f"edge inside it: {listed(inside(at_tau, kind))}.",
         caption=f"The first {kind} answer, to: {samples[kind].question} Titles count edges "
-        "between patches and self-edges. Compare Figures 5 to 10.",
+        "between patches and self-edges. Compare Figures 5 to 10."
+        + (left_out if len(layers) < depth else ""),
     )
 
 
@@ -172,7 +185,8 @@ for kind in cases:
     show_case(kind)
 
 # %% [markdown]
-# Of {glue:text}`n_asked` questions that were asked, {glue:text}`cases_found`. Lines are wider where
+# Of {glue:text}`n_asked` questions that were asked, {glue:text}`cases_found`.
+# {glue:text}`answers_origin` The graphs were traced now. Lines are wider where
 # the weight is larger; edges of tokens that stand for no patch, such as the newlines of some
 # families, are in the data but not drawn. The next table says in which layers an edge joins two
 # patches of the key region, which is what the captions of the paper's cases name.
@@ -321,28 +335,19 @@ glue("asked_twice", found, display=False)
 # ## How many edges, in every model
 #
 # Each model is asked {glue:text}`n_counted` questions, and its graphs are counted at the same
-# threshold.
+# threshold, of the first questions in the shuffled order. {glue:text}`edges_origin`
 
 # %%
-rows = []
-sampled = present[:counted]
-sources = {sample.id: sample.image_source for sample in sampled}
+rows, facts = [], {}
 # The other models need the room.
 release(vlm)
-for name, vlm in each_model(names, device=run.device, dtype=run.dtype):
-    found = trace(vlm, list(sampled), threshold=threshold)
-    kinds = np.where(found.edges["source"] == found.edges["target"], "self", "between")
-    every = [sources, range(found.layers), ["between", "self"]]
-    counts = found.edges.groupby(["sample", "layer", kinds]).size()
-    counts = counts.reindex(
-        pd.MultiIndex.from_product(every, names=["sample", "layer", "kind"]),
-        fill_value=0,
-    )
-    per_token = counts / counts.index.get_level_values("sample").map(found.visual_tokens)
-    rows.append(per_token.rename("edges_per_token").reset_index().assign(model=name))
-counts = pd.concat(rows)
-counts["image_source"] = counts["sample"].map(sources)
+for name, subject in run.each_subject():
+    edges, facts[name] = traced_edges(Tracing(subject, asked[name], threshold), counted)
+    rows.append(edges.assign(model=name))
+counts = pd.concat(rows, ignore_index=True)
+counts["edges_per_token"] = counts["edges"] / counts["tokens"]
 glue("n_counted", counted, display=False)
+glue("edges_origin", origins(facts), display=False)
 
 # %% tags=["hide-input"]
 curves = intervals(counts, ["edges_per_token"], ["model", "kind", "layer"], seed=seed)

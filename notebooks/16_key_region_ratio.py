@@ -37,25 +37,22 @@ from matplotlib.ticker import LogLocator
 from myst_nb import glue
 
 from lost_in_attention import trace as tracing
-from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.publishing import plots, report, showing
 from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.paper import claimed
 from lost_in_attention.publishing.votes import in_words, side_of, tally, unanimous
 from lost_in_attention.residual.tables import intervals
 from lost_in_attention.trace import comparison
-from lost_in_attention.trace.cases import (
-    answers_until,
-    check_annotated,
-    first_cases,
-    present_questions,
-)
+from lost_in_attention.trace.cases import questions_for
+from lost_in_attention.trace.counting import thresholds
+from lost_in_attention.trace.measuring import Tracing
+from lost_in_attention.trace.stored import agreement, origins, traced_cases
 
 # %% tags=["parameters"]
 tier = "book"
 models = "families"
-source = "digits"
-annotations = "digits"
+source = "own"
+annotations = "own"
 cases_wanted = 100
 questions = 1500
 threshold = 0.1
@@ -70,8 +67,9 @@ tracing.check_threshold(threshold)
 
 # %%
 draws = run.count(resamples, smoke=20)
-asked_at_most = None if tier == "paper" else run.count(questions, smoke=100)
-objects = tracing.Annotations.read(annotations)
+asked = questions_for(names, source=source, annotations=annotations, seed=seed)
+everything = max(len(each.samples) for each in asked.values())
+at_most = everything if tier == "paper" else run.count(questions, smoke=100)
 
 # %% [markdown]
 # ## What is compared
@@ -83,9 +81,9 @@ objects = tracing.Annotations.read(annotations)
 # over the layers that have edges, self-edges included, and both choices are varied below.
 #
 # **Which questions.** An object that is absent has no key region, so only questions with the answer
-# "yes" can enter; {glue:text}`n_absent` questions of POPE are left out for that reason. POPE asks
-# for each object that is there three times, with the same words; we ask once, which leaves
-# {glue:text}`n_present` questions. They are shuffled, and asked in that order until
+# "yes" can enter; of POPE's questions that leaves out {glue:text}`n_absent`. POPE asks for each
+# object that is there three times, with the same words; we ask once, and {glue:text}`n_present`
+# questions are left. They are shuffled, and asked in that order until
 # {glue:text}`n_wanted` right and as many wrong answers are found.
 #
 # **What "wrong" means here.** Among objects that are there, right is "yes" and wrong is "no". So
@@ -103,16 +101,16 @@ objects = tracing.Annotations.read(annotations)
 # - C060 and C061, the two numbers themselves: within a tenth, on published weights only.
 
 # %%
-benchmark = load_benchmark("pope", source)
-run.evidence.asked("pope", benchmark)
-present = present_questions(benchmark, seed=seed)
-check_annotated(present, objects)
-answers_of_all = pd.Series(list(benchmark.table["answer"])).str.lower()
+sources = {each.source: each for each in asked.values()}
+for each in sources.values():
+    run.evidence.asked("pope", each.benchmark)
 paper = {claim: claimed(claim) for claim in ("C060", "C061")}
 glue("paper_wrong", paper["C060"], display=False)
 glue("paper_right", paper["C061"], display=False)
-glue("n_absent", int((answers_of_all == "no").sum()), display=False)
-glue("n_present", len(present), display=False)
+absent = [f"{each.absent} ({world})" for world, each in sources.items()]
+present = [f"{len(each.samples)} ({world})" for world, each in sources.items()]
+glue("n_absent", ", ".join(absent), display=False)
+glue("n_present", ", ".join(present), display=False)
 glue("n_wanted", wanted, display=False)
 glue("tau", f"{threshold:g}", display=False)
 for size in (12, 40):
@@ -122,85 +120,38 @@ for size in (12, 40):
         display=False,
     )
 
-# %%
-LOWEST = min(0.02, threshold)
-THRESHOLDS = sorted({LOWEST, 0.05, threshold, 0.15, 0.2, 0.3})
-ABOUT = ["correct", "image_source", "kind", "key_share"]
-
-
-def trace_cases(vlm):
-    """Traces and key regions of one model's cases, their columns, and a note on the model."""
-    answers = answers_until(vlm, present, wanted=wanted, at_most=asked_at_most or len(present))
-    chosen = first_cases(answers, wanted)
-    samples = [present[i] for i in chosen.index]
-    found = tracing.key_regions(vlm, samples, objects)
-    kept = [sample for sample in samples if sample.id in found.regions]
-    about = chosen.set_index("sample")[["correct", "image_source"]].assign(
-        kind=[tracing.asked_object(sample.question) for sample in samples],
-        key_share=pd.Series({i: region.mean() for i, region in found.regions.items()}),
-    )
-    counts = about["correct"].map({True: "right", False: "wrong"}).value_counts()
-    note = {"asked": len(answers), "accuracy": answers["correct"].mean(), **counts}
-    note |= {"object cut off": len(found.excluded)}
-    traced = tracing.trace(vlm, kept, threshold=LOWEST) if kept else None
-    return traced, found.regions, about, note
-
-
 # %% [markdown]
 # Some tokens are attended to by most others, whatever they show. To see whether these *sinks*
 # decide the result, one variant leaves out, in each image, the twentieth of the tokens from which
 # most edges to other tokens start. A case whose key region consists of sinks drops out there.
-
-
-# %%
-def without_sinks(traced, regions):
-    edges = traced.edges[traced.edges["source"] != traced.edges["target"]]
-    edges = dict(iter(edges.groupby("sample")["source"]))
-    masks = {}
-    for name, region in regions.items():
-        started = np.bincount(edges.get(name, []), minlength=len(region))
-        sinks = np.argsort(-started, kind="stable")[: -(-len(region) // 20)]
-        masks[name] = ~np.isin(np.arange(len(region)), sinks)
-    return {name: mask for name, mask in masks.items() if (mask & regions[name]).any()}
-
+#
+# Asking and tracing take long. What `python -m lost_in_attention trace --model` and the model's
+# name has stored is used where it is of the same weights, questions and threshold; the other
+# models are asked and traced now. {glue:text}`traces_origin` Of the first model,
+# {glue:text}`traces_equal`.
 
 # %%
-def ratios_of(traced, regions, about):
-    """rho of every layer and kind, at every threshold and once without sinks."""
-    parts = [
-        tracing.degree_ratios(traced.at(tau), regions).assign(tau=tau, tokens="all tokens")
-        for tau in THRESHOLDS
-    ]
-    masks = without_sinks(traced.at(threshold), regions)
-    if masks:
-        rest = {name: regions[name] for name in masks}
-        rest = tracing.degree_ratios(traced.at(threshold), rest, tokens=masks)
-        parts.append(rest.assign(tau=threshold, tokens="without sinks"))
-    table = pd.concat(parts).rename(columns={"kind": "kind_edges"})
-    return table.join(about, on="sample")
-
-
-# %%
+THRESHOLDS = thresholds(threshold)
+ABOUT = ["correct", "image_source", "kind", "key_share"]
 COUNTED = ["ratio", "expected", "normalised", "edges"]
-LABELS = ["layer", "tau", "tokens", "kind_edges", "sample", "model"]
-
-
-def measure_model(name, vlm):
-    """What is measured of one model, if it has a case."""
-    traced, regions, about, note = trace_cases(vlm)
-    tables = [ratios_of(traced, regions, about).assign(model=name)] if regions else []
-    return tables, {"model": name} | note
-
-
-found = [measure_model(*each) for each in run.each_model()]
-tables, notes = zip(*found, strict=True)
+LABELS = ["layer", "tau", "among", "kind_edges", "sample", "model"]
+parts, notes, facts = [], [], {}
+for name, subject in run.each_subject():
+    tracing = Tracing(subject, asked[name], threshold)
+    found = traced_cases(tracing, wanted=wanted, at_most=at_most)
+    facts[name] = found.facts
+    notes.append({"model": name} | found.note())
+    if len(found.counts):
+        parts.append(found.ratios().assign(model=name))
+    if name == names[0]:
+        glue("traces_equal", agreement(tracing, found), display=False)
 measured = pd.DataFrame(columns=[*LABELS, *ABOUT, *COUNTED], dtype=float)
-if any(tables):
-    measured = pd.concat([table for found in tables for table in found], ignore_index=True)
-counted = pd.DataFrame(notes).reindex(
-    columns=["model", "asked", "accuracy", "right", "wrong", "object cut off"]
-)
-counted[["right", "wrong"]] = counted[["right", "wrong"]].fillna(0).astype(int)
+if parts:
+    measured = pd.concat(parts, ignore_index=True)
+glue("traces_origin", origins(facts), display=False)
+
+# %%
+counted = pd.DataFrame(notes)
 run.table(counted, "Questions that were asked, and the cases that were traced")
 few = counted[counted["wrong"] < wanted]["model"].tolist()
 fewest = counted[["right", "wrong"]].sum(axis=1).min()
@@ -218,7 +169,7 @@ glue("few", ", ".join(few) or "no model", display=False)
 # differ, the groups differ in the *size* of the object; attention has no part in that.
 
 # %% tags=["hide-input"]
-plain = measured.query("tokens == 'all tokens'")
+plain = measured.query("among == 'all tokens'")
 layered = plain.query("kind_edges == 'all' and tau == @threshold")
 groups = ["model", "correct", "layer"]
 curves = pd.DataFrame(columns=[*groups, "quantity", "mean", "low", "high"], dtype=float)
@@ -273,7 +224,7 @@ showing.show_figure(
 # with the right ones whose region is nearest in size.
 
 # %%
-CASE = ["model", "sample", "tokens", "kind_edges", "tau"]
+CASE = ["model", "sample", "among", "kind_edges", "tau"]
 per_case = (
     measured.groupby([*CASE, *ABOUT], sort=False)
     .agg(
@@ -286,9 +237,9 @@ per_case = (
 per_case["percent"] = 100 * per_case["ratio"]
 
 
-def chosen_cases(name, kind_edges="all", tokens="all tokens", tau=threshold):
+def chosen_cases(name, kind_edges="all", among="all tokens", tau=threshold):
     return per_case.query(
-        "model == @name and kind_edges == @kind_edges and tokens == @tokens and tau == @tau"
+        "model == @name and kind_edges == @kind_edges and among == @among and tau == @tau"
     )
 
 
@@ -303,7 +254,7 @@ VARIANTS = [
     ("percent", "all edges", comparison.gap, {}),
     ("percent", "between patches", comparison.gap, BETWEEN),
     ("percent", "self-edges", comparison.gap, SELF),
-    ("percent", "without sinks", comparison.gap, {"tokens": "without sinks"}),
+    ("percent", "without sinks", comparison.gap, {"among": "without sinks"}),
     ("percent", "matched in size", comparison.matched_gap, {}),
     ("normalised", "all edges", comparison.gap, {}),
     ("normalised", "between patches", comparison.gap, BETWEEN),
@@ -337,7 +288,7 @@ def spoken(table, columns):
 
 
 # %% tags=["hide-input"]
-fig, axes = plots.panels(2, row_height=2.9)
+fig, axes = plots.panels(2, row_height=1.7 + 0.3 * len(names))
 units = {
     "percent": "right minus wrong (percentage points)",
     "normalised": "right minus wrong (multiples of uniform)",
@@ -426,7 +377,7 @@ odds = pd.DataFrame(
 odds[["mean", "low", "high"]] = np.exp(odds[["mean", "low", "high"]])
 
 # %% tags=["hide-input"]
-fig, [ax] = plots.panels(1, row_height=3.2)
+fig, [ax] = plots.panels(1, row_height=2 + 0.3 * len(names))
 forest(ax, odds, order=list(BESIDE), border=1, **BY_VARIANT)
 ax.set(
     xscale="log",

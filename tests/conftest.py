@@ -41,6 +41,7 @@ SLOW_FILES = (
     "test_stored.py",
     "test_tower.py",
     "test_trace.py",
+    "test_traced.py",
     "test_training.py",
     "test_zoo.py",
 )

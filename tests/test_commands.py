@@ -17,6 +17,8 @@ from lost_in_attention.teaching.__main__ import app as exercises
 
 ASK = "evaluate --model small-llava --benchmark pope --output {tmp}/replies.jsonl"
 SAP = "sap --model small-llava --benchmarks pope --questions 2 --runs {tmp}/runs --output {tmp}/out"
+TRACE = "trace --model small-llava --runs {tmp}/runs --output {tmp}/out"
+MEASURE = "measure --model small-llava --questions 2 --runs {tmp}/runs --output {tmp}/out"
 PLACE = "a place that can be written, got "
 
 
@@ -59,6 +61,32 @@ def no_work(monkeypatch):
         (SAP + " --seed one", "'--seed': .* integer"),
         (SAP + " --runs {tmp}/file/runs", "runs: expected " + PLACE),
         (SAP + " --output {tmp}/file/out", "output: expected " + PLACE),
+        (TRACE + " --model small-lava", "name: expected one of .* got 'small-lava'"),
+        (TRACE + " --model a/b", "source: expected the name of one for 'a/b', .* got none"),
+        (TRACE + " --source hub", "annotations: expected a file .* from 'hub', got 'own'"),
+        (TRACE + " --annotations nowhere.json", "No such file or directory: 'nowhere.json'"),
+        (TRACE + " --annotations pictures", "name: expected one of .*, got 'zero'"),
+        (TRACE + " --cases 0", "cases: expected at least 1, got 0"),
+        (TRACE + " --questions 0", "questions: expected at least 1, got 0"),
+        (TRACE + " --counted 0", "counted: expected at least 1, got 0"),
+        (TRACE + " --counted 9999", "counted: expected 1 to 1500, got 9999"),
+        (TRACE + " --threshold 2", "threshold: expected more than 0 and at most 1, got 2.0"),
+        (TRACE + " --dtype int8", "dtype: expected one of .* got 'int8'"),
+        (TRACE + " --seed -1", "seed: expected at least 0, got -1"),
+        (TRACE + " --runs {tmp}/file/runs", "runs: expected " + PLACE),
+        (TRACE + " --output {tmp}/file/out", "output: expected " + PLACE),
+        (MEASURE + " --model small-lava", "name: expected one of .* got 'small-lava'"),
+        (MEASURE + " --measurements updates,rids", "measurements: .* 'readings'.* 'updates,rids'"),
+        (MEASURE + " --benchmark popes", "benchmark: expected one of .* got 'popes'"),
+        (MEASURE + " --source nowhere", "source: expected 'digits', .* got 'nowhere'"),
+        (MEASURE + " --model {models}/small-llava", "source: expected the name of one for 'small-"),
+        (MEASURE + " --questions 0", "questions: expected at least 1, got 0"),
+        (MEASURE + " --questions 9999999", "questions: expected 1 to .*, got 9999999"),
+        (MEASURE + " --batch-size 0", "batch_size: expected at least 1, got 0"),
+        (MEASURE + " --seed -1", "seed: expected 0 or more, got -1"),
+        (MEASURE + " --dtype float8", "dtype: expected one of .* got 'float8'"),
+        (MEASURE + " --runs {tmp}/file/runs", "runs: expected " + PLACE),
+        (MEASURE + " --output {tmp}/file/out", "output: expected " + PLACE),
         ("pictures --split test", "split: expected one of .* got 'test'"),
         ("pictures --images 0", "images: expected at least 1, got 0"),
         ("pictures --questions 0", "questions: expected at least 1, got 0"),
@@ -83,7 +111,7 @@ def test_bad_input_is_refused_in_one_line(command, message, tmp_path, capsys):
     before = sorted(tmp_path.iterdir())
     with pytest.raises(SystemExit) as end:
         words = command.split() if isinstance(command, str) else command
-        run(app, [word.format(tmp=tmp_path) for word in words])
+        run(app, [word.format(tmp=tmp_path, models=ROOT / "data" / "models") for word in words])
     assert end.value.code in (1, 2)
     *_, last = capsys.readouterr().err.strip().splitlines()
     assert last.startswith("Error: ")

@@ -1,4 +1,4 @@
-"""The stored answers with replaced attention: whole, and of the weights that are shipped."""
+"""Stored answers and measurements: whole, and of the weights that are shipped."""
 
 import pytest
 import torch
@@ -12,9 +12,14 @@ from lost_in_attention.evaluation import (
     presets,
     read_results,
 )
+from lost_in_attention.evaluation.measured import measured_path
+from lost_in_attention.evaluation.measurements import MEASUREMENTS
 from lost_in_attention.models import load
+from lost_in_attention.models.settings import identity_of
 from lost_in_attention.models.shipped import chosen_models
-from lost_in_attention.runs.provenance import weights_digest
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import files_digest, weights_digest
+from lost_in_attention.runs.tables import read_table
 
 FAMILIES = chosen_models("families")
 PLACE = ["first_layer", "last_layer", "low_head", "high_head"]
@@ -62,6 +67,17 @@ def test_with_nothing_replaced_all_answers_are_vanilla(vlm):
     replies = table.set_index(["benchmark", "sample"]).groupby("variant")["reply"]
     vanilla, identity = replies.get_group("vanilla"), replies.get_group("blend0")
     assert identity.equals(vanilla)
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_measurements_belong_to_the_shipped_weights(vlm, name):
+    table, facts = read_table(measured_path(vlm.name, name))
+    measurement = MEASUREMENTS[name]("pope")
+    assert facts["measurement"] == repr(measurement)
+    assert facts["identity"] == identity_of(vlm)
+    # So that a page need not load the model.
+    assert facts["files"] == files_digest(data_folder() / "models" / vlm.name)
+    assert len(facts["samples"]) == table["sample"].nunique() == measurement.questions
 
 
 def test_the_digest_tells_weights_names_and_types_apart():

@@ -38,10 +38,15 @@ def test_load_that_falls_on_all_leaves_the_ratios(load):
 def test_calls_take_turns_in_going_first():
     machine = Machine([1.0] * 6, 2)
     machine.ratios({"a": 1.0, "b": 1.0}, [("a", "b")], 6)
-    assert "".join(machine.calls) == "ab" + "abba" * 3
+    assert "".join(machine.calls) == "ab" + "abbabaab" + "abba"
     machine = Machine([1.0] * 6, 3)
     machine.ratios(dict.fromkeys("abc", 1.0), [("a", "b")], 6)
-    assert "".join(machine.calls) == "abc" + "abcacbbacbcacabcba"
+    assert "".join(machine.calls) == "abc" + "abcbcacab" + "cbaacbbac"
+    machine = Machine([1.0] * 6, 5)
+    machine.ratios(dict.fromkeys("abcde", 1.0), [("a", "b")], 6)
+    rounds = ["".join(machine.calls[start : start + 5]) for start in range(5, 35, 5)]
+    for place in range(5):
+        assert {each[place] for each in rounds[:5]} == set("abcde")
 
 
 def test_one_disturbed_round_of_nine_moves_no_bound():

@@ -28,6 +28,7 @@ from lost_in_attention.publishing.trace_figures import (
     draw_graph,
     draw_graphs,
     explorable,
+    layers_shown,
 )
 from lost_in_attention.trace import Annotations, trace
 from lost_in_attention.trace import cases as cases_module
@@ -99,7 +100,7 @@ def answers(monkeypatch):
     """Replaces the model: of each batch of ten, the last is wrong."""
     asked = []
 
-    def fake(vlm, samples, *, benchmark, batch_size):
+    def fake(vlm, samples, *, benchmark, batch_size, output, resume):
         asked.append(len(samples))
         return pd.DataFrame({"correct": [i < batch_size - 1 for i in range(len(samples))]})
 
@@ -273,6 +274,13 @@ def test_small_multiples_have_a_panel_for_each_graph():
     plt.close(fig)
     with pytest.raises(ValueError, match="graphs: expected at least one, got none"):
         draw_graphs(toy_case(), [])
+
+
+def test_deep_models_are_drawn_at_layers_even_over_depth():
+    assert layers_shown(8) == list(range(8)) and layers_shown(9) == list(range(9))
+    shown = layers_shown(30)
+    assert len(shown) == len(set(shown)) == 9 and (shown[0], shown[-1]) == (0, 29)
+    assert set(np.diff(shown)) == {3, 4}
 
 
 def test_what_is_explored_is_what_has_a_place():

@@ -193,8 +193,8 @@ def evaluate(
 def sap(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     source: Annotated[
-        str, typer.Option(help="digits, pictures, hub, a folder or a hub id.")
-    ] = "digits",
+        str, typer.Option(help="own (the model's world), digits, pictures, hub, a folder, an id.")
+    ] = "own",
     benchmarks: Annotated[str, typer.Option(help="all, or names parted by commas.")] = "all",
     questions: Annotated[
         int, typer.Option(help="How many to draw from each; another number wants another RUNS.")
@@ -230,6 +230,68 @@ def sap(
     for argument, folder in (("runs", runs), ("output", output)):
         check_writable(argument, folder)
     if path := asked.run(runs=runs, output=output):
+        typer.echo(path)
+
+
+@app.command()
+def trace(
+    model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
+    source: Annotated[
+        str, typer.Option(help="own (the model's world), digits, pictures, hub, a folder, an id.")
+    ] = "own",
+    annotations: Annotated[
+        str, typer.Option(help="own, digits, pictures, or a file in COCO's format.")
+    ] = "own",
+    cases: Annotated[int, typer.Option(help="Right answers to trace, and as many wrong.")] = 100,
+    questions: Annotated[int, typer.Option(help="How many to ask at most for these.")] = 1500,
+    counted: Annotated[int, typer.Option(help="Questions whose edges are counted.")] = 40,
+    threshold: Annotated[float, typer.Option(help="The weight that makes an edge.")] = 0.1,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Of the order of the questions.")] = 0,
+    runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
+    output: Annotated[Path, typer.Option(help="Where tables go.")] = Path("data/results/traced"),
+) -> None:
+    """Ask about objects that are there, trace right and wrong answers (or go on), keep the counts.
+
+    Under torchrun the processes share the questions.
+    """
+    from lost_in_attention.models.load import resolve
+    from lost_in_attention.trace.trace_run import TraceRun
+
+    asked = TraceRun(model, source, annotations, cases, questions, counted, threshold, dtype, seed)
+    resolve(model)
+    if path := asked.run(runs=runs, output=output):
+        typer.echo(path)
+
+
+@app.command()
+def measure(
+    model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
+    measurements: Annotated[str, typer.Option(help="all, or names parted by commas.")] = "all",
+    benchmark: Annotated[str, typer.Option(help="pope, realworldqa, ...")] = "pope",
+    source: Annotated[
+        str | None,
+        typer.Option(help="digits, pictures, hub, a folder or a hub id; the model's own world."),
+    ] = None,
+    questions: Annotated[
+        int, typer.Option(help="How many to draw; another number wants another RUNS.")
+    ] = 150,
+    seed: Annotated[int, typer.Option(help="Of the draw, of noise and of rotations.")] = 0,
+    batch_size: int = 8,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
+    output: Annotated[Path, typer.Option(help="Where results go.")] = Path("data/results/measured"),
+) -> None:
+    """Measure a model's residual stream as chapters 6 to 10 read it (or go on), keep the tables.
+
+    Under torchrun the processes share the questions.
+    """
+    from lost_in_attention.evaluation.measure_run import MeasureRun
+
+    asked = MeasureRun(
+        model, measurements, benchmark, source, questions, seed, batch_size, dtype
+    )  # fmt: skip
+    for path in asked.run(runs=runs, output=output):
         typer.echo(path)
 
 

@@ -21,6 +21,7 @@ from lost_in_attention.evaluation.grid import (
     presets,
 )
 from lost_in_attention.evaluation.grid_run import GridRun
+from lost_in_attention.evaluation.measure_run import own_source
 from lost_in_attention.evaluation.prior_entropy import prior_entropies
 from lost_in_attention.evaluation.readings import READINGS, readings, reproduces
 from lost_in_attention.evaluation.stored import Results, read_results
@@ -39,6 +40,7 @@ __all__ = [
     "family_of",
     "heads_replaced",
     "kept_and_returned",
+    "own_source",
     "presets",
     "prior_entropies",
     "read_results",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
+from lost_in_attention.evaluation.measure_run import own_source
 from lost_in_attention.evaluation.stored import read_results, run_of
 from lost_in_attention.runs.provenance import without_folders
 
@@ -26,9 +27,11 @@ def draw_as_stored(
 ) -> Samples:
     """`count` questions (or all, if there are fewer), from those of the stored run if there is one.
 
-    Raises what `load_benchmark` and `read_results` do.
+    The source "own" is the world that the model was trained on.
+
+    Raises what `own_source`, `load_benchmark` and `read_results` do.
     """
-    samples = load_benchmark(benchmark, source)
+    samples = load_benchmark(benchmark, own_source(model, source))
     _, origins = read_results([model], grid, folder)
     for origin in origins.values():
         if run := run_of(origin, benchmark):

@@ -1,6 +1,5 @@
 """One model through every benchmark and variant, into one file of results."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,12 @@ from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
 from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.evaluation.decoding import DECODINGS, PROMPTS, prompted
 from lost_in_attention.evaluation.grid import PRESETS, Variant, ablations, family_of, presets
+from lost_in_attention.evaluation.measure_run import OWN_WORLD, own_source
 from lost_in_attention.evaluation.stored import GRIDS, Results, results_path
 from lost_in_attention.evaluation.under_plans import answer_under
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.load import DTYPES
+from lost_in_attention.runs.names import names_in
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import weights_digest
 
@@ -24,7 +25,8 @@ from lost_in_attention.runs.provenance import weights_digest
 class GridRun:
     """What is asked for; the fields are the options of the command `sap`.
 
-    `benchmarks` and `preset` are names parted by commas, or "all" and "both"; `where` is the grid,
+    The source "own" is the world that the model was trained on (`own_source`).  `benchmarks` and
+    `preset` are names parted by commas, or "all" and "both"; `where` is the grid,
     "default" or "ablations" (`preset` and `noise_seeds` are the former's alone).  `questions` are
     drawn from each benchmark, all where it has no more.  `decoding` and `prompt` are names of
     `decoding`, `dtype` is one of `models.load.DTYPES`.
@@ -33,7 +35,7 @@ class GridRun:
     """
 
     model: str
-    source: str = "digits"
+    source: str = OWN_WORLD
     benchmarks: str = "all"
     questions: int = 1000
     preset: str = "both"
@@ -46,8 +48,8 @@ class GridRun:
     batch_size: int = 50
 
     def __post_init__(self) -> None:
-        _names("benchmarks", self.benchmarks, "all", BENCHMARKS)
-        _names("preset", self.preset, "both", PRESETS)
+        names_in("benchmarks", self.benchmarks, "all", BENCHMARKS)
+        names_in("preset", self.preset, "both", PRESETS)
         for name, known in (
             ("where", GRIDS),
             ("decoding", DECODINGS),
@@ -64,12 +66,17 @@ class GridRun:
         if self.seed < 0:
             raise ValueError(f"seed: expected 0 or more, got {self.seed}")
 
+    @property
+    def asked_in(self) -> str:
+        """Where the questions come from; raises what `own_source` does."""
+        return own_source(self.model, self.source)
+
     def variants(self, vlm: VisionLanguageModel) -> list[Variant]:
         """The grid for this model.  Raises ValueError if it is of no known family."""
         family, depth = family_of(vlm), len(vlm.layers)
         if self.where == "ablations":
             return ablations(family, depth=depth)
-        names = _names("preset", self.preset, "both", PRESETS)
+        names = names_in("preset", self.preset, "both", PRESETS)
         return presets(family, depth=depth, noise_seeds=self.noise_seeds, names=names)
 
     def samples(self) -> dict[str, Samples]:
@@ -78,14 +85,14 @@ class GridRun:
         Raises what `load_benchmark` does; ValueError where one folder, without a folder for each
         benchmark in it, is the source of several.
         """
-        names, folder = self._benchmarks(), Path(self.source)
+        names, folder = self._benchmarks(), Path(self.asked_in)
         lacking = [name for name in names if not (folder / name).is_dir()]
-        if self.source not in (*WORLDS, "hub") and folder.is_dir() and lacking and names[1:]:
+        if self.asked_in not in (*WORLDS, "hub") and folder.is_dir() and lacking and names[1:]:
             raise ValueError(
-                f"source: expected a folder for each of several benchmarks in {self.source}, "
+                f"source: expected a folder for each of several benchmarks in {self.asked_in}, "
                 f"got none for {', '.join(lacking)}"
             )
-        loaded = {name: load_benchmark(name, self.source) for name in names}
+        loaded = {name: load_benchmark(name, self.asked_in) for name in names}
         return {
             name: prompted(all_.draw(min(self.questions, len(all_)), seed=self.seed), self.prompt)
             for name, all_ in loaded.items()
@@ -93,10 +100,10 @@ class GridRun:
 
     def _benchmarks(self) -> list[str]:
         """Those that are named; "all" leaves out what the source does not have."""
-        names = _names("benchmarks", self.benchmarks, "all", BENCHMARKS)
+        names = names_in("benchmarks", self.benchmarks, "all", BENCHMARKS)
         if self.benchmarks != "all":
             return names
-        return [name for name in names if BENCHMARKS[name].has(self.source)]
+        return [name for name in names if BENCHMARKS[name].has(self.asked_in)]
 
     def run(self, *, runs: Path, output: Path) -> Path | None:
         """Answer everything, or what a broken-off run left, and write the file of results.
@@ -114,7 +121,8 @@ class GridRun:
         vlm = load(self.model, device=state.device, dtype=DTYPES[self.dtype])
         path = results_path(self.model, self.where, output)
         variants = self.variants(vlm)
-        results = Results(path, weights_digest(vlm.model), variants, vars(self))
+        options = vars(self) | {"source": self.asked_in}
+        results = Results(path, weights_digest(vlm.model), variants, options)
         results.check(list(samples))
         tables = [
             answer_under(
@@ -134,16 +142,3 @@ class GridRun:
             return None
         results.write(pd.concat(tables, ignore_index=True))
         return path
-
-
-def _names(option: str, chosen: str, everything: str, known: Collection[str]) -> list[str]:
-    """The names in a comma-separated list; `everything` stands for all that are known."""
-    if chosen == everything:
-        return list(known)
-    names = [name.strip() for name in chosen.split(",")]
-    if not set(names) <= set(known) or len(set(names)) < len(names):
-        raise ValueError(
-            f"{option}: expected {everything!r} or different names among {list(known)}, "
-            f"got {chosen!r}"
-        )
-    return names

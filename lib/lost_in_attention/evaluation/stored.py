@@ -3,7 +3,6 @@
 Several runs may share a file, each with benchmarks of its own: then the JSON file lists them.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,9 +13,8 @@ import pandas as pd
 
 from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.evaluation.grid import Variant
-from lost_in_attention.runs import provenance
 from lost_in_attention.runs.paths import data_folder
-from lost_in_attention.runs.provenance import Scalar, without_folders
+from lost_in_attention.runs.provenance import Scalar, made_by, without_folders
 from lost_in_attention.runs.tables import read_table, write_table
 from lost_in_attention.sap.registry import identities
 
@@ -94,17 +92,10 @@ class Results:
 
     def _run(self, table: pd.DataFrame) -> dict[str, Any]:
         """Where these answers come from."""
-        options = {name: without_folders(value) for name, value in self.options.items()}
-        named = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items()]
         return {
             "benchmarks": table["benchmark"].unique().tolist(),
-            "command": " ".join(["python -m lost_in_attention sap", *named]),
-            "options": options,
             "questions": len(table.drop_duplicates(["benchmark", "sample"])),
-            "versions": provenance.versions(),
-            "device": provenance.device(),
-            "started": self.started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            **made_by("sap", self.options, self.started),
         }
 
 

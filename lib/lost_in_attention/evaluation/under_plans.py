@@ -99,10 +99,13 @@ class _Batch:
         """For each variant the replies to all questions.
 
         The unchanged model answers first; where it does, every plan starts at its first layer.
+        Two variants of one plan, such as a range of layers that is the preset's, are asked once.
         """
         replies, kept = {}, None
         starts = {variant.plan.layers[0] for variant in variants if variant.plan} - {0}
         for variant in sorted(variants, key=lambda each: each.plan is not None):
+            if (variant.plan, variant.blank) in replies:
+                continue
             start = variant.plan.layers[0] if variant.plan else 0
             inputs = self.unseen if variant.blank else self.seen
             with ExitStack() as blocks:
@@ -111,8 +114,9 @@ class _Batch:
                 elif variant.plan is None and not variant.blank:
                     kept = blocks.enter_context(kept_layers(self.vlm, starts))
                 vlm = blocks.enter_context(_under(self.vlm, variant))
-                replies[variant] = replies_to(vlm, inputs, self.decoding, seed=self.seed)
-        return [replies[variant] for variant in variants]
+                found = replies_to(vlm, inputs, self.decoding, seed=self.seed)
+            replies[variant.plan, variant.blank] = found
+        return [replies[variant.plan, variant.blank] for variant in variants]
 
     def _prepared(self, samples: list[Sample]):
         inputs = self.vlm.prepare([s.images for s in samples], [s.prompt for s in samples])

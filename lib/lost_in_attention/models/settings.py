@@ -31,19 +31,11 @@ def settings_of(
 
     Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
     """
-    check_named(vlm)
     settings = {
         "model": vlm.name,
-        "weights": weights_digest(vlm.model),
-        "architecture": _hash(_without_origin(vlm.model.config.to_dict())),
-        "attention": vlm.decoder.config._attn_implementation,
-        "chat_template": _hash(
-            [vlm.processor.chat_template, vlm.processor.tokenizer.chat_template]
-        ),
-        "processor": _hash(json.loads(vlm.processor.to_json_string())),
-        "tokenizer": _hash(_tokens(vlm.processor.tokenizer)),
+        **identity_of(vlm),
         "samples": len(samples),
-        "questions": _digest(samples),
+        "questions": questions_digest(samples),
         "batch_size": batch_size,
         "device": vlm.device.type,
         "versions": versions(),
@@ -53,6 +45,23 @@ def settings_of(
     config = deepcopy(vlm.model.generation_config)
     config.update(**generation)
     return settings | {"generation": _hash(_without_origin(config.to_dict()))}
+
+
+def identity_of(vlm: VisionLanguageModel) -> dict[str, str]:
+    """What tells a model from any other, by whatever name: its weights, and what it reads with.
+
+    Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
+    """
+    check_named(vlm)
+    templates = [vlm.processor.chat_template, vlm.processor.tokenizer.chat_template]
+    return {
+        "weights": weights_digest(vlm.model),
+        "architecture": _hash(_without_origin(vlm.model.config.to_dict())),
+        "attention": vlm.decoder.config._attn_implementation,
+        "chat_template": _hash(templates),
+        "processor": _hash(json.loads(vlm.processor.to_json_string())),
+        "tokenizer": _hash(_tokens(vlm.processor.tokenizer)),
+    }
 
 
 def _without_origin(value: Any) -> Any:
@@ -72,7 +81,7 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _digest(samples: Sequence[Sample]) -> str:
+def questions_digest(samples: Sequence[Sample]) -> str:
     """A hash of every field of every sample and of all pixels, in order."""
     content = hashlib.sha256()
     for sample in samples:

@@ -58,8 +58,9 @@ def _expanded(name: str) -> list[str]:
 
 def world_of(name: str) -> str | None:
     """The embedded world that a model of the repository was trained on; None for other models."""
-    folder = data_folder() / "models" / name
-    if "/" in name or not (folder / "config.json").exists():
+    source = getattr(name, "source", name)
+    folder = data_folder() / "models" / source
+    if "/" in source or not (folder / "config.json").exists():
         return None
     return "pictures" if in_parts(folder) else "digits"
 

@@ -25,7 +25,9 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from lost_in_attention.benchmarks import Sample, Samples
+from lost_in_attention.benchmarks import Sample, Samples, load_benchmark
+from lost_in_attention.evaluation.measure_run import draw_at_most, own_source
+from lost_in_attention.evaluation.measured import Measured, Subject
 from lost_in_attention.models import VisionLanguageModel, each_model
 from lost_in_attention.models.load import resolve
 from lost_in_attention.models.shipped import PRETRAINED, SMALL, chosen_models
@@ -33,6 +35,7 @@ from lost_in_attention.publishing import page, plots
 from lost_in_attention.publishing.claims import Claim, words
 from lost_in_attention.publishing.evidence import Evidence
 from lost_in_attention.publishing.verdicts import Finding, Ground, decide, in_words
+from lost_in_attention.residual.measurements import Measurement
 from lost_in_attention.runs import provenance
 from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.parameters import check_injected, executed_cells, own_parameters
@@ -70,6 +73,11 @@ class Run:
         return self.provenance["notebook"]
 
     @property
+    def seed(self) -> int:
+        """The seed of its draws, of its noise and of its resamples."""
+        return self.provenance["seed"]
+
+    @property
     def device(self) -> str:
         """Where its models run: on the GPU if there is one."""
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -92,6 +100,18 @@ class Run:
             self.saw(vlm)
             yield name, vlm
 
+    def each_subject(self) -> Iterator[tuple[str, Subject]]:
+        """Each of its models with its name, one at a time, loaded where it is needed.
+
+        Recorded for the verdicts; raises what `load` and `saw` do.
+        """
+        for name in self.models:
+            subject = Subject(name, self.device, self.dtype, self.saw)
+            yield name, subject
+            if not subject.loaded:
+                self.evidence.stored([name])
+            subject.release()
+
     def saw(self, vlm: VisionLanguageModel) -> None:
         """Record a model that was loaded, for the verdicts; raises what `Evidence.saw` does."""
         self.evidence.saw(vlm)
@@ -103,6 +123,43 @@ class Run:
         """
         self.evidence.asked(benchmark, samples)
         return list(samples)
+
+    def drawn(self, benchmark: str, source: str, wanted: int, *, smoke: int) -> dict[str, Samples]:
+        """The questions of each of its models, recorded for the verdicts.
+
+        With the source "own" each model is asked in the world that it was trained on.
+        Raises what `own_source`, `load_benchmark` and `Samples.draw` do.
+        """
+        sources = {name: own_source(name, source) for name in self.models}
+        count, found = self.count(wanted, smoke=smoke), {}
+        for each in dict.fromkeys(sources.values()):
+            found[each] = load_benchmark(benchmark, each).draw(count, seed=self.seed)
+            self.evidence.asked(benchmark, found[each])
+        return {name: found[each] for name, each in sources.items()}
+
+    def fewer(
+        self, samples: Mapping[str, Samples], wanted: int, *, smoke: int
+    ) -> dict[str, Samples]:
+        """Some of each model's questions, for what takes longer; all where there are no more."""
+        count = self.count(wanted, smoke=smoke)
+        return {name: draw_at_most(own, count, seed=self.seed) for name, own in samples.items()}
+
+    def measured(
+        self, *wanted: tuple[Measurement, Mapping[str, Samples]], live: int
+    ) -> list[Measured]:
+        """Each measurement of each model's samples, stored where it is stored (`measured`).
+
+        Of the first model `live` samples are measured again, to compare.  Shows where all numbers
+        come from; models are recorded for the verdicts.
+        """
+        found = [Measured(measurement) for measurement, _ in wanted]
+        for name, subject in self.each_subject():
+            again = live if name == self.models[0] else 0
+            for one, (_, samples) in zip(found, wanted, strict=True):
+                one.add(subject, list(samples[name]), seed=self.seed, live=again)
+        origins = pd.concat([one.made_by() for one in found], ignore_index=True)
+        self.table(origins, "Where the numbers come from")
+        return found
 
     def figure(self, fig: Figure, name: str, *, data: pd.DataFrame, alt: str, caption: str) -> None:
         """Save the figure with its data and provenance, show it in the page, and close it.

@@ -22,7 +22,7 @@ from lost_in_attention.publishing import plots
 from lost_in_attention.publishing.trace_explorer import DIMMED, LayeredGraph
 from lost_in_attention.trace.regions import Region
 
-COLUMNS = 3
+COLUMNS, PANELS = 3, 9
 SIDE = plots.WIDTH / COLUMNS
 EDGE, KEY = plots.OKABE_ITO[5], plots.OKABE_ITO[4]
 
@@ -65,6 +65,11 @@ def case_of(vlm: VisionLanguageModel, sample: Sample, region: Region) -> Case:
     inputs = vlm.prepare([sample.image], [sample.prompt])
     [patches] = patch_boxes(vlm, inputs, [sample.image])
     return Case(sample.image, patches, region)
+
+
+def layers_shown(depth: int, most: int = PANELS) -> list[int]:
+    """The layers to draw of `depth`: all, or `most` evenly from the first to the last."""
+    return np.linspace(0, depth - 1, min(depth, most)).round().astype(int).tolist()
 
 
 def draw_graph(case: Case, edges: pd.DataFrame, ax: Axes, title: str) -> None:

@@ -80,6 +80,24 @@ def measure(
     return pd.DataFrame(rows)
 
 
+def measure_batch(
+    vlm: VisionLanguageModel,
+    batch: Sequence[Sample],
+    *,
+    tokens: Tokens = "all",
+    rank_rule: RankRule = NUMERICAL_RANK,
+    controls: Mapping[str, Control] | None = None,
+    metrics: Metrics = METRICS,
+) -> list[dict]:
+    """The rows of `measure` for samples that go through the model together, for `in_batches`.
+
+    Raises what `measure` does on bad arguments and where it runs.
+    """
+    chosen = chosen_metrics(metrics)
+    task = _Task(vlm, batch, len(batch), tokens, rank_rule, controls or {}, chosen)
+    return task.measure(0, list(batch))
+
+
 def prepared(
     vlm: VisionLanguageModel, batch: Sequence[Sample], tokens: Tokens
 ) -> tuple[BatchFeature, Bool[Tensor, "batch tokens"]]:

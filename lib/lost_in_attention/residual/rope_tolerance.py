@@ -40,16 +40,29 @@ def rope_tolerance(
     check_request(samples, batch_size, tokens)
     rows: list[dict] = []
     for batch in batches(samples, batch_size, f"RoPE tolerance {vlm.name}"):
-        inputs, chosen = prepared(vlm, batch, tokens)
-        usual = _layer_inputs(vlm, inputs)
-        with without_rope(vlm) as bare:
-            turned_off = _layer_inputs(bare, inputs)
-        for index, (sample, mask) in enumerate(zip(batch, chosen, strict=True)):
-            origin = {"sample": sample.id, "image_source": sample.image_source}
-            for layer, (before, after) in enumerate(zip(usual, turned_off, strict=True)):
-                found = rid(before[index][mask], after[index][mask], rank_rule=rank_rule)
-                rows.append(origin | {"layer": layer, "rid": found.total} | found._asdict())
+        rows += tolerance_of_batch(vlm, batch, tokens=tokens, rank_rule=rank_rule)
     return pd.DataFrame(rows)
+
+
+def tolerance_of_batch(
+    vlm: VisionLanguageModel,
+    batch: Sequence[Sample],
+    *,
+    tokens: Tokens = "all",
+    rank_rule: RankRule = NUMERICAL_RANK,
+) -> list[dict]:
+    """The rows of `rope_tolerance` for samples that go through the model together."""
+    inputs, chosen = prepared(vlm, batch, tokens)
+    usual = _layer_inputs(vlm, inputs)
+    with without_rope(vlm) as bare:
+        turned_off = _layer_inputs(bare, inputs)
+    rows: list[dict] = []
+    for index, (sample, mask) in enumerate(zip(batch, chosen, strict=True)):
+        origin = {"sample": sample.id, "image_source": sample.image_source}
+        for layer, (before, after) in enumerate(zip(usual, turned_off, strict=True)):
+            found = rid(before[index][mask], after[index][mask], rank_rule=rank_rule)
+            rows.append(origin | {"layer": layer, "rid": found.total} | found._asdict())
+    return rows
 
 
 def _layer_inputs(vlm: VisionLanguageModel, inputs) -> list[Float[Tensor, "batch tokens features"]]:

@@ -21,7 +21,6 @@ from lost_in_attention.residual.measure import check_request, prepared
 from lost_in_attention.runs.batches import batches
 
 
-@torch.inference_mode()
 def output_against_values(
     vlm: VisionLanguageModel, samples: Sequence[Sample], *, batch_size: int = 8
 ) -> pd.DataFrame:
@@ -36,15 +35,23 @@ def output_against_values(
     check_request(samples, batch_size, "all")
     rows: list[dict] = []
     for batch in batches(samples, batch_size, f"values and outputs of {vlm.name}"):
-        inputs, not_padding = prepared(vlm, batch, "all")
-        with _watched(vlm) as (values, outputs):
-            vlm.model.model(**inputs, use_cache=False)
-        for index, sample in enumerate(batch):
-            origin = {"sample": sample.id, "image_source": sample.image_source}
-            for layer, pair in enumerate(zip(values, outputs, strict=True)):
-                v, y = (each[index][not_padding[index]].double() for each in pair)
-                rows.append(origin | {"layer": layer} | compare(v, y))
+        rows += averages_of_batch(vlm, batch)
     return pd.DataFrame(rows)
+
+
+@torch.inference_mode()
+def averages_of_batch(vlm: VisionLanguageModel, batch: Sequence[Sample]) -> list[dict]:
+    """The rows of `output_against_values` for samples that go through the model together."""
+    inputs, not_padding = prepared(vlm, batch, "all")
+    with _watched(vlm) as (values, outputs):
+        vlm.model.model(**inputs, use_cache=False)
+    rows: list[dict] = []
+    for index, sample in enumerate(batch):
+        origin = {"sample": sample.id, "image_source": sample.image_source}
+        for layer, pair in enumerate(zip(values, outputs, strict=True)):
+            v, y = (each[index][not_padding[index]].double() for each in pair)
+            rows.append(origin | {"layer": layer} | compare(v, y))
+    return rows
 
 
 def compare(

@@ -7,6 +7,7 @@ import hashlib
 import platform
 import re
 import shlex
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,8 @@ import lost_in_attention
 
 TIERS = ("smoke", "book", "paper")
 Scalar = str | int | float | bool | None
+# Endings of what a model and its processor are read from; cards and curves decide nothing.
+_DECIDING = (".json", ".safetensors", ".jinja", ".txt", ".model")
 
 
 def collect(
@@ -64,6 +67,21 @@ def papermill_command(notebook: str, settings: dict[str, Scalar]) -> str:
     return " ".join([f"papermill notebooks/{notebook}.ipynb {notebook}.ipynb --cwd .", *options])
 
 
+def made_by(command: str, options: Mapping[str, Scalar], started: datetime) -> dict[str, Any]:
+    """How a command's results were made, ready for JSON: the line that makes them again, with
+    what, on what and when; they are finished now."""
+    options = {name: without_folders(value) for name, value in options.items()}
+    named = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items()]
+    return {
+        "command": " ".join([f"python -m lost_in_attention {command}", *named]),
+        "options": options,
+        "versions": versions(),
+        "device": device(),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide a number."""
     libraries = {name: version(name) for name in ("torch", "transformers", "numpy")}
@@ -77,6 +95,21 @@ def weights_digest(model: nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         content.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return content.hexdigest()[:16]
+
+
+def files_digest(folder: Path) -> str | None:
+    """A hash of the files of a model's folder that decide what is loaded; None without a folder.
+
+    Equal files are equal weights, read alike; the reverse need not hold.  It takes no loading.
+    """
+    if not folder.is_dir():
+        return None
+    content = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _DECIDING and path.is_file():
+            content.update(f"{path.name} {path.stat().st_size}\n".encode())
+            content.update(path.read_bytes())
     return content.hexdigest()[:16]
 
 

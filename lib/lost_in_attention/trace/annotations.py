@@ -1,8 +1,10 @@
 """Where the asked objects lie: boxes from annotations in COCO's instances format."""
 
+import hashlib
 import json
 import re
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,13 @@ class Annotations:
                 f"source: expected COCO instances, {sorted(missing)} missing from {source}"
             )
         return cls(instances)
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all images, categories and boxes: what other annotations do not share."""
+        objects = sorted((*key, boxes) for key, boxes in self._objects.items())
+        content = json.dumps([self._images, self._categories, objects], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def size(self, image: str) -> tuple[int, int]:
         """Width and height of an image in pixels.  Raises ValueError if it is not annotated."""

@@ -22,6 +22,7 @@ from lost_in_attention.trace.attention import LayerAttention, LayerVisitor, read
 from lost_in_attention.trace.rollout import rollout_step
 
 THRESHOLD = 0.1
+_ORDER = ["sample", "layer", "head", "target", "source"]
 Weights = Literal["mean", "heads", "rollout"]
 
 
@@ -66,22 +67,40 @@ def trace(
     layer, where the attention or the last token's logits are not finite.
     """
     _check(samples, threshold, weights, batch_size)
-    kept, visual_tokens = _Edges(threshold), {}
-    for batch in batches(samples, batch_size, f"trace {vlm.name}"):
-        inputs, visual = prepared(vlm, batch, "visual")
-        not_padding = inputs["attention_mask"].bool()
-        ids = [sample.id for sample in batch]
-        visual_tokens |= dict(zip(ids, visual.sum(1).tolist(), strict=True))
-        visit = _visitor(weights, kept, ids, not_padding, visual)
-        # Rollout passes through tokens that are not visual, where those lie between images.
-        with (
-            torch.inference_mode(),
-            reading_attention(vlm, not_padding if weights == "rollout" else visual, visit),
-        ):
-            logits = vlm.model(**inputs, use_cache=False, logits_to_keep=1).logits
-        # What breaks in the last layer shows in no attention.
-        for sample, scores in zip(ids, logits, strict=True):
-            _check_finite(scores, "logits", sample, "after the last layer")
+    parts = [
+        trace_batch(vlm, batch, threshold=threshold, weights=weights)
+        for batch in batches(samples, batch_size, f"trace {vlm.name}")
+    ]
+    edges = pd.concat([part.edges for part in parts]).sort_values(_ORDER, ignore_index=True)
+    visual_tokens = {name: n for part in parts for name, n in part.visual_tokens.items()}
+    return replace(parts[0], edges=edges, visual_tokens=visual_tokens)
+
+
+def trace_batch(
+    vlm: VisionLanguageModel,
+    batch: Sequence[Sample],
+    *,
+    threshold: float,
+    weights: Weights = "mean",
+) -> Trace:
+    """`trace` of one batch, in one pass.
+
+    Raises ValueError where the attention or the last token's logits are not finite.
+    """
+    inputs, visual = prepared(vlm, batch, "visual")
+    not_padding = inputs["attention_mask"].bool()
+    ids, kept = [sample.id for sample in batch], _Edges(threshold)
+    visit = _visitor(weights, kept, ids, not_padding, visual)
+    # Rollout passes through tokens that are not visual, where those lie between images.
+    with (
+        torch.inference_mode(),
+        reading_attention(vlm, not_padding if weights == "rollout" else visual, visit),
+    ):
+        logits = vlm.model(**inputs, use_cache=False, logits_to_keep=1).logits
+    # What breaks in the last layer shows in no attention.
+    for sample, scores in zip(ids, logits, strict=True):
+        _check_finite(scores, "logits", sample, "after the last layer")
+    visual_tokens = dict(zip(ids, visual.sum(1).tolist(), strict=True))
     heads = vlm.decoder.config.num_attention_heads if weights == "heads" else 1
     return Trace(kept.table(), visual_tokens, len(vlm.layers), heads, threshold)
 
@@ -128,7 +147,7 @@ class _Edges:
             "sample": sample, "layer": layer, "head": head,
             "source": source, "target": target, "weight": weight,
         })  # fmt: skip
-        return table.sort_values(["sample", "layer", "head", "target", "source"], ignore_index=True)
+        return table.sort_values(_ORDER, ignore_index=True)
 
 
 def _visitor(

@@ -39,11 +39,24 @@ def degree_ratios(
 ) -> pd.DataFrame:
     """rho of every graph of the samples in `regions`, in three rows each.
 
+    Columns: those of `degree_counts` and of `with_ratios`, which say more; what is raised is what
+    `degree_counts` raises.
+    """
+    return with_ratios(degree_counts(trace, regions, tokens=tokens))
+
+
+def degree_counts(
+    trace: Trace,
+    regions: Mapping[str, Region],
+    *,
+    tokens: Mapping[str, Region] | None = None,
+) -> pd.DataFrame:
+    """The edges of every graph of the samples in `regions`, in three rows each.
+
     The kinds: "all" edges, as the paper's formula reads, those "between" different tokens, and
     self-edges ("self").  Columns: sample, layer, head, kind, tokens, key_tokens, edges,
-    key_edges, ratio, expected (`uniform_ratio`), normalised (ratio / expected).  Without edges
-    ratio and normalised are nan.  `tokens` restricts a sample's graphs to some of its tokens, by
-    default none are left out.
+    key_edges (those with an end in the region).  `tokens` restricts a sample's graphs to some of
+    its tokens, by default none are left out.
 
     Raises ValueError for no regions, a sample that was not traced, a mask of another length than
     the sample's visual tokens, or a region without tokens.
@@ -59,11 +72,16 @@ def degree_ratios(
         edges = edges[chosen[edges["source"]] & chosen[edges["target"]]]
         counts = _count(trace, edges, region & chosen, int(chosen.sum()))
         rows += [{"sample": sample, **row} for row in counts]
-    table = pd.DataFrame(rows)
-    table["ratio"] = table["key_edges"] / table["edges"].where(table["edges"] > 0)
-    cases = zip(table["tokens"], table["key_tokens"], table["kind"], strict=True)
-    table["expected"] = [uniform_ratio(*case) for case in cases]
-    return table.assign(normalised=table["ratio"] / table["expected"])
+    return pd.DataFrame(rows)
+
+
+def with_ratios(counts: pd.DataFrame) -> pd.DataFrame:
+    """`degree_counts` with rho (ratio), `uniform_ratio` (expected) and the one over the other
+    (normalised); without edges ratio and normalised are nan."""
+    ratio = counts["key_edges"] / counts["edges"].where(counts["edges"] > 0)
+    cases = zip(counts["tokens"], counts["key_tokens"], counts["kind"], strict=True)
+    expected = pd.Series([uniform_ratio(*case) for case in cases], counts.index, dtype=float)
+    return counts.assign(ratio=ratio, expected=expected, normalised=ratio / expected)
 
 
 def _count(trace: Trace, edges: pd.DataFrame, region: Region, tokens: int) -> list[dict]:
