@@ -6,6 +6,7 @@ whole state, as RID is, then tells of these tokens and of little else.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,19 +24,41 @@ LEAST, TIMES_MEDIAN = 100.0, 1000.0
 LARGE = 100.0
 
 
+@dataclass(frozen=True)
+class Peaks:
+    """How far the activations of a state reach: each token's largest, each sample's median.
+
+    Both of absolute values; padding has the peak 0, and does not count in the median.
+    """
+
+    largest: Float[Tensor, "batch tokens"]
+    median: Float[Tensor, " batch"]
+
+    @classmethod
+    def of(
+        cls,
+        hidden: Float[Tensor, "batch tokens features"],
+        not_padding: Bool[Tensor, "batch tokens"],
+    ) -> "Peaks":
+        """The peaks of a state."""
+        size = hidden.float().abs()
+        own = [each[mask] for each, mask in zip(size, not_padding, strict=True)]
+        medians = [each.median() if len(each) else each.new_tensor(torch.nan) for each in own]
+        return cls(size.amax(-1).masked_fill(~not_padding, 0), torch.stack(medians))
+
+    def beyond(self, times: float) -> Bool[Tensor, "batch tokens"]:
+        """Which tokens reach `LEAST`, and `times` the median."""
+        return self.largest >= (times * self.median).clamp(min=LEAST)[:, None]
+
+
 def massive_activations(
-    hidden: Float[Tensor, "batch tokens features"],
-    not_padding: Bool[Tensor, "batch tokens"],
-    times: float = TIMES_MEDIAN,
+    hidden: Float[Tensor, "batch tokens features"], not_padding: Bool[Tensor, "batch tokens"]
 ) -> Bool[Tensor, "batch tokens"]:
     """Which tokens of a state carry a massive activation; padding never does.
 
-    At least `LEAST`, and `times` the median of a sample's absolute values, without padding.
+    The median is that of a sample's absolute values, without padding.
     """
-    size = hidden.float().abs()
-    median = size.masked_fill(~not_padding[..., None], torch.nan).flatten(1).nanmedian(1).values
-    limit = (times * median).clamp(min=LEAST)
-    return (size.amax(-1) >= limit[:, None]) & not_padding
+    return Peaks.of(hidden, not_padding).beyond(TIMES_MEDIAN)
 
 
 def sink_tokens(
