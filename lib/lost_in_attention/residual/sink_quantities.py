@@ -62,15 +62,16 @@ def _of_updates(tables: SinkTables) -> pd.DataFrame:
     top = every.loc[every.groupby(SAMPLE, sort=False)["rid"].idxmax()]
     largest = (top["layer"] == WRITING_LAYER) & (top["module"] == "ffn")
     table = top[SAMPLE].assign(ffn_11_largest=largest.astype(float))
-    gaps = _gaps(every)
-    control = _gaps(own[own["rows"] == CONTROL])["rid"] - gaps["rid"]
-    told = pd.DataFrame({"mixig_gap": -gaps["mixig"], "control_gap": control})
+    gaps, control = _gaps(every), own[own["rows"] == CONTROL]
+    told = -gaps[["mixig"]].rename(columns={"mixig": "mixig_gap"})
+    if len(control):
+        told["control_gap"] = _gaps(control)["rid"] - gaps["rid"]
     return table.merge(told.reset_index(), on=SAMPLE)
 
 
 def _gaps(rows: pd.DataFrame) -> pd.DataFrame:
     """FFN minus attention over depth, by sample: rid and mixig."""
-    weights = layer_weights(1 + int(rows["layer"].max())) if len(rows) else []
+    weights = layer_weights(1 + int(rows["layer"].max()))
     signs = rows["module"].map({"ffn": 1.0, "attention": -1.0})
     weighted = signs * rows["layer"].map(dict(enumerate(weights)))
     values = rows[["rid", "mixig"]].astype(float).mul(weighted, axis=0)

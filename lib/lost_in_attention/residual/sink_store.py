@@ -5,7 +5,7 @@ that sees reads questions of a benchmark.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from lost_in_attention.models.text_decoder import NAME, load_text_decoder
 from lost_in_attention.residual.sink_effect import SIZE, SinkTables, measure_sinks
 from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import data_folder
-from lost_in_attention.runs.provenance import without_folders
+from lost_in_attention.runs.provenance import weights_digest, without_folders
 from lost_in_attention.runs.tables import read_table, write_table
 from lost_in_attention.texts import passages
 
@@ -108,13 +108,13 @@ _TABLES = tuple(each.name for each in fields(SinkTables))
 
 
 def drawn(samples: Sequence[Sample], count: int, *, seed: int) -> list[Sample]:
-    """`count` different samples, in their order.
+    """`count` different samples, in their order; a larger draw under the same seed has them too.
 
     Raises ValueError if there are not that many.
     """
     if not 0 < count <= len(samples):
         raise ValueError(f"count: expected 1 to {len(samples)}, got {count}")
-    chosen = np.random.default_rng(seed).choice(len(samples), count, replace=False)
+    chosen = np.random.default_rng(seed).permutation(len(samples))[:count]
     return [samples[index] for index in sorted(chosen)]
 
 
@@ -123,16 +123,45 @@ def sinks_folder(subject: str, folder: Path | None = None) -> Path:
     return (folder or data_folder() / "results" / "sinks") / subject
 
 
-def read_sinks(
-    subject: str, folder: Path | None = None
-) -> tuple[SinkTables, dict[str, Any]] | None:
-    """The kept tables of a subject and what was said of them; None where nothing is kept.
+def has_sinks(subject: str, folder: Path | None = None) -> bool:
+    """Whether tables are kept of a subject."""
+    return sinks_folder(subject, folder).is_dir()
 
-    Raises ValueError if a table is not the one that its facts are about.
+
+def read_sinks(subject: str, folder: Path | None = None) -> tuple[SinkTables, dict[str, Any]]:
+    """The kept tables of a subject, and what was said of them.
+
+    Raises FileNotFoundError where nothing is kept, ValueError if a table is not the one that its
+    facts are about.
     """
+    if not has_sinks(subject, folder):
+        raise FileNotFoundError(
+            f"subject: expected one that was measured, got {subject!r}; "
+            "python -m lost_in_attention sinks makes its tables"
+        )
     place = sinks_folder(subject, folder)
-    if not place.is_dir():
-        return None
     found = {name: read_table(place / f"{name}.parquet") for name in _TABLES}
     facts = found["updates"][1]
     return SinkTables(**{name: table for name, (table, _) in found.items()}), facts
+
+
+def measured_again(tables: SinkTables, facts: Mapping[str, Any], count: int) -> str:
+    """The first `count` samples measured now, beside what is kept of them, in a sentence.
+
+    Raises OSError where the model cannot be obtained.
+    """
+    run = SinkRun(**facts["options"])
+    vlm = run.load()
+    samples = run.samples()[:count]
+    now = measure_sinks(vlm, samples, batch_size=run.batch_size, seed=run.seed).updates
+    both = now.merge(tables.updates, on=_KEYS, suffixes=("", "_kept"), validate="1:1")
+    apart = (both["rid"] - both["rid_kept"]).abs().max()
+    same = "the same" if weights_digest(vlm.model) == facts["weights"] else "other"
+    return (
+        f"Measured just now, with {same} weights: {len(samples)} of {facts['samples']} samples; "
+        f"{len(both)} of {len(now)} updates are kept ones, and none differs in RID by more than "
+        f"{apart:.1g}."
+    )
+
+
+_KEYS = ["rows", "sample", "layer", "module", "update"]
