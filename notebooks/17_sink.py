@@ -50,7 +50,7 @@ tier = "book"
 models = "families"
 decoder = "smollm2"
 on_pictures = "smollm2-pictures"
-questions = 8
+questions = 4
 again = 2
 seed = 0
 output = "book/generated"
@@ -134,7 +134,7 @@ def draw_parts(ax):
     ax.set_yticks(range(len(steps)), [PART_NAMES[name] for name in steps])
     ax.invert_yaxis()
     ax.set_xlim(-0.006, 1.3 * means.loc["gap", "mean"])
-    ax.set_xlabel("FFN minus attention in RID, mean over layers")
+    ax.set_xlabel("FFN minus attention in RID")
 
 
 fig, (axis,) = plots.panels(1, row_height=3.6)
@@ -201,7 +201,7 @@ carried = carried.sort_values(["quantity", "state"])
 # %% tags=["hide-input"]
 LINES = {
     "largest": ("largest", plots.OKABE_ITO[4], "-"),
-    "second": ("largest on another token", plots.OKABE_ITO[5], "--"),
+    "second": ("on another token", plots.OKABE_ITO[5], "--"),
     "median": ("median", "0.35", ":"),
     "norm": ("token of the largest", plots.OKABE_ITO[4], "-"),
     "median_norm": ("median token", "0.35", ":"),
@@ -224,7 +224,7 @@ draw_lines(top, ["largest", "second", "median"], "|activation|")
 draw_lines(bottom, ["norm", "median_norm"], "norm of a token")
 top.set_ylim(top=3e5)
 bottom.set_ylim(top=3e5)
-bottom.set_xlabel("layer (attention at the whole number, FFN half a layer later)")
+bottom.set_xlabel("layer (index; FFN half a layer later)")
 at = carried.set_index(["quantity", "layer", "module"])["mean"]
 high, low = at["largest", times.written, "ffn"], at["median", times.written, "ffn"]
 run.figure(
@@ -293,7 +293,7 @@ glue("early_large", f"{early['large'].mean():.1f}", display=False)
 # The first layers have a smaller edition of the same. Behind layer 8, {glue:text}`early_large`
 # tokens of a passage have an activation of 100 times the median (the largest:
 # {glue:text}`early_largest`). In {glue:text}`early_elsewhere` of the passages the largest of them
-# is *not* on the first token but further on, most often on one of {glue:text}`early_words`. By
+# is *not* on the first token but further on, most often on: {glue:text}`early_words`. By
 # layer 11 they are gone, and only the first token is written to.
 #
 # ## RID with the sink and without
@@ -332,12 +332,12 @@ run.figure(
 # %% tags=["hide-input"]
 LOOKS = {
     "all": {"color": plots.OKABE_ITO[4], "linestyle": "-", "label": "all tokens"},
-    "without sinks": {"color": plots.OKABE_ITO[2], "linestyle": "--", "label": "without the sink"},
-    "without others": {"color": "black", "linestyle": ":", "label": "without a random token"},
+    "without sinks": {"color": plots.OKABE_ITO[2], "linestyle": "--", "label": "without sink"},
+    "without others": {"color": "black", "linestyle": ":", "label": "without another"},
 }
 fig, axes = plots.panels(2, row_height=2.6)
 drawn = [
-    ("effective_rank", "ffn", "effective rank behind the FFN"),
+    ("effective_rank", "ffn", "effective rank"),
     ("mixig", "attention", "MixIG of attention (nats)"),
 ]
 for axis, (quantity, module, label) in zip(axes, drawn, strict=True):
@@ -361,8 +361,9 @@ run.figure(
     f"{ranks['all'].min():.1f} and without the sink it stays above "
     f"{ranks['without sinks'].min():.0f}; without a random token it is as with all. "
     f"MixIG of attention is nearly the same on all three choices.",
-    caption="Effective rank and MixIG on three choices of rows. Leaving out a random token changes "
-    "nothing, so the dotted line lies on the first.",
+    caption="Effective rank behind the FFN, and MixIG of attention, on three choices of rows. "
+    "Leaving out another token, drawn at random, changes nothing: the dotted line lies on the "
+    "first.",
 )
 
 # %% tags=["hide-input"]
@@ -461,7 +462,7 @@ for name, look in names.items():
     rows = by_layer[by_layer["quantity"] == name]
     plots.band(top, rows["layer"], rows, look)
 top.axhline(uniform, color="0.5", linestyle=":", label="all tokens alike")
-top.set(ylabel="share of attention", xlabel="layer (index)", ylim=(0, 1))
+top.set(ylabel="share of attention", ylim=(0, 1.3), yticks=[0, 0.25, 0.5, 0.75, 1])
 top.legend(frameon=False, fontsize=9, loc="upper left")
 plots.whole_numbers(top)
 image = bottom.imshow(heads.to_numpy().T, vmin=0, vmax=1, cmap="viridis", aspect="auto")
@@ -483,7 +484,8 @@ run.figure(
     f"{strongest[0]}.",
     caption="The share of attention that goes to the sink, a mean over the queries behind it. "
     "Above: mean over heads, beside all tokens with an activation of 100 times the median in some "
-    "layer. Below: head by head; white lines part the groups that share keys and values.",
+    "layer (the share of queries behind all of these). Below: head by head; white lines part the "
+    "groups that share keys and values.",
 )
 
 # %% tags=["remove-cell"]
@@ -519,8 +521,7 @@ glue("group_p", f"{chance_of_groups(shares_by_head, groups, seed=seed):.2g}", di
 #
 # ## Beside it: random weights, and the small models
 #
-# The same shape with random weights has learned nothing. It reads the first passages of the same
-# draw.
+# The same shape with random weights has learned nothing. It reads some of the same passages.
 
 # %% tags=["hide-input"]
 beside = {decoder: tables}

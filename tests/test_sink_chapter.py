@@ -276,14 +276,16 @@ def test_bad_requests_are_refused(vlm, samples):
     with pytest.raises(ValueError, match="random_seed: expected none but for smollm2"):
         SinkRun("small-llava", 2, random_seed=0)
     with pytest.raises(ValueError, match="count: expected 1 to 2, got 3"):
-        drawn([1, 2], 3, seed=0)
+        drawn(passages()[:2], 3, seed=0)
     with pytest.raises(FileNotFoundError, match="subject: expected one that was measured"):
         read_sinks("nobody")
 
 
 def test_a_larger_draw_holds_the_smaller():
-    few, more = (drawn(list(range(50)), count, seed=1) for count in (5, 20))
-    assert set(few) < set(more) and more == sorted(more)
+    every = passages()
+    few, more = ([s.id for s in drawn(every, count, seed=1)] for count in (5, 20))
+    assert set(few) < set(more)
+    assert more == [s.id for s in every if s.id in more]
 
 
 def test_what_is_kept_comes_back_and_is_measured_again(tmp_path):
