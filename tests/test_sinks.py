@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lost_in_attention.benchmarks import load_benchmark
@@ -38,6 +38,7 @@ def sinking(vlm):
     handle.remove()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 3), st.integers(0, 15), st.floats(0.01, 100), st.integers(0, 2**31))
 def test_a_feature_beyond_both_limits_makes_a_sink(token, feature, scale, seed):
     hidden = scale * torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(seed))

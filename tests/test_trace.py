@@ -23,16 +23,15 @@ from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.digits import make_scenes
 from lost_in_attention.digits.coco import annotated_boxes
 from lost_in_attention.models import VisionLanguageModel, attention_functions
+from lost_in_attention.models.decoder_attention import LayerAttention, reading_attention
 from lost_in_attention.trace import (
     Annotations,
-    LayerAttention,
     Trace,
     asked_object,
     degree_ratios,
     interaction_edges,
     key_patches,
     key_regions,
-    reading_attention,
     rollout_step,
     trace,
     uniform_ratio,

@@ -296,6 +296,30 @@ def measure(
 
 
 @app.command()
+def sinks(
+    model: Annotated[
+        str, typer.Option(help="smollm2 (the decoder, on texts), a zoo name, a folder or a hub id.")
+    ] = "smollm2",
+    count: Annotated[int, typer.Option(help="How many samples to draw.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the draw, and of the control.")] = 0,
+    random_seed: Annotated[
+        int | None, typer.Option(help="Of random weights in the decoder's place, the control.")
+    ] = None,
+    batch_size: int = 1,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the tables go; data/results/sinks if not said.")
+    ] = None,
+) -> None:
+    """Measure massive activations, attention sinks and what they do to RID, and keep the tables."""
+    from lost_in_attention.residual.sink_store import SinkRun
+
+    run = SinkRun(model, count, seed, random_seed, batch_size)
+    if output is not None:
+        check_writable("output", output)
+    typer.echo(run.measure(output))
+
+
+@app.command()
 def scorecard(
     results: Annotated[Path, typer.Option(exists=True, file_okay=False)] = Path("book/generated"),
     output: Path = Path("book/scorecard.md"),

@@ -10,7 +10,12 @@ from weakref import WeakKeyDictionary
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
@@ -39,16 +44,23 @@ def running_on(
 
     `part` is `DECODER` or `TOWER`.  What was set before comes back, also after an exception.
     """
-    usual = getattr(model.config, part)._attn_implementation
-    asked = asked or {}
+    config, key = _configuration(model, part)
+    usual, asked = config._attn_implementation, asked or {}
     try:
         _ASKED.update(asked)
-        model.set_attn_implementation({part: name})
+        model.set_attn_implementation({key: name})
         yield
     finally:
-        model.set_attn_implementation({part: usual})
+        model.set_attn_implementation({key: usual})
         for module in asked:
             _ASKED.pop(module, None)
+
+
+def _configuration(model: PreTrainedModel, part: str) -> tuple[PreTrainedConfig, str]:
+    """A part's configuration and its key, which is "" for a decoder by itself, the whole model."""
+    if part == DECODER and not model.config.sub_configs:
+        return model.config, ""
+    return getattr(model.config, part), part
 
 
 # The parameters' names are those that transformers passes.

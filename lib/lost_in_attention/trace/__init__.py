@@ -4,7 +4,6 @@ Interaction graphs and key regions as the paper's Appendix E defines them.
 """
 
 from lost_in_attention.trace.annotations import Annotations, asked_object
-from lost_in_attention.trace.attention import LayerAttention, reading_attention
 from lost_in_attention.trace.graphs import (
     THRESHOLD,
     Trace,
@@ -20,7 +19,6 @@ __all__ = [
     "THRESHOLD",
     "Annotations",
     "KeyRegions",
-    "LayerAttention",
     "Trace",
     "asked_object",
     "check_threshold",
@@ -28,7 +26,6 @@ __all__ = [
     "interaction_edges",
     "key_patches",
     "key_regions",
-    "reading_attention",
     "rollout_step",
     "trace",
     "uniform_ratio",

@@ -16,9 +16,13 @@ from torch import Tensor
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
+from lost_in_attention.models.decoder_attention import (
+    LayerAttention,
+    LayerVisitor,
+    reading_attention,
+)
 from lost_in_attention.residual.measure import check_request, prepared
 from lost_in_attention.runs.batches import batches
-from lost_in_attention.trace.attention import LayerAttention, LayerVisitor, reading_attention
 from lost_in_attention.trace.rollout import rollout_step
 
 THRESHOLD = 0.1

@@ -1,0 +1,167 @@
+"""The tables of `measure_sinks` that are kept: a folder a subject, one Parquet file a table.
+
+A subject is a model and what it reads.  The pretrained decoder reads passages of a novel; a model
+that sees reads questions of a benchmark.
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lost_in_attention.benchmarks import Sample, load_benchmark
+from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.models.settings import settings_of
+from lost_in_attention.models.shipped import world_of
+from lost_in_attention.models.text_decoder import NAME, load_text_decoder
+from lost_in_attention.residual.sink_effect import SIZE, SinkTables, measure_sinks
+from lost_in_attention.runs.numbers import check_whole
+from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import weights_digest, without_folders
+from lost_in_attention.runs.tables import read_table, write_table
+from lost_in_attention.texts import passages
+
+BENCHMARK = "pope"
+
+
+@dataclass(frozen=True)
+class SinkRun:
+    """One subject: `model` on `count` samples, drawn under `seed`.
+
+    `model` is "smollm2", the decoder by itself, or what `load` takes; `random_seed` is that of a
+    decoder that has learned nothing.  `source` is "texts" for the decoder, else the source of POPE.
+
+    Raises ValueError on a count below 2, a negative seed, a random seed for another model than the
+    decoder.
+    """
+
+    model: str
+    count: int
+    seed: int = 0
+    random_seed: int | None = None
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        check_whole("count", self.count, least=2)
+        check_whole("seed", self.seed, least=0)
+        if self.random_seed is not None:
+            check_whole("random_seed", self.random_seed, least=0)
+            if self.model != NAME:
+                raise ValueError(f"random_seed: expected none but for {NAME}, got {self.model!r}")
+
+    @property
+    def subject(self) -> str:
+        """What the tables are kept under."""
+        name = str(without_folders(self.model)).replace("/", "--")
+        return name if self.random_seed is None else f"{name}-random-{self.random_seed}"
+
+    def load(self) -> VisionLanguageModel:
+        """The model; raises what `load` and `load_text_decoder` do."""
+        if self.model == NAME:
+            return load_text_decoder(random_seed=self.random_seed)
+        return load(self.model)
+
+    def samples(self) -> list[Sample]:
+        """What it reads, in order; raises ValueError if there are not that many."""
+        if self.model != NAME:
+            source = world_of(self.model) or "digits"
+            return list(load_benchmark(BENCHMARK, source).draw(self.count, seed=self.seed))
+        return drawn(passages(), self.count, seed=self.seed)
+
+    def measure(self, folder: Path | None = None) -> Path:
+        """Measure and keep; returns the folder of the tables."""
+        vlm, samples = self.load(), self.samples()
+        tables = measure_sinks(vlm, samples, batch_size=self.batch_size, seed=self.seed)
+        return self.keep(tables, vlm, samples, folder)
+
+    def keep(
+        self,
+        tables: SinkTables,
+        vlm: VisionLanguageModel,
+        samples: Sequence[Sample],
+        folder: Path | None = None,
+    ) -> Path:
+        """Write what was measured of the model on the samples; returns the folder."""
+        place = sinks_folder(self.subject, folder)
+        facts = self._facts(vlm, samples)
+        for name in _TABLES:
+            write_table(place / f"{name}.parquet", getattr(tables, name), facts | {"table": name})
+        return place
+
+    def _facts(self, vlm: VisionLanguageModel, samples: Sequence[Sample]) -> dict[str, Any]:
+        options = {name: value for name, value in asdict(self).items() if value is not None}
+        told = (f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items())
+        return {
+            "command": f"python -m lost_in_attention sinks {' '.join(told)}",
+            "options": options,
+            "size": SIZE,
+            **settings_of(vlm, samples, self.batch_size),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+_TABLES = tuple(each.name for each in fields(SinkTables))
+
+
+def drawn(samples: Sequence[Sample], count: int, *, seed: int) -> list[Sample]:
+    """`count` different samples, in their order; a larger draw under the same seed has them too.
+
+    Raises ValueError if there are not that many.
+    """
+    if not 0 < count <= len(samples):
+        raise ValueError(f"count: expected 1 to {len(samples)}, got {count}")
+    chosen = np.random.default_rng(seed).permutation(len(samples))[:count]
+    return [samples[index] for index in sorted(chosen)]
+
+
+def sinks_folder(subject: str, folder: Path | None = None) -> Path:
+    """<folder>/<subject>; data/results/sinks by default."""
+    return (folder or data_folder() / "results" / "sinks") / subject
+
+
+def has_sinks(subject: str, folder: Path | None = None) -> bool:
+    """Whether tables are kept of a subject."""
+    return sinks_folder(subject, folder).is_dir()
+
+
+def read_sinks(subject: str, folder: Path | None = None) -> tuple[SinkTables, dict[str, Any]]:
+    """The kept tables of a subject, and what was said of them.
+
+    Raises FileNotFoundError where nothing is kept, ValueError if a table is not the one that its
+    facts are about.
+    """
+    if not has_sinks(subject, folder):
+        raise FileNotFoundError(
+            f"subject: expected one that was measured, got {subject!r}; "
+            "python -m lost_in_attention sinks makes its tables"
+        )
+    place = sinks_folder(subject, folder)
+    found = {name: read_table(place / f"{name}.parquet") for name in _TABLES}
+    facts = found["updates"][1]
+    return SinkTables(**{name: table for name, (table, _) in found.items()}), facts
+
+
+def measured_again(tables: SinkTables, facts: Mapping[str, Any], count: int) -> str:
+    """The first `count` samples measured now, beside what is kept of them, in a sentence.
+
+    Raises OSError where the model cannot be obtained.
+    """
+    run = SinkRun(**facts["options"])
+    vlm = run.load()
+    samples = run.samples()[:count]
+    now = measure_sinks(vlm, samples, batch_size=run.batch_size, seed=run.seed).updates
+    both = now.merge(tables.updates, on=_KEYS, suffixes=("", "_kept"), validate="1:1")
+    apart = (both["rid"] - both["rid_kept"]).abs().max()
+    same = "the same" if weights_digest(vlm.model) == facts["weights"] else "other"
+    return (
+        f"Measured just now, with {same} weights: {len(samples)} of {facts['samples']} samples; "
+        f"{len(both)} of {len(now)} updates are kept ones, and none differs in RID by more than "
+        f"{apart:.1g}."
+    )
+
+
+_KEYS = ["rows", "sample", "layer", "module", "update"]
