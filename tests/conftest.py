@@ -29,6 +29,7 @@ SLOW_FILES = (
     "test_installed.py",
     "test_joined.py",
     "test_joining.py",
+    "test_measured.py",
     "test_pictures.py",
     "test_recipes.py",
     "test_sap.py",
