@@ -31,6 +31,7 @@ SLOW_FILES = (
     "test_installed.py",
     "test_joined.py",
     "test_joining.py",
+    "test_measured.py",
     "test_pictures.py",
     "test_pretrained.py",
     "test_publish_joined.py",

@@ -1,10 +1,11 @@
 """Stored answers and measurements: whole, and of the weights that are shipped."""
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
 from lost_in_attention.evaluation import (
     ablations,
     against_vanilla,
@@ -17,6 +18,7 @@ from lost_in_attention.evaluation.measurements import MEASUREMENTS
 from lost_in_attention.models import load
 from lost_in_attention.models.settings import identity_of
 from lost_in_attention.models.shipped import chosen_models
+from lost_in_attention.residual.measurements import take
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import files_digest, weights_digest
 from lost_in_attention.runs.tables import read_table
@@ -78,6 +80,17 @@ def test_measurements_belong_to_the_shipped_weights(vlm, name):
     # So that a page need not load the model.
     assert facts["files"] == files_digest(data_folder() / "models" / vlm.name)
     assert len(facts["samples"]) == table["sample"].nunique() == measurement.questions
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_a_stored_measurement_is_what_the_library_measures(vlm, name):
+    table, facts = read_table(measured_path(vlm.name, name))
+    options = facts["options"]
+    drawn = load_benchmark("pope", options["source"]).draw(options["questions"], seed=0)
+    one = [sample for sample in drawn if sample.id in facts["samples"]][:1]
+    again = take(MEASUREMENTS[name]("pope"), vlm, one, seed=0)
+    kept = table[table["sample"] == one[0].id].reset_index(drop=True)
+    pd.testing.assert_frame_equal(again, kept, check_exact=False, atol=1e-4, rtol=1e-3)
 
 
 def test_the_digest_tells_weights_names_and_types_apart():

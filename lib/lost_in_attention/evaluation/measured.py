@@ -222,7 +222,8 @@ def agreement(now: pd.DataFrame, kept: pd.DataFrame) -> str:
     count, questions = int(first.notna().sum().sum()), now["sample"].nunique()
     largest = float((first - second).abs().max(axis=None))
     how = f"differ by at most {largest:.1g}" if largest else "are equal"
-    return f"{count:,} numbers of {questions} questions, measured again, {how}"
+    of = f"{questions} questions" if questions > 1 else "one question"
+    return f"{count:,} numbers of {of}, measured again, {how}"
 
 
 def _short(dtype: torch.dtype) -> str:
