@@ -106,10 +106,10 @@ glue("size_held", facts["size"], display=False)
 # In SmolLM2-135M-Instruct {cite:p}`allal2025smollm` the FFN's RID is above attention's by
 # {glue:text}`gap`, a mean over {glue:text}`n_layers` layers and {glue:text}`n_samples` passages
 # of text. Of that, {glue:text}`share_written` is one update of one token: the FFN of layer
-# {glue:text}`written` writes a massive activation {cite:p}`sun2024massive` on the first token,
-# whatever word stands there. Without that token the difference is {glue:text}`kept`, and size makes
-# {glue:text}`share_size` of it, novelty {glue:text}`share_novelty`: at equal size attention is
-# ahead, by {glue:text}`equal_size`.
+# {glue:text}`written` writes a massive activation {cite:p}`sun2024massive`, on the first token in
+# {glue:text}`share_first` of the passages. Without it the difference is {glue:text}`kept`; size
+# makes {glue:text}`share_size` of that and novelty {glue:text}`share_novelty`. At equal size
+# attention is ahead: {glue:text}`equal_size`.
 
 
 # %% tags=["hide-input"]
@@ -275,7 +275,7 @@ glue("early_largest", f"{early['largest'].mean():.0f}", display=False)
 glue("early_elsewhere", f"{len(elsewhere) / len(early):.0%}", display=False)
 glue(
     "early_words",
-    ", ".join(repr(w.strip()) for w in elsewhere["token"].value_counts().index[:4]),
+    ", ".join(map(repr, elsewhere["token"].value_counts().index[:2])),
     display=False,
 )
 glue("early_large", f"{early['large'].mean():.1f}", display=False)
@@ -294,7 +294,7 @@ glue("early_large", f"{early['large'].mean():.1f}", display=False)
 # tokens of a passage have an activation of 100 times the median (the largest:
 # {glue:text}`early_largest`). In {glue:text}`early_elsewhere` of the passages the largest of them
 # is *not* on the first token but further on, most often on: {glue:text}`early_words`. By
-# layer 11 they are gone, and only the first token is written to.
+# layer {glue:text}`written` they are gone.
 #
 # ## RID with the sink and without
 #

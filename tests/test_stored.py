@@ -22,6 +22,7 @@ from lost_in_attention.residual.measurements import take
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import files_digest, weights_digest
 from lost_in_attention.runs.tables import read_table
+from lost_in_attention.trace.stored import traced_path
 
 FAMILIES = chosen_models("families")
 PLACE = ["first_layer", "last_layer", "low_head", "high_head"]
@@ -80,6 +81,14 @@ def test_measurements_belong_to_the_shipped_weights(vlm, name):
     # So that a page need not load the model.
     assert facts["files"] == files_digest(data_folder() / "models" / vlm.name)
     assert len(facts["samples"]) == table["sample"].nunique() == measurement.questions
+
+
+@pytest.mark.parametrize("name", ["answers", "cases", "edges"])
+def test_traces_belong_to_the_shipped_weights(vlm, name):
+    table, facts = read_table(traced_path(vlm.name, name))
+    assert facts["identity"] == identity_of(vlm)
+    assert facts["files"] == files_digest(data_folder() / "models" / vlm.name)
+    assert len(table) == facts["rows"] > 0
 
 
 @pytest.mark.parametrize("name", MEASUREMENTS)
