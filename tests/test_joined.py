@@ -36,8 +36,8 @@ def tower_file(decoder, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tower, "_CHECKED", 2)
         patch.setattr(tower, "_NAMED_SCENES", 2)
-        train_tower(TowerConfig(steps=1, batch=1), runs=runs, decoder=decoder)
-    return runs / "tower" / "tower.safetensors"
+        train_tower(TowerConfig(steps=1, near_steps=1, batch=1), runs=runs, decoder=decoder)
+    return runs / "tower" / tower.STATE
 
 
 @pytest.fixture(scope="module", params=[None, 7], ids=["published", "random"])

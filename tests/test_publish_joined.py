@@ -24,13 +24,13 @@ def runs(decoder, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tower, "_CHECKED", 2)
         patch.setattr(tower, "_NAMED_SCENES", 2)
-        train_tower(TowerConfig(steps=1, batch=1), runs=folder, decoder=decoder)
+        train_tower(TowerConfig(steps=1, near_steps=1, batch=1), runs=folder, decoder=decoder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def state(runs) -> Path:
-    return runs / "tower" / "tower.safetensors"
+    return runs / "tower" / tower.STATE
 
 
 @pytest.fixture(scope="module")

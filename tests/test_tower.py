@@ -12,6 +12,7 @@ from lost_in_attention.pictures import ARTISTS, IMAGE_SIZE, groups, load_drawing
 from lost_in_attention.pictures.drawings import Drawings
 from lost_in_attention.training import tower
 from lost_in_attention.training.tower import (
+    PHASES,
     Tower,
     TowerConfig,
     accuracies,
@@ -28,12 +29,13 @@ from lost_in_attention.training.tower_scenes import (
 )
 
 NOUNS = tuple(groups())
-SHORT = TowerConfig(steps=4, batch=2)
+SHORT = TowerConfig(steps=2, near_steps=2, batch=2)
 
 
 @pytest.fixture
 def few_checks(monkeypatch):
     monkeypatch.setattr(tower, "_CHECKED", 2)
+    monkeypatch.setattr(tower, "_NAMED_SCENES", 2)
 
 
 def crowded(split, nouns, rng):
@@ -111,15 +113,16 @@ def test_accuracies_part_drawings_and_ground():
     }  # fmt: skip
 
 
-def test_an_interruption_leaves_no_trace(decoder, tmp_path, monkeypatch, few_checks):
+@pytest.mark.parametrize("broken_at", [1, 3], ids=PHASES)
+def test_an_interruption_leaves_no_trace(decoder, tmp_path, monkeypatch, few_checks, broken_at):
     monkeypatch.setattr(tower, "_SAVE_EVERY", 1)
     whole = train_tower(SHORT, runs=tmp_path / "whole", decoder=decoder)
     real = tower._loss
 
-    def breaks(model, config, step):
-        if step == 2:
+    def breaks(model, config, step, nearness):
+        if step == broken_at:
             raise KeyboardInterrupt
-        return real(model, config, step)
+        return real(model, config, step, nearness)
 
     monkeypatch.setattr(tower, "_loss", breaks)
     with pytest.raises(KeyboardInterrupt):
@@ -131,16 +134,16 @@ def test_an_interruption_leaves_no_trace(decoder, tmp_path, monkeypatch, few_che
 
 
 def test_a_folder_of_another_run_is_refused(decoder, tmp_path, few_checks):
-    train_tower(TowerConfig(steps=1, batch=1), runs=tmp_path, decoder=decoder)
+    train_tower(TowerConfig(steps=1, near_steps=1, batch=1), runs=tmp_path, decoder=decoder)
     with pytest.raises(ValueError, match="runs: .* holds a run with another configuration"):
-        train_tower(TowerConfig(steps=2, batch=1), runs=tmp_path, decoder=decoder)
+        train_tower(TowerConfig(steps=2, near_steps=1, batch=1), runs=tmp_path, decoder=decoder)
     other = tmp_path / "other"
     shutil.copytree(decoder, other)
     weights = load_file(other / "model.safetensors")
     weights["model.embed_tokens.weight"] *= 2
     save_file(weights, other / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match="runs: .* holds a run with another configuration"):
-        train_tower(TowerConfig(steps=1, batch=1), runs=tmp_path, decoder=str(other))
+        train_tower(TowerConfig(steps=1, near_steps=1, batch=1), runs=tmp_path, decoder=str(other))
 
 
 def test_a_decoder_out_of_reach_leaves_no_run(tmp_path):

@@ -98,7 +98,7 @@ def tower(
 @app.command()
 def join(
     tower: Annotated[Path, typer.Option(exists=True, dir_okay=False)] = Path(
-        "runs/tower/tower.safetensors"
+        "runs/tower/nearness.safetensors"
     ),
     steps: Annotated[int, typer.Option(help="How long to train.")] = 200,
     seed: int = 0,

@@ -27,7 +27,7 @@ from lost_in_attention.training.accuracy import (
 )
 from lost_in_attention.training.curve import write_curve
 from lost_in_attention.training.joining import SCALING, JoiningConfig
-from lost_in_attention.training.tower import NAMED
+from lost_in_attention.training.tower import NAMED, PHASES
 from lost_in_attention.training.tower_scenes import TOKENS
 
 PASSAGES = 100
@@ -64,7 +64,8 @@ trained on. Sources and licences: `data/pictures/README.md`.
 
 1. Tower, {tower_steps} steps of {tower_batch} crowded scenes of changed drawings: the output at
    every visual token names the noun that lies there, with the decoder's own word embeddings as the
-   classifier. Tokens of things that are named right: {named}.
+   classifier; then {near_steps} steps that also draw it near the noun's embedding. Tokens of things
+   that are named right: {named}.
 2. Adapters (LoRA, rank {rank}, on all linear layers), {steps} steps of {batch} scenes with
    {questions_each} questions each from the seven sets in turn. Tower and decoder are frozen. A
    second loss keeps predictions on texts that the decoder wrote itself near those without adapters.
@@ -107,7 +108,8 @@ def read_tower(state: Path) -> dict[str, Any]:
         )
     run = json.loads((said.parent / "config.json").read_text())
     named = json.loads(said.read_text())
-    return {"config": run["config"], "curve": _curve(state), "named": named}
+    curve = [row for phase in PHASES for row in _curve(said.with_name(f"{phase}.safetensors"))]
+    return {"config": run["config"], "curve": curve, "named": named}
 
 
 def publish_joined(
@@ -226,6 +228,7 @@ def card(facts: Mapping[str, Any]) -> str:
         decoder=decoder,
         visual_tokens=facts["visual_tokens"],
         tower_steps=tower["config"]["steps"],
+        near_steps=tower["config"]["near_steps"],
         tower_batch=tower["config"]["batch"],
         named=named,
         rank=config.rank,

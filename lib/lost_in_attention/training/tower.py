@@ -2,10 +2,12 @@
 
 The decoder's own word embeddings, frozen, are the classifier: the connector's output at a token
 that shows a cow should point from the words' mean towards " cow", rather than to any other noun or
-to " nothing" (most of a word's embedding is that mean, which tells nothing).  A second, small loss
-draws it near that embedding, so that the decoder meets vectors of the size it knows; a linear
-probe, thrown away afterwards, asks every token for its column and row.  Drawings are changed
-little at first and more from step to step: so the tower finds out sooner what there is to learn.
+to " nothing" (most of a word's embedding is that mean, which tells nothing).  A linear probe,
+thrown away afterwards, asks every token for its column and row.  Drawings are changed little at
+first and more from step to step: so the tower finds out sooner what there is to learn.
+
+A direction is not yet a word that the decoder knows.  A second loss draws the output to the
+embedding itself, a little at first and, once most tokens are named right, with full weight.
 """
 
 import json
@@ -41,8 +43,13 @@ from lost_in_attention.training.tower_scenes import (
 
 NOTHING_WORD = "nothing"
 PATCH = 8
-_NEARNESS = 0.05
+# The weight of the second loss in either phase, and the second phase's share of the first's rates.
+_NEARNESS = {"tower": 0.05, "nearness": 1.0}
+_NEAR_RATES = 0.2
 _PLACES = 0.1
+PHASES = tuple(_NEARNESS)
+# The state after the last phase.
+STATE = f"{PHASES[-1]}.safetensors"
 # The file of accuracies on each split's unchanged drawings.
 NAMED = "named.json"
 _NAMED_SCENES = 500
@@ -53,17 +60,21 @@ _SAVE_EVERY = 50
 
 @dataclass(frozen=True)
 class TowerConfig:
-    """What decides the tower's weights; after `easing` steps drawings are changed in full."""
+    """What decides the tower's weights; after `easing` steps drawings are changed in full.
+
+    `near_steps` are those of the second phase.
+    """
 
     seed: int = 0
     steps: int = 8000
+    near_steps: int = 600
     batch: int = 24
     rates: tuple[float, float] = (1e-2, 1e-3)
     warmup: int = 100
     easing: int = 2000
 
     def __post_init__(self) -> None:
-        for field in ("steps", "batch", "warmup", "easing"):
+        for field in ("steps", "near_steps", "batch", "warmup", "easing"):
             check_whole(field, getattr(self, field), least=1)
         check_whole("seed", self.seed, least=0)
         for rate in self.rates:
@@ -131,7 +142,7 @@ class Tower(nn.Module):
 def train_tower(config: TowerConfig, *, runs: Path, decoder: str | None = None) -> Tower:
     """Train the tower, or go on with it, in the folder `runs`/tower.
 
-    What it names right, split by split, is kept there as `NAMED`.
+    `STATE` is what it keeps there at the end; `NAMED` says what it names right, split by split.
 
     Raises ValueError if that folder belongs to another configuration or decoder or cannot be
     written, and what `smollm2` does.
@@ -143,11 +154,8 @@ def train_tower(config: TowerConfig, *, runs: Path, decoder: str | None = None) 
     torch.manual_seed(config.seed)
     tower = Tower(vlm_config(source), words)
     claim_folder(folder, _Run(config, weights_digest(nn.ParameterDict({"words": words}))))
-    phase = Phase(
-        "tower", config.steps, Rates(*config.rates), config.warmup, tower,
-        list(tower.parameters()), lambda step: _loss(tower, config, step), save_every=_SAVE_EVERY,
-    )  # fmt: skip
-    run_phase(phase, folder)
+    for phase in _phases(tower, config):
+        run_phase(phase, folder)
     tower.eval()
     found = {split: named(tower, split, scenes=_NAMED_SCENES) for split in SPLITS}
     with replaced_when_complete(folder / NAMED) as part:
@@ -155,7 +163,23 @@ def train_tower(config: TowerConfig, *, runs: Path, decoder: str | None = None) 
     return tower
 
 
-def _loss(tower: Tower, config: TowerConfig, step: int) -> tuple[Tensor, dict[str, float]]:
+def _phases(tower: Tower, config: TowerConfig) -> tuple[Phase, Phase]:
+    """The second one goes on with the scenes that follow those of the first."""
+    parts = (tower, list(tower.parameters()))
+    first, second = PHASES
+    slower = Rates(*(_NEAR_RATES * rate for rate in config.rates))
+    return (
+        Phase(first, config.steps, Rates(*config.rates), config.warmup, *parts,
+              lambda step: _loss(tower, config, step, _NEARNESS[first]), save_every=_SAVE_EVERY),
+        Phase(second, config.near_steps, slower, config.warmup, *parts,
+              lambda step: _loss(tower, config, config.steps + step, _NEARNESS[second]),
+              save_every=_SAVE_EVERY),
+    )  # fmt: skip
+
+
+def _loss(
+    tower: Tower, config: TowerConfig, step: int, nearness: float
+) -> tuple[Tensor, dict[str, float]]:
     nouns = tuple(groups())
     strength = min(1.0, step / config.easing)
     scenes_of_step = range(step * config.batch, (step + 1) * config.batch)
@@ -165,9 +189,9 @@ def _loss(tower: Tower, config: TowerConfig, step: int) -> tuple[Tensor, dict[st
     clear = labels >= 0
     scores = tower.scores(features[clear])
     near = F.mse_loss(features[clear], tower.words[labels[clear]]) / tower.words.var()
-    loss = F.cross_entropy(scores, labels[clear]) + _NEARNESS * near
+    loss = F.cross_entropy(scores, labels[clear]) + nearness * near
     loss = loss + _PLACES * _places_loss(tower, features)
-    numbers = accuracies(scores, labels[clear])
+    numbers = accuracies(scores, labels[clear]) | {"distance": near.item()}
     if step % _CHECK_EVERY == 0:
         numbers |= {
             f"{s}_accuracy": named(tower, s, scenes=_CHECKED)["objects"]
