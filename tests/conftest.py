@@ -31,7 +31,6 @@ SLOW_FILES = (
     "test_joining.py",
     "test_measured.py",
     "test_pictures.py",
-    "test_pretrained.py",
     "test_publish_joined.py",
     "test_recipes.py",
     "test_sap.py",
