@@ -42,13 +42,14 @@ test-ready: .venv/test-installed
 # Every notebook with few questions, in minutes; the book keeps what it has.
 smoke: $(SOURCES:notebooks/%.py=build/smoke/%.ipynb)
 
-# Stores the executed notebooks, and the README's figure with its data and provenance, as the ones
+# Stores the executed notebooks, and the README's figures with their data and provenance, as those
 # that the repository holds.
 outputs: $(EXECUTED)
 	cp $(EXECUTED) notebooks/
 	@mkdir -p data/results/figures
 	@for kind in png csv json; do \
 	    cp book/generated/06_layerwise_curves/rid_mixig.$$kind data/results/figures/layerwise_curves.$$kind; \
+	    cp book/generated/17_sink/parts.$$kind data/results/figures/sink_parts.$$kind; \
 	done
 
 # The chapters for learners: solutions removed, stubs and checks kept.
