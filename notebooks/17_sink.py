@@ -675,7 +675,7 @@ run.table(listed, "Predictions for pictures, before any was measured")
 # ```{exercise} A measure that does not mind
 # :label: ex-a-measure-that-does-not-mind
 #
-# *Research, an hour.* Give every row of a state the length 1 before RID is computed (a metric of
+# *Research, 60 minutes.* Give every row of a state the length 1 before RID is computed (a metric of
 # your own, or states that you change). Is the FFN's RID above attention's then, with the sink? What
 # does such a measure no longer see?
 # Rubric: a definition; the difference with an interval, on the same passages; the control without a
@@ -693,7 +693,7 @@ run.table(listed, "Predictions for pictures, before any was measured")
 # ```{exercise} No sink to attend to
 # :label: ex-no-sink-to-attend-to
 #
-# *Research, two hours.* Put zero in the place of the first token's feature {glue:text}`features`
+# *Research, 120 minutes.* Put zero in the place of the first token's feature {glue:text}`features`
 # behind the FFN of layer {glue:text}`written` (a forward hook), and measure again. Where does the
 # attention go, does another token take over, and does the text become less likely?
 # Rubric: the hook, tested on a model without a sink, where it must change nothing; shares of

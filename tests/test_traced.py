@@ -225,7 +225,8 @@ def test_what_bands_and_ranges_are_at_nine_heads_and_thirty_layers(deep):
     ranges = [v.plan.layers for v in variants if v.preset == "layers"]
     assert ranges == [(0, 7), (8, 14), (15, 21), (22, 29), (0, 14), (15, 29)]
     samples = [load_benchmark("pope", "pictures")[i] for i in range(2)]
-    middle, late = variants[3], next(v for v in variants if v.plan and v.plan.layers == (22, 29))
+    layered = (v for v in variants if v.preset == "layers")
+    middle, late = variants[3], next(v for v in layered if v.plan.layers == (22, 29))
     same = [v for v in variants if v.plan == middle.plan]
     assert [v.preset for v in same] == ["heads", "layers"] and late in same
     asked = []
