@@ -302,7 +302,7 @@ def test_a_chapter_reads_what_is_stored_and_measures_the_rest(repository, tmp_pa
     assert origins == {MODEL: "stored", "small-qwen2.5-vl": "measured now"}
     assert found.table["model"].unique().tolist() == run.models
     assert "numbers of 2 questions, measured again, " in found.agreement
-    assert run.evidence.all_small(run.models)
+    assert run.evidence.by_subject(dict.fromkeys(run.models)).keys() == {"small"}
     fewer = run.fewer(samples, 2, smoke=1)
     assert [len(own) for own in fewer.values()] == [2, 2]
     [part] = run.measured((Averaging(), fewer), live=0)
