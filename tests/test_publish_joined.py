@@ -64,7 +64,7 @@ def test_the_card_has_the_runs_numbers(published, runs):
 def test_the_curve_has_both_phases(published):
     lines = (published / "training_curve.csv").read_text().splitlines()
     phases = {line.split(",")[0] for line in lines[1:]}
-    assert phases == {"tower", "joining"} and (published / "training_curve.png").is_file()
+    assert phases == {*tower.PHASES, "joining"} and (published / "training_curve.png").is_file()
 
 
 def test_perplexity_is_that_of_the_decoder_where_adapters_are_nothing(published, decoder):
