@@ -37,7 +37,7 @@ quick: .venv/test-installed
 # Everything that `make test` does before pytest.
 test-ready: .venv/test-installed
 	@.ci/browser
-	@$(MAKE) $(DECODER) || echo "== without it the tests of the pretrained decoder are skipped"
+	@$(MAKE) $(DECODER) || echo "== without it the sink's chapter measures nothing again"
 
 # Every notebook with few questions, in minutes; the book keeps what it has.
 smoke: $(SOURCES:notebooks/%.py=build/smoke/%.ipynb)

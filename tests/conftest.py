@@ -172,18 +172,6 @@ def keep_table(make_table: Callable[[Path], pd.DataFrame], folder: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def published_decoder() -> str:
-    """The folder of SmolLM2 with its published weights; where it cannot be had, a skip."""
-    # Here: no processor's class may be made before `keep_own_init` is in its place.
-    from lost_in_attention.models.smollm2 import smollm2
-
-    try:
-        return smollm2()
-    except OSError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
 def decoder(tmp_path_factory) -> str:
     """The folder of a small decoder of the pretrained one's class."""
     # Here, because most test files need neither the library's pictures nor a tokenizer.
