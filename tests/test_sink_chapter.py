@@ -353,6 +353,8 @@ def test_what_the_chapter_says_holds_in_the_stored_table(stored, numbers):
     assert numbers.loc["equal_size", "high"] < 0
     assert rows.loc["size", "low"] > 0.9 * rows.loc["kept", "mean"]
     assert numbers.loc["kept_share", "high"] < 0.7
+    # "About two fifths", in README and introduction.
+    assert 0.35 < rows.loc["sink written", "mean"] / rows.loc["gap", "mean"] < 0.45
 
 
 def test_the_control_changes_nothing(numbers):
