@@ -12,7 +12,15 @@ from lost_in_attention.benchmarks import BENCHMARKS
 from lost_in_attention.benchmarks.choices import LETTERS
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES, make_scenes
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.training import TrainingConfig, loop, publish, recipe, train, zoo_config
+from lost_in_attention.training import (
+    TrainingConfig,
+    accuracy,
+    loop,
+    publish,
+    recipe,
+    train,
+    zoo_config,
+)
 from lost_in_attention.training.alignment import token_labels
 from lost_in_attention.training.architecture import ARCHITECTURES, GRID
 from lost_in_attention.training.conversations import (
@@ -386,10 +394,10 @@ def test_the_card_has_the_benchmarks_own_accuracy():
         for number, (group, correct) in enumerate([("GQA", 1), ("GQA", 1), ("GQA", 0), ("AI2D", 0)])
     ]
     table = pd.DataFrame(rows).astype({"correct": bool})
-    found = publish._overall("vmcbench", table)
+    found = accuracy._overall("vmcbench", table)
     assert found["accuracy"] == pytest.approx((2 / 3 + 0) / 2)
     assert found["low"] <= found["accuracy"] <= found["high"] and found["questions"] == 4
-    assert publish._overall("pope", table.assign(answer="a"))["accuracy"] == 0.5
+    assert accuracy._overall("pope", table.assign(answer="a"))["accuracy"] == 0.5
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_training(tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ def train_and_publish(
             "threads": torch.get_num_threads(),
             "versions": versions(),
             "evaluation": {"tier": "book", "questions": QUESTIONS, "seed": EVALUATION_SEED},
-            "accuracy": accuracies(load(folder, device=device)),
+            "accuracy": accuracies(load(folder, device=device), questions=QUESTIONS),
         }
         (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
         (folder / "README.md").write_text(card(facts))
