@@ -4,7 +4,7 @@ Questions are put as the benchmarks put them.  Options are answered by their wor
 letters; the judges accept both.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from lost_in_attention.pictures.threedsrbench import KINDS
 from lost_in_attention.training.tasks import Turn
 from lost_in_attention.worlds import places, subjects
 from lost_in_attention.worlds.facts import choose
+
+Task = Callable[[Scene, np.random.Generator], Turn | None]
 
 
 def pope(scene: Scene, rng: np.random.Generator) -> Turn:
@@ -74,14 +76,16 @@ def math(scene: Scene, rng: np.random.Generator) -> Turn | None:
     return row and _turn("mathvista", row | {"unit": None, "precision": None}, {})
 
 
-TASKS = (pope, real_world, three_d, multi_discipline, vmc, hallusion, math)
+TASKS: tuple[Task, ...] = (pope, real_world, three_d, multi_discipline, vmc, hallusion, math)
 
 
-def conversation(scene: Scene, count: int, rng: np.random.Generator) -> list[Turn]:
-    """`count` different questions on the scene, from the seven benchmarks in turn."""
+def conversation(
+    scene: Scene, count: int, rng: np.random.Generator, tasks: Sequence[Task] = TASKS
+) -> list[Turn]:
+    """`count` different questions on the scene, from the tasks in turn."""
     turns: dict[str, Turn] = {}
     while len(turns) < count:
-        for ask in choose(TASKS, len(TASKS), rng):
+        for ask in choose(tasks, len(tasks), rng):
             turn = ask(scene, rng)
             if turn and len(turns) < count:
                 turns.setdefault(turn.question, turn)
