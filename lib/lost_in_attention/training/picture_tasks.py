@@ -4,7 +4,7 @@ Questions are put as the benchmarks put them.  Options are answered by their wor
 letters; the judges accept both.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,15 +20,18 @@ from lost_in_attention.training.tasks import Turn
 from lost_in_attention.worlds import places, subjects
 from lost_in_attention.worlds.facts import choose
 
-Task = Callable[[Scene, np.random.Generator], Turn | None]
+
+def existence(scene: Scene, rng: np.random.Generator) -> Turn:
+    """Whether a noun is there, asked in as few words as possible; yes is as likely as no."""
+    present = rng.random() < 0.5
+    [noun] = choose(nouns_of(scene) if present else absent_nouns(scene), 1, rng)
+    return Turn(existence_question(noun), "Yes" if present else "No")
 
 
 def pope(scene: Scene, rng: np.random.Generator) -> Turn:
-    """Whether a noun is there; yes and no are equally likely."""
-    present = rng.random() < 0.5
-    [noun] = choose(nouns_of(scene) if present else absent_nouns(scene), 1, rng)
-    row = {"question": existence_question(noun)}
-    return Turn(BENCHMARKS["pope"].prompt(row), "Yes" if present else "No")
+    """`existence` as the benchmark asks it."""
+    turn = existence(scene, rng)
+    return turn._replace(question=BENCHMARKS["pope"].prompt({"question": turn.question}))
 
 
 def real_world(scene: Scene, rng: np.random.Generator) -> Turn | None:
@@ -76,16 +79,19 @@ def math(scene: Scene, rng: np.random.Generator) -> Turn | None:
     return row and _turn("mathvista", row | {"unit": None, "precision": None}, {})
 
 
-TASKS: tuple[Task, ...] = (pope, real_world, three_d, multi_discipline, vmc, hallusion, math)
+TASKS = (pope, real_world, three_d, multi_discipline, vmc, hallusion, math)
 
 
-def conversation(
-    scene: Scene, count: int, rng: np.random.Generator, tasks: Sequence[Task] = TASKS
-) -> list[Turn]:
-    """`count` different questions on the scene, from the tasks in turn."""
+def looking(scene: Scene, count: int, rng: np.random.Generator) -> list[Turn]:
+    """`count` times whether something is there; of few things that are, some are asked again."""
+    return [existence(scene, rng) for _ in range(count)]
+
+
+def conversation(scene: Scene, count: int, rng: np.random.Generator) -> list[Turn]:
+    """`count` different questions on the scene, from the seven benchmarks in turn."""
     turns: dict[str, Turn] = {}
     while len(turns) < count:
-        for ask in choose(tasks, len(tasks), rng):
+        for ask in choose(TASKS, len(TASKS), rng):
             turn = ask(scene, rng)
             if turn and len(turns) < count:
                 turns.setdefault(turn.question, turn)
