@@ -143,6 +143,13 @@ def test_start_needs_the_parameters_that_every_notebook_has(tmp_path):
         report.start(NOTEBOOK, {"tier": "book", "seed": 0, "output": str(tmp_path)})
 
 
+def test_a_notebook_about_no_model_says_so(tmp_path):
+    names = {"tier": "book", "seed": 0, "output": str(tmp_path)}
+    run = report.start(NOTEBOOK, names, about_models=False)
+    assert run.models == []
+    assert run.provenance["command"].endswith("--cwd . -p tier book -p seed 0")
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("seed", [-1, True, 1.0, "1", None])
 def test_a_seed_is_a_whole_number(tmp_path, seed):

@@ -275,12 +275,13 @@ class Run:
         page.show(f'<div style="overflow-x:auto" tabindex="0">{body}</div>', table.to_string())
 
 
-def start(notebook: str, names: Mapping[str, Any]) -> Run:
+def start(notebook: str, names: Mapping[str, Any], *, about_models: bool = True) -> Run:
     """Begin a run of notebooks/<notebook>.ipynb, given its `globals()`.
 
     Its parameters are read from them: `tier`, `seed`, `output` (the folder under which its files
-    go), `model` or `models`, and those of its own.  Claims that an earlier run of the same notebook
-    left there are removed, so that none outlives the cell that made it.
+    go), `model` or `models` (unless it is not `about_models`), and those of its own.  Claims that
+    an earlier run of the same notebook left there are removed, so that none outlives the cell that
+    made it.
 
     Raises:
         ValueError: an unknown tier, a parameter that is missing, no scalar or not of its type, a
@@ -294,13 +295,13 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
     page.check_name("notebook", notebook)
     own = own_parameters(names, cells)
     subject = "models" if "models" in own else "model"
-    if missing := {"tier", "seed", subject, "output"} - own.keys():
+    subjects = {subject} if about_models else set()
+    if missing := ({"tier", "seed", "output"} | subjects) - own.keys():
         raise ValueError(f"parameters: expected {sorted(missing)} too, got {list(own)}")
     tier, seed, output = (own.pop(name) for name in ("tier", "seed", "output"))
-    _check_parameters({"tier": tier, subject: own[subject], "output": output}, seed)
-    models = chosen_models(own["models"]) if subject == "models" else [own.pop(subject)]
-    if subject == "model":
-        resolve(models[0])
+    texts = {"tier": tier, "output": output} | {name: own[name] for name in subjects}
+    _check_parameters(texts, seed)
+    models = _models(own) if about_models else []
     check_writable("output", Path(output))
     model = ", ".join(models)
     origin = provenance.collect(notebook, tier=tier, seed=seed, model=model, parameters=own)
@@ -308,6 +309,18 @@ def start(notebook: str, names: Mapping[str, Any]) -> Run:
         stale.unlink()
     plots.use_house_style()
     return Run(Path(output), origin, models)
+
+
+def _models(own: dict[str, Any]) -> list[str]:
+    """The models that a notebook is about; `model`, which provenance has by itself, is taken out.
+
+    Raises what `chosen_models` and `resolve` do.
+    """
+    if "models" in own:
+        return chosen_models(own["models"])
+    model = own.pop("model")
+    resolve(model)
+    return [model]
 
 
 def _check_parameters(texts: Mapping[str, Any], seed: Any) -> None:

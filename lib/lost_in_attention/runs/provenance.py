@@ -27,7 +27,7 @@ _DECIDING = (".json", ".safetensors", ".jinja", ".txt", ".model")
 def collect(
     notebook: str, *, tier: str, seed: int, model: str, parameters: dict[str, Scalar]
 ) -> dict[str, Any]:
-    """The provenance of a notebook's results, ready for JSON.
+    """The provenance of a notebook's results, ready for JSON; `model` is empty if it has none.
 
     Raises:
         ValueError: a tier that is not one of `TIERS`, or a parameter that is not a scalar
@@ -59,9 +59,10 @@ def collect(
 def papermill_command(notebook: str, settings: dict[str, Scalar]) -> str:
     """The line that runs the notebook again, from the root of the repository.
 
-    A notebook about several models has a parameter `models` and none of the name `model`.
+    A notebook about several models has a parameter `models` and none of the name `model`, one
+    about no model has neither.
     """
-    if "models" in settings:
+    if "models" in settings or not settings["model"]:
         settings = {name: value for name, value in settings.items() if name != "model"}
     options = [f"-p {name} {shlex.quote(str(value))}" for name, value in settings.items()]
     return " ".join([f"papermill notebooks/{notebook}.ipynb {notebook}.ipynb --cwd .", *options])
