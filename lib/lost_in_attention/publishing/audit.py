@@ -1,4 +1,4 @@
-"""Arithmetic on the tables that the paper prints: what they add up to, and what they can tell apart.
+"""Arithmetic on the tables that the paper prints: what they add up to, what they can tell apart.
 
 No model runs here; every number comes from data/paper (`publishing.paper`).
 
@@ -114,7 +114,7 @@ def standard_error(percent: ArrayLike, size: ArrayLike) -> Float[np.ndarray, " c
 
 
 def average_error(percent: ArrayLike, sizes: ArrayLike) -> float:
-    """Of the plain mean of several accuracies in percent, each over its own questions, in points."""
+    """Of the plain mean of accuracies in percent, each over its own questions, in points."""
     each = standard_error(percent, sizes)
     return float(np.sqrt((each**2).sum()) / len(each))
 
