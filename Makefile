@@ -11,7 +11,9 @@ export PYTHONHASHSEED := 0
 BIN := .venv/bin
 SOURCES := $(wildcard notebooks/*.py)
 EXECUTED := $(SOURCES:notebooks/%.py=book/notebooks/%.ipynb)
-PAGES := $(filter-out book/scorecard.md,$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*))
+# Pages that commands write: what was found, and what the paper has where.
+FOUND := book/scorecard.md book/paper_map.md book/departures.md
+PAGES := $(filter-out $(FOUND),$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*))
 HTML := book/_build/html/index.html
 COMMA := ,
 
@@ -124,13 +126,17 @@ book/scorecard.md: $(EXECUTED) .stamps/inputs | .venv/book-installed
 	@echo "== writing the scorecard"
 	@$(BIN)/python -m lost_in_attention scorecard --results book/generated --output $@
 
+book/paper_map.md book/departures.md &: $(EXECUTED) .stamps/inputs | .venv/book-installed
+	@echo "== writing the pages on the paper"
+	@$(BIN)/python -m lost_in_attention pages --results book/generated --output book
+
 # The pages on the library name its modules; Sphinx fills them in.
 book/api.rst: .stamps/inputs | .venv/book-installed
 	@$(BIN)/python -m lost_in_attention.publishing.api_reference book
 
 # From nothing: pages that Sphinx holds for fresh would keep their warnings to themselves.  Aside:
 # a build that was killed has an index.html too.
-$(HTML): $(PAGES) book/scorecard.md book/api.rst $(EXECUTED) | .venv/book-installed
+$(HTML): $(PAGES) $(FOUND) book/api.rst $(EXECUTED) | .venv/book-installed
 	@echo "== building the pages"
 	@rm -rf .stamps/pages
 	@$(BIN)/jupyter-book build -W -n --keep-going --path-output .stamps/pages book | \

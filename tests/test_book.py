@@ -100,7 +100,8 @@ class Build:
 @pytest.fixture(scope="session")
 def build(tmp_path_factory, replay) -> Build:
     """The book, built from nothing as `make book` builds it, around the stored notebooks."""
-    generated = shutil.ignore_patterns("_build", "notebooks", "generated", "scorecard.md", "api*")
+    written = ("scorecard.md", "paper_map.md", "departures.md", "api*")
+    generated = shutil.ignore_patterns("_build", "notebooks", "generated", *written)
     book = tmp_path_factory.mktemp("site") / "book"
     shutil.copytree(ROOT / "book", book, ignore=generated)
     (book / "notebooks").mkdir()
@@ -108,8 +109,10 @@ def build(tmp_path_factory, replay) -> Build:
         shutil.copy(notebook.with_suffix(".ipynb"), book / "notebooks")
     scorecard = [sys.executable, "-m", "lost_in_attention", "scorecard"]
     scorecard += ["--results", str(replay.results), "--output", str(book / "scorecard.md")]
+    paper = [sys.executable, "-m", "lost_in_attention", "pages"]
+    paper += ["--results", str(replay.results), "--output", str(book)]
     reference = [sys.executable, "-m", "lost_in_attention.publishing.api_reference", str(book)]
-    for command in (scorecard, reference):
+    for command in (scorecard, paper, reference):
         subprocess.run(command, check=True, cwd=ROOT)
     builder = str(Path(sys.executable).with_name("jupyter-book"))
     command = [builder, "build", "-W", "-n", "--keep-going", str(book)]

@@ -104,6 +104,8 @@ def no_work(monkeypatch):
         ("digits --output {tmp}/new --images 0", "images: expected at least 1, got 0"),
         ("scorecard --results {tmp}/nowhere", "'--results': .*nowhere' does not exist"),
         ("scorecard --results {tmp} --output {tmp}/file/page.md", "output: expected " + PLACE),
+        ("pages --results {tmp}/nowhere", "'--results': .*nowhere' does not exist"),
+        ("pages --results {tmp} --output {tmp}/file", "output: expected " + PLACE),
     ],
 )
 def test_bad_input_is_refused_in_one_line(command, message, tmp_path, capsys):

@@ -19,9 +19,12 @@ cat book/intro.md > "$out/_build/html/index.html"
 if [ -e dies ]; then kill -KILL 0; fi
 cat book/intro.md > "$out/_build/html/last.html"
 """
-# Stands for the commands that write the scorecard and the list of the library's pages.
+# Stands for the commands that write the scorecard, the pages on the paper and the list of the
+# library's pages.
 PYTHON = """#!/usr/bin/env bash
 echo > book/scorecard.md
+echo > book/paper_map.md
+echo > book/departures.md
 echo > book/api.rst
 """
 

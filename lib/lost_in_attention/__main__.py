@@ -331,6 +331,20 @@ def scorecard(
     write_scorecard(results, output)
 
 
+@app.command()
+def pages(
+    results: Annotated[Path, typer.Option(exists=True, file_okay=False)] = Path("book/generated"),
+    output: Annotated[Path, typer.Option(help="The folder for the pages.")] = Path("book"),
+) -> None:
+    """Write the map of the paper, with the verdicts in RESULTS, and the page on departures."""
+    from lost_in_attention.publishing.departures import write_departures
+    from lost_in_attention.publishing.paper_map import write_paper_map
+
+    check_writable("output", output)
+    write_paper_map(results, output / "paper_map.md")
+    write_departures(output / "departures.md")
+
+
 def _one_of(name: str, value: str, known: Collection[str]) -> None:
     """Raise ValueError unless an option has a known value."""
     if value not in known:

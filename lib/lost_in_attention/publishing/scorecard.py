@@ -4,7 +4,6 @@ The page is made from the claims that the notebooks leave behind (`claims.Claim`
 data/paper/text_claims.csv.  Claims that no notebook attempted stay on it, and so do failures.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 from lost_in_attention.models.shipped import PRETRAINED, SMALL
 from lost_in_attention.publishing.claims import Claim, read_claims, text_claims, words
 from lost_in_attention.publishing.evidence import PUBLISHED
+from lost_in_attention.publishing.myst import plain, table, wide_table
 from lost_in_attention.publishing.verdicts import ON, VERDICTS, Verdicts, decide
 from lost_in_attention.runs.files import replaced_when_complete
 
@@ -83,7 +83,7 @@ def _summary(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
     found = [Counter(_shown(each, subject) for each in about) for subject in COLUMNS]
     known = dict.fromkeys(map(_short, VERDICTS)) | dict.fromkeys((NOT_ASKED, NOT_ATTEMPTED))
     rows = [[verdict, *(str(each[verdict]) for each in found)] for verdict in known]
-    return _table(["Claims by verdict", *COLUMNS.values()], rows)
+    return table(["Claims by verdict", *COLUMNS.values()], rows)
 
 
 def _differences(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
@@ -93,7 +93,7 @@ def _differences(paper: pd.DataFrame, claims: Sequence[Claim]) -> str:
     found = {claim_id: verdicts_on(_about(claim_id, claims)) for claim_id in names}
     both = {claim_id: each for claim_id, each in found.items() if _decided_on_both(each)}
     lines = [
-        f"- **{_plain(claim_id)}** {_plain(names[claim_id])}: {each[PRETRAINED]}; {each[SMALL]}"
+        f"- **{plain(claim_id)}** {plain(names[claim_id])}: {each[PRETRAINED]}; {each[SMALL]}"
         for claim_id, each in both.items()
         if _short(each[PRETRAINED]) != _short(each[SMALL])
     ]
@@ -137,7 +137,7 @@ def _table_cells(claims: Sequence[Claim]) -> str:
     rows = []
     for cell in cells:
         same = _about(cell, claims)
-        says = f"**{_plain(cell)}** {_plain(same[0].statement)}: {_plain(words(same[0].paper))}"
+        says = f"{_named(cell)} {plain(same[0].statement)}: {plain(words(same[0].paper))}"
         rows.append([says, *_findings(same)])
     return "## Cells of the paper's tables\n\n" + _claims_table(rows)
 
@@ -147,7 +147,17 @@ def _says(row) -> str:
     value = "" if row.value == "qualitative" else f": {row.value} {row.unit}".rstrip()
     note = f" ({row.note})" if row.note else ""
     section = row.section if " " in row.section or row.section == "Abstract" else f"§{row.section}"
-    return f"**{row.id}** {_plain(plain_quantity(row.quantity) + value + note)}, {section}"
+    return f"{_named(row.id)} {plain(plain_quantity(row.quantity) + value + note)}, {section}"
+
+
+def _named(claim_id: str) -> str:
+    """A claim's id at the head of its row, where links to it lead (`linked`)."""
+    return f'**{plain(claim_id)}**<span id="{claim_id}"></span>'
+
+
+def linked(claim_id: str) -> str:
+    """A link from another page to a claim's row."""
+    return f'<a href="scorecard.html#{claim_id}">{claim_id}</a>'
 
 
 def plain_quantity(quantity: str) -> str:
@@ -158,8 +168,8 @@ def plain_quantity(quantity: str) -> str:
 def _findings(claims: Sequence[Claim]) -> list[str]:
     """The cells of one claim: the verdict for each kind of subject, and what was measured."""
     measured = [
-        f"{_plain(words(claim.measured))} (agreement means: {_plain(words(claim.tolerance))}; "
-        + (f"{_plain(claim.note)}; " if claim.note else "")
+        f"{plain(words(claim.measured))} (agreement means: {plain(words(claim.tolerance))}; "
+        + (f"{plain(claim.note)}; " if claim.note else "")
         + f"tier {claim.tier}, {{doc}}`notebooks/{claim.notebook}`)"
         for claim in claims
     ]
@@ -199,16 +209,4 @@ def _about(claim_id: str, claims: Sequence[Claim]) -> list[Claim]:
 
 
 def _claims_table(rows: Sequence[Sequence[str]]) -> str:
-    """A table that the page's style lets scroll sideways, so that a phone can show it."""
-    table = _table(["The paper says", *COLUMNS.values(), "Measured here"], rows)
-    return f"```{{table}}\n:class: scorecard\n\n{table}```\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def _plain(text: str) -> str:
-    """Text that MyST shows as it is, on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>|$])", r"\\\1", " ".join(text.split()))
+    return wide_table(["The paper says", *COLUMNS.values(), "Measured here"], rows)
