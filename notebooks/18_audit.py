@@ -519,8 +519,8 @@ glue("under_always", ", ".join(always), display=False)
 # {glue:text}`low_ahead` points), which the same section calls model-dependent.
 #
 # Of {glue:text}`under_all` cells {glue:text}`under_cells` lie below 25%, what guessing among four
-# options gives ({glue:text}`under_models`). A wrong choice cannot do that, a reply that no choice
-# could be read from can. Where all bands are so low ({glue:text}`under_always`), the row says
+# options gives ({glue:text}`under_models`). Guessing does not do that; replies that no choice can
+# be read from do. Where all bands are so low ({glue:text}`under_always`), the row says
 # nothing about attention; there is no vanilla row to compare with.
 #
 # ## Table 1

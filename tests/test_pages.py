@@ -15,8 +15,9 @@ import typer
 from conftest import NOTEBOOKS, ROOT
 from lost_in_attention.__main__ import app
 from lost_in_attention.metrics.rank_rules import ExplainedEnergy, NumericalRank
-from lost_in_attention.publishing import departures, paper_map
+from lost_in_attention.publishing import departures, paper_map, report
 from lost_in_attention.publishing.claims import text_claims
+from lost_in_attention.publishing.scorecard import write_scorecard
 from lost_in_attention.residual.readings import READINGS
 from lost_in_attention.sap.plan import SharedAttentionPrior
 
@@ -84,6 +85,25 @@ def test_a_verdict_stands_beside_its_claims_in_one_line(tmp_path):
     assert sum(both in row for row in rows) == 1
     # Measured cells of tables stand there once something is measured.
     assert "T1" not in page.read_text()
+
+
+def test_the_map_has_the_verdicts_that_were_found(tmp_path):
+    names = {"tier": "book", "seed": 0, "output": str(tmp_path)}
+    run = report.start("07_modulewise", names, about_models=False)
+    said = {"statement": "it is so", "paper": "yes", "measured": "no", "tolerance": "none"}
+    run.claim("C068", verdict="contradicted by proof", **said)
+    run.claim("T1.ffn.rid", verdict="needs published weights", **said)
+    page = tmp_path / "paper_map.md"
+    paper_map.write_paper_map(tmp_path, page)
+    text = page.read_text()
+    assert '<a href="scorecard.html#C068">C068</a>: contradicted by proof |' in text
+    cell = '<a href="scorecard.html#T1.ffn.rid">T1.ffn.rid</a>: needs published weights |'
+    assert cell in next(line for line in text.splitlines() if line.startswith("| **Table 1**"))
+    # The links lead to rows of the scorecard.
+    write_scorecard(tmp_path, tmp_path / "scorecard.md")
+    rows = (tmp_path / "scorecard.md").read_text()
+    targets = set(re.findall(r'scorecard\.html#([^"]+)"', text))
+    assert targets == set(re.findall(r'<span id="([^"]+)"></span>', rows))
 
 
 # --- Departures -----------------------------------------------------------------------------
