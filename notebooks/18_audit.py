@@ -481,9 +481,11 @@ run.table(
 
 # %% tags=["hide-input"]
 fig, [ax] = plots.panels(1, row_height=4.6)
+colors = [*plots.OKABE_ITO[2:6], "0.2", "0.55"]
 for number, (name, row) in enumerate(variants.iterrows()):
-    look = plots.OKABE_ITO[number % 6] if number < 6 else ("0.35", "0.6")[number - 6]
-    ax.plot(range(len(row)), row, "osD^vP*X"[number], ls="-", color=look, lw=1, label=name)
+    line = ("-", "--")[number // 6]
+    look = {"marker": "osD^vP*X"[number], "ls": line, "color": colors[number % 6], "lw": 1}
+    ax.plot(range(len(row)), row, label=name, **look)
 ax.axhline(25, color="0.6", lw=1, ls=":", zorder=0)
 ax.set_xticks(range(variants.shape[1]), variants.columns)
 ax.set(xlabel="band of heads replaced by noise", ylabel="accuracy (%)", ylim=(0, 100))
