@@ -102,9 +102,12 @@ glue("averages_far", f"{distance.max():.4f}", display=False)
 # counts. For each data set we look for all sizes, up to a limit, that fit every one of its cells.
 
 # %%
+YES = {True: "yes", False: "no"}
 sizes = audit.smallest_sizes(ablations, most=largest_size)
 run.table(
-    sizes.rename(columns={"values": "different values", "only": "others are multiples"}),
+    sizes.assign(only=sizes["only"].map(YES)).rename(
+        columns={"values": "different values", "only": "others are multiples"}
+    ),
     f"The smallest number of questions that fits every cell, up to {largest_size}",
 )
 size = sizes.set_index("dataset")["size"]
@@ -289,13 +292,15 @@ glue("changes_first", "; ".join(named) or "none", display=False)
 #
 # Three priors that have nothing in common, the encoder's attention, the busyness of patches and
 # noise, move the score together. For each model and benchmark the next table has the mean change
-# over modes and the spread among them.
+# over modes and, in brackets, the spread among them, in points.
 
 # %%
 shared = audit.shifts(changes)
+shown = [f"{row.mean:+.2f} ({row.spread:.2f})" for row in shared.itertuples()]
+wide = shared.assign(shown=shown).pivot(index="model", columns="benchmark", values="shown")
 run.table(
-    shared.rename(columns={"mean": "mean change", "error": "error of the change"}),
-    "Change against vanilla over modes, in points",
+    wide.loc[models, list(stated.index)].rename_axis(columns=None).reset_index(),
+    "Mean change against vanilla over modes, and its spread",
 )
 rest = shared[shared["benchmark"] != "VMCBench"]
 
@@ -351,8 +356,9 @@ best = average.loc[average.groupby(["part", "model"])["printed"].idxmax()]
 second = average.drop(best.index).groupby(["part", "model"])["printed"].max()
 chosen = default.assign(best=default.index.isin(best.index)).set_index(["part", "model"])
 chosen["ahead"] = chosen["printed"] - second
+shown = chosen.assign(best=chosen["best"].map(YES), printed=chosen["printed"].map("{:.2f}".format))
 run.table(
-    chosen.reset_index()[["part", "model", "setting", "printed", "best", "ahead", "error"]],
+    shown.reset_index()[["part", "model", "setting", "printed", "best", "ahead", "error"]],
     "Rows whose average is Table 2's cell; ahead of the next best row, in points",
 )
 
@@ -430,8 +436,11 @@ run.figure(
 vanilla = table2.query("benchmark == 'VMCBench' and variant == 'vanilla'").set_index("model")
 llava = rows.loc["layers"].loc["LLaVA-1.5-7B"]
 layers = llava.assign(change=llava["printed"] - vanilla.loc["LLaVA-1.5-7B", "accuracy"])
+shown = layers.assign(
+    printed=layers["printed"].map("{:.2f}".format), change=layers["change"].map("{:+.2f}".format)
+)
 run.table(
-    layers.reset_index()[["setting", "printed", "change", "error"]],
+    shown.reset_index()[["setting", "printed", "change", "error"]],
     "LLaVA-1.5-7B, noise in a range of layers: average, change against Table 2's vanilla, error",
 )
 
@@ -538,7 +547,7 @@ modules = table1()[["rid", "mixig"]].rename(index=MODULE_NAMES).assign(
        "MixIG within log 2": lambda t: t["mixig"].abs() <= bound,
        "MixIG within 1": lambda t: t["mixig"].abs() <= 1}
 )  # fmt: skip
-run.table(modules.reset_index(), "Table 1 and the bounds of one update")
+run.table(modules.replace(YES).reset_index(), "Table 1 and the bounds of one update")
 
 # %% tags=["remove-cell"]
 within_nats = modules["MixIG within log 2"]

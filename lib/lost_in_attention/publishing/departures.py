@@ -31,7 +31,7 @@ both. The code was read at these commits: {commits}.
 Neither is wrong for differing: a paper cannot hold every line of its code. But whoever repeats a
 number has to know which of the two it came from, and the paper does not say. Prompts, and how
 replies are read, have departures of their own, from the benchmarks' scripts:
-{{py:obj}}`benchmarks.departures <lost_in_attention.benchmarks.departures>`.
+{{py:obj}}`departures <lost_in_attention.benchmarks.departures>`.
 """
 
 

@@ -21,5 +21,8 @@ def plain(text: str) -> str:
 
 
 def documented(name: str) -> str:
-    """A link to what the library's pages say of `name`, a dotted name without the package's."""
-    return f"{{py:obj}}`{name} <lost_in_attention.{name}>`"
+    """A link to what the library's pages say of `name`, a dotted name without the package's.
+
+    It shows the last part alone: tables that are read on phones have no room for more.
+    """
+    return f"{{py:obj}}`{name.rpartition('.')[2]} <lost_in_attention.{name}>`"

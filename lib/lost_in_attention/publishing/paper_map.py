@@ -48,10 +48,10 @@ def write_paper_map(results: Path, output: Path) -> None:
         made.write_text(f"{INTRODUCTION}\n{wide_table(HEAD, rows)}")
 
 
-def page_link(page: str, text: str = "") -> str:
+def page_link(page: str, text: str) -> str:
     """A link to a page of the book by its name; chapters, which begin with a number, too."""
     path = f"notebooks/{page}" if page[0].isdigit() else page
-    return f"{{doc}}`{text} <{path}>`" if text else f"{{doc}}`{path}`"
+    return f"{{doc}}`{text} <{path}>`"
 
 
 def _row(part, claims: Sequence[Claim]) -> list[str]:
@@ -59,7 +59,7 @@ def _row(part, claims: Sequence[Claim]) -> list[str]:
     place = f"§{part.place}" if part.place[0].isdigit() else part.place
     return [
         f"**{plain(place)}** {plain(part.holds)}",
-        "<br>".join(map(page_link, part.pages.split())),
+        "<br>".join(page_link(page, page.replace("_", " ")) for page in part.pages.split()),
         "<br>".join(page_link(page, name) for page, name in figures),
         "<br>".join(map(documented, part.code.split())),
         "<br>".join(_verdicts(part.claims.split(), claims)),
