@@ -107,6 +107,11 @@ def registry() -> tuple[RegisteredModel, ...]:
     return tuple(_model(entry, known) for entry in entries)
 
 
+def paper_variants() -> tuple[RegisteredModel, ...]:
+    """The fifteen variants that the paper evaluates (Section 4.1)."""
+    return tuple(model for model in registry() if model.in_paper)
+
+
 def registered(name: str) -> RegisteredModel | None:
     """The model of this name or hub id; None if it is not registered."""
     return next((model for model in registry() if name in (model.name, model.hub)), None)
