@@ -99,6 +99,8 @@ def no_work(monkeypatch):
         ("train --device gpu", "device: expected one that this machine has, .* got 'gpu'"),
         ("train --runs {tmp}/file", "runs: expected " + PLACE),
         ("train --output {tmp}/file --runs {tmp}", "output: expected " + PLACE),
+        ("models --name qwen", "name: expected one of .*'Qwen-2.5-VL-7B'.*'smollm2'.* got 'qwen'"),
+        ("models --device gpu", "device: expected one that this machine has, .* got 'gpu'"),
         ("digits --output {tmp}/file", "output: expected " + PLACE),
         ("digits --output {tmp}/new --seed -1", "seed: expected at least 0, got -1"),
         ("digits --output {tmp}/new --images 0", "images: expected at least 1, got 0"),
@@ -117,6 +119,14 @@ def test_bad_input_is_refused_in_one_line(command, message, tmp_path, capsys):
     assert last.startswith("Error: ")
     assert re.search(message, last), last
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["Yi-VL-6B", "01-ai/Yi-VL-6B"])
+def test_a_model_is_told_by_name_or_hub_id_and_nothing_is_loaded(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(app, ["models", "--name", name])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("Yi-VL-6B\nhub id: 01-ai/Yi-VL-6B\n")
 
 
 def test_exercises_refuse_a_chapter_that_is_not_there(tmp_path, capsys):

@@ -7,6 +7,8 @@ import pytest
 import torch
 from transformers import (
     Idefics3Config,
+    LlamaConfig,
+    LlamaForCausalLM,
     LlavaConfig,
     LlavaNextConfig,
     LlavaOnevisionConfig,
@@ -14,11 +16,14 @@ from transformers import (
     Qwen2_5_VLConfig,
 )
 
+from lost_in_attention.models import listing, load, memory
 from lost_in_attention.models.families import KEYS, family_named
+from lost_in_attention.models.listing import as_table, fitting_format, in_full, known_models
 from lost_in_attention.models.memory import weight_bytes
 from lost_in_attention.models.registry import registered, registry
 from lost_in_attention.runs.paths import data_folder
 
+CPU = torch.device("cpu")
 PAPER = [model for model in registry() if model.in_paper]
 TABLES = ("table2_sap", "tables4_5_heads", "tables6_7_layers", "table8_variants")
 
@@ -149,3 +154,76 @@ def test_what_was_trained_from_another_model_has_its_size():
             assert (model.layers, model.hidden_size) == (base.layers, base.hidden_size)
             assert (model.family, model.parameters) == (base.family, base.parameters)
     assert set(CONFIGS) == {model.name for model in registry() if not model.base} - {"Yi-VL-6B"}
+
+
+# --- what the command `models` lists
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Sets how many bytes are free, everywhere."""
+
+    def set_to(count: float) -> None:
+        monkeypatch.setattr(memory, "free_bytes", lambda device: count)
+        monkeypatch.setattr(listing, "free_bytes", lambda device: count)
+
+    return set_to
+
+
+def test_every_model_has_its_line_and_the_table_fits_the_terminal(free):
+    free(20e9)
+    known = known_models()
+    wide, narrow = as_table(known, CPU, 200), as_table(known, CPU, 80)
+    assert len(wide) == len(known) + 1 and max(map(len, narrow)) <= 80
+    for model in known:
+        [line] = [line for line in wide if line.split()[0] == model.name]
+        assert line.endswith(model.hub or model.licence)
+        assert f"  {model.hub}" in narrow or not model.hub
+    assert {"small-llava", "smollm2", "Orsta-7B", "SmolVLM-256M"} <= {m.name for m in known}
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "fits"), [(7, None), (8, "bf16"), (15.1, "fp32")], ids=["no", "bf16", "fp32"]
+)
+def test_the_format_that_fits_is_the_most_exact_one(free, gigabytes, fits):
+    free(gigabytes * 1e9)
+    model = registered("Qwen-2.5-VL-3B")
+    assert fitting_format(model, CPU) == fits
+    assert f" {fits or 'no'} " in as_table([model], CPU, 200)[1]
+    said = "\n".join(in_full(model, CPU, 80))
+    assert ("its weights do not fit" in said) == (fits is None)
+
+
+def test_what_is_not_supported_fits_nowhere_and_says_why(free):
+    free(1e15)
+    model = registered("Yi-VL-6B")
+    assert fitting_format(model, CPU) is None
+    said = " ".join(" ".join(in_full(model, CPU, 80)).split())
+    assert "here: no" in said and f"not supported: {model.reason}" in said
+    assert "the paper" not in said
+
+
+def test_one_model_in_full(free):
+    free(1e9)
+    said = " ".join(" ".join(in_full(registered("CoF-sft"), CPU, 80)).split())
+    assert "revision: unknown" in said and "licence: unknown" in said
+    assert "as Qwen-2.5-VL-7B, which it was trained from" in said
+    assert "the paper replaces attention in layers: [1, 27]" in said
+    assert "bands of heads: [0.0, 0.3]" in said and "Not followed: its own protocol" in said
+
+
+def test_models_of_the_repository_say_their_licence_and_size():
+    [model] = [each for each in known_models() if each.name == "small-llava"]
+    weights = load("small-llava").model.parameters()
+    assert round(model.parameters * 1e9) == sum(weight.numel() for weight in weights)
+    assert (model.licence, model.layers, model.hidden_size) == ("mit", 8, 128)
+
+
+def test_the_decoder_by_itself_is_said_to_be_what_it_is():
+    [model] = [each for each in known_models() if each.name == "smollm2"]
+    shape = text(576, 1536, 30, 9, 3, vocab_size=49152)
+    with torch.device("meta"):
+        decoder = LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=True))
+    counted = sum(weight.numel() for weight in decoder.parameters())
+    assert model.parameters == pytest.approx(counted / 1e9, rel=1e-3)
+    assert (model.layers, model.hidden_size) == (30, 576)

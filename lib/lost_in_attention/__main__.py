@@ -131,6 +131,40 @@ def join(
 
 
 @app.command()
+def models(
+    name: Annotated[
+        str | None, typer.Option(help="A name or hub id: all that is known of this one.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="For which one; the accelerator if there is one.")
+    ] = None,
+) -> None:
+    """List the published models, those of the repository, and which of them fit into memory here.
+
+    Nothing is loaded.
+    """
+    import shutil
+
+    import torch
+
+    from lost_in_attention.models import usable_device
+    from lost_in_attention.models.listing import as_table, in_full, known_models
+
+    place = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    width = shutil.get_terminal_size().columns
+    known = known_models()
+    if name is None:
+        typer.echo("\n".join(as_table(known, place, width)))
+        typer.echo(f"\nhere: the format whose weights fit into what is free on {place} now.")
+        typer.echo("--name NAME says all of one model, also what is not supported and why.")
+        return
+    asked = [model for model in known if name in (model.name, model.hub)]
+    if not asked:
+        _one_of("name", name, [model.name for model in known])
+    typer.echo("\n".join(in_full(asked[0], place, width)))
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     benchmark: Annotated[str, typer.Option(help="pope, realworldqa, ...")],
