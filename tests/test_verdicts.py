@@ -491,9 +491,12 @@ def test_the_commit_is_that_of_the_hubs_cache(stand_in, tmp_path, monkeypatch):
     cache = in_hub_cache(tmp_path / "hub", stand_in / PUBLISHED, PUBLISHED)
     look_up = evidence.try_to_load_from_cache
     monkeypatch.setattr(
-        evidence, "try_to_load_from_cache", lambda *names: look_up(*names, cache_dir=cache)
+        evidence,
+        "try_to_load_from_cache",
+        lambda *names, **at: look_up(*names, **at, cache_dir=cache),
     )
-    assert hub_revision(PUBLISHED) == COMMIT
+    assert hub_revision(PUBLISHED) == hub_revision(PUBLISHED, COMMIT) == COMMIT
+    assert hub_revision(PUBLISHED, COMMIT[::-1]) is None
     assert hub_revision("Qwen/Qwen2.5-VL-3B-Instruct") is None
     assert hub_revision("small-llava") is None and hub_revision("a/b/c") is None
     monkeypatch.chdir(stand_in)
@@ -506,9 +509,9 @@ def test_weights_of_another_size_are_no_published_ones(monkeypatch, billions, va
     weight = SimpleNamespace(numel=lambda: int(billions * 1e9))
     model = SimpleNamespace(name_or_path=PUBLISHED, parameters=lambda: [weight])
     monkeypatch.setattr(evidence, "weights_digest", lambda model: "digest")
-    monkeypatch.setattr(evidence, "hub_revision", lambda name: COMMIT)
+    monkeypatch.setattr(evidence, "hub_revision", lambda name, revision: COMMIT)
     found = Evidence()
-    found.saw(SimpleNamespace(model=model, name=PUBLISHED))
+    found.saw(SimpleNamespace(model=model, name=PUBLISHED, revision=COMMIT))
     assert found.models[PUBLISHED] == Model("digest", None, variant, COMMIT)
 
 

@@ -16,6 +16,7 @@ from lost_in_attention.evaluation.stored import GRIDS, Results, results_path
 from lost_in_attention.evaluation.under_plans import answer_under
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.load import DTYPES
+from lost_in_attention.models.settings import commit_of
 from lost_in_attention.runs.names import names_in
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import weights_digest
@@ -122,7 +123,7 @@ class GridRun:
         path = results_path(self.model, self.where, output)
         variants = self.variants(vlm)
         options = vars(self) | {"source": self.asked_in}
-        results = Results(path, weights_digest(vlm.model), variants, options)
+        results = Results(path, weights_digest(vlm.model), variants, options, commit_of(vlm))
         results.check(list(samples))
         tables = [
             answer_under(

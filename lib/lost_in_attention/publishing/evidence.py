@@ -88,7 +88,8 @@ class Evidence:
         """
         check_named(vlm)
         weights, subject = weights_digest(vlm.model), loaded_subject(vlm)
-        revision = hub_revision(vlm.name) if vlm.model.name_or_path == vlm.name else None
+        own = vlm.model.name_or_path == vlm.name
+        revision = hub_revision(vlm.name, vlm.revision) if own else None
         variant = _variant(vlm) if revision else None
         self.models[without_folders(vlm.name)] = Model(weights, subject, variant, revision)
 
@@ -165,15 +166,16 @@ class Evidence:
         )
 
 
-def hub_revision(name: str) -> str | None:
+def hub_revision(name: str, revision: str | None = None) -> str | None:
     """The commit of a hub id's files in the hub's cache; None for a folder, or if none is there.
 
-    A folder of the same name would have been loaded in its place.
+    `revision` is the one that was loaded, the main branch if not said.  A folder of the same name
+    would have been loaded in its place.
     """
     if Path(name).exists() or (data_folder() / "models" / name).exists():
         return None
     try:
-        found = try_to_load_from_cache(name, "config.json")
+        found = try_to_load_from_cache(name, "config.json", revision=revision)
     except HFValidationError:
         return None
     # .../snapshots/<commit>/config.json
