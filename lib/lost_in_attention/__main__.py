@@ -173,8 +173,12 @@ def evaluate(
     questions: Annotated[
         int | None, typer.Option(help="How many to draw; all if not said.")
     ] = None,
-    decoding: Annotated[str, typer.Option(help="greedy or paper.")] = "greedy",
-    prompt: Annotated[str, typer.Option(help="plain or reasoning.")] = "plain",
+    decoding: Annotated[
+        str, typer.Option(help="greedy, paper, or own: that of the model's category.")
+    ] = "own",
+    prompt: Annotated[
+        str, typer.Option(help="plain, reasoning, or own: that of the model's category.")
+    ] = "own",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: int = 0,
     batch_size: int = 50,
@@ -188,14 +192,18 @@ def evaluate(
     from accelerate import PartialState
 
     from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
-    from lost_in_attention.evaluation.decoding import DECODINGS, PROMPTS, prompted
+    from lost_in_attention.evaluation.decoding import (
+        DECODINGS,
+        decoding_for,
+        prompt_for,
+        prompted,
+    )
     from lost_in_attention.evaluation.questions import evaluate as ask
     from lost_in_attention.models import load
     from lost_in_attention.models.load import DTYPES, resolve
 
     _one_of("benchmark", benchmark, BENCHMARKS)
-    _one_of("decoding", decoding, DECODINGS)
-    _one_of("prompt", prompt, PROMPTS)
+    decoding, prompt = decoding_for(model, decoding), prompt_for(model, prompt)
     _one_of("dtype", dtype, DTYPES)
     _at_least(1, batch_size=batch_size, questions=questions)
     _at_least(0, seed=seed)
@@ -219,6 +227,7 @@ def evaluate(
         # `accelerate launch --cpu` runs one process, however many it is asked for.
         asked = f"{len(table)} questions, processes: {state.num_processes}"
         typer.echo(f"{model} on {benchmark}, {asked}, replies in {output}")
+        typer.echo(f"prompt: {prompt}, decoding: {decoding}")
         _print_score(BENCHMARKS[benchmark].score(table))
     state.destroy_process_group()
 
@@ -238,8 +247,12 @@ def sap(
     where: Annotated[
         str, typer.Option(help="default, or ablations: head bands and layer ranges.")
     ] = "default",
-    decoding: Annotated[str, typer.Option(help="greedy or paper.")] = "greedy",
-    prompt: Annotated[str, typer.Option(help="plain or reasoning.")] = "plain",
+    decoding: Annotated[
+        str, typer.Option(help="greedy, paper, or own: that of the model's category.")
+    ] = "own",
+    prompt: Annotated[
+        str, typer.Option(help="plain, reasoning, or own: that of the model's category.")
+    ] = "own",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: Annotated[int, typer.Option(help="Of the draw, and of sampled replies.")] = 0,
     batch_size: int = 50,
