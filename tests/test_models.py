@@ -175,6 +175,9 @@ def test_a_registered_model_is_loaded_at_its_registered_commit(tmp_path):
     offline = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     run = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True)
     assert run.stdout.split() == [model.revision, newest, newest], run.stderr
+    code = f"from lost_in_attention.models import load; load('{model.hub}', revision='{'f' * 40}')"
+    run = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True)
+    assert f"a configuration at commit {'f' * 40} that can be read, got" in run.stderr
 
 
 @pytest.mark.parametrize(

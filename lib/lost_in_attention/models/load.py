@@ -195,7 +195,8 @@ def _config(shown: str, source: str, commit: str | None) -> PreTrainedConfig:
     try:
         config = AutoConfig.from_pretrained(source, revision=commit)
     except (OSError, ValueError) as error:
-        raise unreadable(shown, "a configuration", error) from error
+        at = f" at commit {commit}" if commit else ""
+        raise unreadable(shown, f"a configuration{at}", error) from error
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise ValueError(
             f"name: expected {shown!r} to be a model of images and text, "
