@@ -147,6 +147,7 @@ def models(
 
     import torch
 
+    from lost_in_attention.evaluation.decoding import DECODINGS, decoding_for, prompt_for
     from lost_in_attention.models import usable_device
     from lost_in_attention.models.listing import as_table, in_full, known_models
 
@@ -162,6 +163,9 @@ def models(
     if not asked:
         _one_of("name", name, [model.name for model in known])
     typer.echo("\n".join(in_full(asked[0], place, width)))
+    prompt, decoding = prompt_for(asked[0].name), decoding_for(asked[0].name)
+    tokens = DECODINGS[decoding].max_new_tokens
+    typer.echo(f"asked with: prompt {prompt}, decoding {decoding}, up to {tokens} new tokens")
 
 
 @app.command()

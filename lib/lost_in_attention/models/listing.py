@@ -54,7 +54,7 @@ def in_full(model: RegisteredModel, device: torch.device, width: int) -> list[st
     """
     facts = {
         "hub id": model.hub or "none, it comes with the repository",
-        "revision": model.revision or _UNKNOWN,
+        "revision": (model.revision or _UNKNOWN) if model.hub else "",
         "family": model.family,
         "licence": model.licence or _UNKNOWN,
         "parameters": f"{model.parameters:.4g} billion",
