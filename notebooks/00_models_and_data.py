@@ -39,8 +39,8 @@ from lost_in_attention.benchmarks import BENCHMARKS, chance, load_benchmark
 from lost_in_attention.benchmarks.departures import DEPARTURES
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import load
+from lost_in_attention.models.registry import paper_variants
 from lost_in_attention.publishing import plots, report
-from lost_in_attention.publishing.evidence import published_models
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.statistics import mean_interval
 
@@ -59,10 +59,11 @@ run = report.start("00_models_and_data", globals())
 # %%
 folders = sorted((data_folder() / "models").glob("*/training.json"))
 cards = {path.parent.name: json.loads(path.read_text()) for path in folders}
-published = published_models()
+published = paper_variants()
+billions = [each.parameters for each in published]
 glue("n_published", len(published), display=False)
-glue("least_billions", int(published["billions"].min()), display=False)
-glue("most_billions", int(published["billions"].max()), display=False)
+glue("least_billions", round(min(billions), 1), display=False)
+glue("most_billions", round(max(billions), 1), display=False)
 
 # %% [markdown]
 # ## Why small models

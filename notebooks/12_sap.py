@@ -49,6 +49,7 @@ from lost_in_attention.evaluation import (
     with_stored,
 )
 from lost_in_attention.models import load
+from lost_in_attention.models.registry import paper_variants
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.dots import dots_by_model
 from lost_in_attention.publishing.paper import published
@@ -500,7 +501,7 @@ run.claim(
 
 
 # %% tags=["hide-input"]
-hubs = published("published_models").set_index("variant")["hub"]
+hubs = {each.name: each.hub for each in paper_variants()}
 ours = 100 * judged.set_index(["model", "benchmark", "variant"])["change"]
 for variant in table2["model"].unique():
     hub, printed = hubs[variant], paper_changes.loc[variant].stack()

@@ -99,6 +99,8 @@ def no_work(monkeypatch):
         ("train --device gpu", "device: expected one that this machine has, .* got 'gpu'"),
         ("train --runs {tmp}/file", "runs: expected " + PLACE),
         ("train --output {tmp}/file --runs {tmp}", "output: expected " + PLACE),
+        ("models --name qwen", "name: expected one of .*'Qwen-2.5-VL-7B'.*'smollm2'.* got 'qwen'"),
+        ("models --device gpu", "device: expected one that this machine has, .* got 'gpu'"),
         ("digits --output {tmp}/file", "output: expected " + PLACE),
         ("digits --output {tmp}/new --seed -1", "seed: expected at least 0, got -1"),
         ("digits --output {tmp}/new --images 0", "images: expected at least 1, got 0"),
@@ -119,6 +121,16 @@ def test_bad_input_is_refused_in_one_line(command, message, tmp_path, capsys):
     assert last.startswith("Error: ")
     assert re.search(message, last), last
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["Orsta-7B", "One-RL-to-See-Them-All/Orsta-7B"])
+def test_a_model_is_told_by_name_or_hub_id_and_nothing_is_loaded(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(app, ["models", "--name", name])
+    assert end.value.code == 0
+    first, second, *_, last = capsys.readouterr().out.splitlines()
+    assert (first, second) == ("Orsta-7B", "hub id: One-RL-to-See-Them-All/Orsta-7B")
+    assert last == "asked with: prompt reasoning, decoding paper, up to 1024 new tokens"
 
 
 def test_exercises_refuse_a_chapter_that_is_not_there(tmp_path, capsys):

@@ -36,6 +36,7 @@ from lost_in_attention.evaluation import (
 from lost_in_attention.evaluation.comparisons import holm
 from lost_in_attention.evaluation.decoding import Decoding
 from lost_in_attention.evaluation.grid import BANDS, BLANK, VANILLA, layer_ranges
+from lost_in_attention.evaluation.measured import Subject
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.evaluation.readings import (
     COSTS,
@@ -49,6 +50,7 @@ from lost_in_attention.evaluation.readings import (
 from lost_in_attention.evaluation.stored import results_path, run_of
 from lost_in_attention.models import load
 from lost_in_attention.models.families import KEYS, family_named
+from lost_in_attention.models.settings import commit_of
 from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.sap import paper, shared_attention_prior
@@ -482,6 +484,14 @@ def test_a_second_benchmark_leaves_the_first_ones_answers(tmp_path):
     asked = {b: run_of(origins["m"], b)["options"]["questions"] for b in ("pope", "realworldqa")}
     assert asked == {"pope": 5, "realworldqa": 9} and len(origins["m"]["runs"]) == 2
     assert run_of(origins["m"], "mmmu") is None
+
+
+def test_the_commit_of_a_model_from_the_hub_is_told(tmp_path):
+    vlm = replace(load("small-llava"), revision="0" * 40)
+    assert Subject.of(vlm).facts()["revision"] == vlm.revision
+    replace(results("m", tmp_path), commit=commit_of(vlm)).write(made_up({"vanilla": [1, 0]}))
+    [origin] = read_results(["m"], folder=tmp_path)[1].values()
+    assert run_of(origin, "pope")["revision"] == vlm.revision
 
 
 @pytest.mark.parametrize(

@@ -40,13 +40,13 @@ for lacking in (lambda: load("small-llava"), lambda: load_benchmark("pope")):
 
 
 def installed(folder: Path) -> Path:
-    """The packages that setuptools finds, without anything else of the repository."""
+    """The packages that setuptools finds and their data, without the rest of the repository."""
     library = ROOT / "lib"
     for init in library.rglob("__init__.py"):
         target = folder / init.parent.relative_to(library)
         target.mkdir(parents=True, exist_ok=True)
-        for module in init.parent.glob("*.py"):
-            shutil.copy(module, target)
+        for file in (*init.parent.glob("*.py"), *init.parent.glob("*.toml")):
+            shutil.copy(file, target)
     return folder
 
 

@@ -5,12 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from transformers import LlamaConfig, LlavaNextConfig
+from transformers import AutoConfig, LlamaConfig, LlavaNextConfig
 
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.evaluation.decoding import Decoding, replies_to
@@ -27,6 +28,8 @@ from lost_in_attention.models import (
 )
 from lost_in_attention.models.load import resolve
 from lost_in_attention.models.memory import cache_bytes, weight_bytes
+from lost_in_attention.models.registry import registered
+from lost_in_attention.models.settings import settings_of
 from lost_in_attention.models.shipped import chosen_models, saved_steps, saved_weights
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import weights_digest
@@ -154,6 +157,59 @@ def test_a_hub_model_is_known_by_its_commit(tmp_path):
     offline["LOST_IN_ATTENTION_DATA"] = str(tmp_path / "none")
     run = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True)
     assert run.stdout.split() == ["someone/model", commit], run.stderr
+
+
+def test_a_registered_model_is_loaded_at_its_registered_commit(tmp_path):
+    """Not at the newest one, unless that is asked for."""
+    model, newest = registered("LLaVA-1.5-7B"), "0123456789" * 4
+    repository = tmp_path / "hub" / f"models--{model.hub.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(newest)
+    snapshots = repository / "snapshots"
+    for commit in (model.revision, newest):
+        copied("small-llava", snapshots).rename(snapshots / commit)
+    code = (
+        "from lost_in_attention.models import load; "
+        f"print(*(load('{model.hub}', revision=at).revision for at in (None, 'main', '{newest}')))"
+    )
+    offline = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    run = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True)
+    assert run.stdout.split() == [model.revision, newest, newest], run.stderr
+    code = f"from lost_in_attention.models import load; load('{model.hub}', revision='{'f' * 40}')"
+    run = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True)
+    assert f"a configuration at commit {'f' * 40} that can be read, got" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: load("01-ai/Yi-VL-6B"), "name: expected a supported model, .* layer norms"),
+        (lambda: load("small-llava", revision="main"), "revision: expected none for a folder, got"),
+        (lambda: load("small-llava", attention="flash"), "attention: expected one of .*'eager'"),
+    ],
+)
+def test_what_cannot_be_loaded_so_is_refused_before_anything_is_read(call, message, monkeypatch):
+    monkeypatch.setattr(AutoConfig, "from_pretrained", None)
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_name_of_the_registry_is_answered_with_its_hub_id():
+    with pytest.raises(FileNotFoundError, match="hub id 'Qwen/Qwen2.5-VL-7B-Instruct', got 'Qwen-"):
+        load("Qwen-2.5-VL-7B")
+
+
+def test_the_commit_and_the_attention_stand_in_a_runs_settings():
+    samples = list(load_benchmark("pope").draw(2, seed=0))
+    usual, eager = load("small-llava"), load("small-llava", attention="eager")
+    inputs = usual.prepare([sample.images for sample in samples], [s.prompt for s in samples])
+    with torch.inference_mode():
+        here, there = (vlm.model(**inputs).logits for vlm in (usual, eager))
+    assert not torch.equal(here, there)
+    torch.testing.assert_close(here, there, atol=1e-3, rtol=0)
+    told = settings_of(replace(eager, revision="0" * 40), samples, 2)
+    assert (told["attention"], told["revision"]) == ("eager", "0" * 40)
+    assert "revision" not in settings_of(usual, samples, 2)
 
 
 # --- weights

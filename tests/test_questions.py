@@ -17,9 +17,19 @@ from lost_in_attention.__main__ import app
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.evaluation import decoding as decodings
 from lost_in_attention.evaluation import questions as module
-from lost_in_attention.evaluation.decoding import GREEDY, PAPER, REASONING, Decoding, prompted
+from lost_in_attention.evaluation.decoding import (
+    GREEDY,
+    PAPER,
+    REASONING,
+    Decoding,
+    decoding_for,
+    prompt_for,
+    prompted,
+)
+from lost_in_attention.evaluation.grid_run import GridRun
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import load
+from lost_in_attention.models.registry import registry
 from lost_in_attention.publishing.claims import text_claims
 from lost_in_attention.runs.provenance import weights_digest
 
@@ -254,11 +264,30 @@ def test_the_reasoning_prompt_stands_behind_every_question():
         prompted(plain, "mine")
 
 
+@pytest.mark.parametrize("model", registry(), ids=lambda model: model.name)
+def test_a_registered_model_is_asked_as_its_category_is(model):
+    """Appendix C.2: a trigger and 1,024 tokens for models that reason; anything else on request."""
+    expected = ("reasoning", "paper") if model.category == "reasoning" else ("plain", "greedy")
+    assert (prompt_for(model.hub), decoding_for(model.hub)) == expected
+    assert prompt_for(model.hub, "plain") == "plain"
+    assert decoding_for(model.hub, "greedy") == "greedy"
+
+
+def test_the_category_decides_what_a_run_asks_and_the_run_says_so():
+    reasoning = GridRun("minglingfeng/Ocean_R1_7B_Instruct", "digits", "pope", questions=2)
+    assert reasoning.asked_with == {"prompt": "reasoning", "decoding": "paper"}
+    assert all(REASONING in sample.prompt for sample in reasoning.samples()["pope"])
+    for other in (replace(reasoning, model="small-llava"), replace(reasoning, prompt="plain")):
+        assert not any(REASONING in sample.prompt for sample in other.samples()["pope"])
+    assert replace(reasoning, prompt="plain").asked_with["decoding"] == "paper"
+
+
 def test_the_command_takes_prompt_and_number_format(tmp_path):
     output = tmp_path / "run.jsonl"
     command = ["evaluate", "--model", "small-qwen2.5-vl", "--benchmark", "pope", "--questions", "2"]
     command += ["--prompt", "reasoning", "--dtype", "bfloat16", "--output", str(output)]
-    assert CliRunner().invoke(app, command).exit_code == 0
+    ended = CliRunner().invoke(app, command)
+    assert ended.exit_code == 0 and "prompt: reasoning, decoding: greedy" in ended.stdout
     assert all(REASONING in json.loads(line)["prompt"] for line in output.open())
     settings = json.loads(output.with_name("run.jsonl.settings.json").read_text())
     plain = load("small-qwen2.5-vl", dtype=torch.bfloat16)

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
 from lost_in_attention.models import load
+from lost_in_attention.models.registry import paper_variants
 from lost_in_attention.publishing import claims, evidence, report
 from lost_in_attention.publishing.evidence import (
     Asked,
     Evidence,
     Model,
     hub_revision,
-    published_models,
 )
 from lost_in_attention.publishing.verdicts import (
     MINIMUM_MODELS,
@@ -42,6 +42,7 @@ from lost_in_attention.training.tokenizer import train_tokenizer
 PUBLISHED = "Qwen/Qwen2.5-VL-7B-Instruct"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CLAIM = {"statement": "s", "paper": "low", "measured": 0.25, "tolerance": "direction"}
+HUBS = [each.hub for each in paper_variants()]
 ABOUT_THE_PAPER = re.compile("reproduced|at tier paper")
 SMALL = ("small-llava", "small-llava-next", "small-qwen2.5-vl")
 answers_of_models = st.lists(st.sampled_from([True, False, None]), max_size=8)
@@ -50,8 +51,7 @@ answers_of_models = st.lists(st.sampled_from([True, False, None]), max_size=8)
 def complete(claim_id="C073") -> Evidence:
     """What would decide a claim of Section 4.2."""
     models = {
-        row.hub: Model("digest", variant=row.variant, revision=COMMIT)
-        for row in published_models().itertuples()
+        each.hub: Model("digest", variant=each.name, revision=COMMIT) for each in paper_variants()
     }
     return Evidence(models, {"pope": Asked(1000, BENCHMARKS["pope"].hub, COMMIT)})
 
@@ -204,7 +204,7 @@ def test_small_models_say_nothing_of_a_number():
 
 
 def test_complete_evidence_decides():
-    models = published_models()["hub"]
+    models = HUBS
     assert len(models) == 15
     assert verdict(dict.fromkeys(models, True), complete()) == "reproduced at tier paper"
     assert verdict(dict.fromkeys(models, False), complete()) == "not reproduced at tier paper"
@@ -244,7 +244,7 @@ NEEDS = "needs published weights"
     ],
 )
 def test_what_lacks_is_named_and_nothing_is_said_of_the_paper(spoil, lacking):
-    found, models = complete(), published_models()["hub"]
+    found, models = complete(), HUBS
     spoil(found)
     assert any(lacking in reason for reason in found.lacks("C073"))
     for answer in (True, False):
@@ -253,18 +253,18 @@ def test_what_lacks_is_named_and_nothing_is_said_of_the_paper(spoil, lacking):
 
 
 def test_every_model_that_is_claimed_of_must_answer():
-    models = published_models()["hub"].tolist()
+    models = HUBS
     assert verdict(dict.fromkeys(models[:3], True), complete()) == NEEDS
 
 
 def test_a_claim_without_a_rule_is_never_reproduced():
-    yes = dict.fromkeys(published_models()["hub"], True)
+    yes = dict.fromkeys(HUBS, True)
     assert verdict(yes, complete(), "C062") == NEEDS
     assert "C062" in complete().lacks("C062")[0]
 
 
 def test_registry_and_needs_name_what_exists():
-    variants, texts = set(published_models()["variant"]), set(claims.text_claims()["id"])
+    variants, texts = {each.name for each in paper_variants()}, set(claims.text_claims()["id"])
     assert len(variants) == 15
     needs = pd.read_csv(evidence.data_folder() / "paper" / "claim_needs.csv", dtype=str)
     for row in needs.itertuples():
@@ -298,7 +298,7 @@ def test_each_kind_has_its_verdict_and_proofs_stand_above_all():
     no = reading(dict.fromkeys(SMALL, False), small())
     learned = Evidence({PICTURES: Model(None, "pretrained")}, {"pope": Asked(40)})
     mine = reading({PICTURES: True}, learned)
-    yes = reading(dict.fromkeys(published_models()["hub"], True), complete(), "paper")
+    yes = reading(dict.fromkeys(HUBS, True), complete(), "paper")
     proof = reading(None, Evidence(), given="contradicted by proof")
     wanted = {
         "published": "reproduced at tier paper",
@@ -491,9 +491,12 @@ def test_the_commit_is_that_of_the_hubs_cache(stand_in, tmp_path, monkeypatch):
     cache = in_hub_cache(tmp_path / "hub", stand_in / PUBLISHED, PUBLISHED)
     look_up = evidence.try_to_load_from_cache
     monkeypatch.setattr(
-        evidence, "try_to_load_from_cache", lambda *names: look_up(*names, cache_dir=cache)
+        evidence,
+        "try_to_load_from_cache",
+        lambda *names, **at: look_up(*names, **at, cache_dir=cache),
     )
-    assert hub_revision(PUBLISHED) == COMMIT
+    assert hub_revision(PUBLISHED) == hub_revision(PUBLISHED, COMMIT) == COMMIT
+    assert hub_revision(PUBLISHED, COMMIT[::-1]) is None
     assert hub_revision("Qwen/Qwen2.5-VL-3B-Instruct") is None
     assert hub_revision("small-llava") is None and hub_revision("a/b/c") is None
     monkeypatch.chdir(stand_in)
@@ -506,9 +509,9 @@ def test_weights_of_another_size_are_no_published_ones(monkeypatch, billions, va
     weight = SimpleNamespace(numel=lambda: int(billions * 1e9))
     model = SimpleNamespace(name_or_path=PUBLISHED, parameters=lambda: [weight])
     monkeypatch.setattr(evidence, "weights_digest", lambda model: "digest")
-    monkeypatch.setattr(evidence, "hub_revision", lambda name: COMMIT)
+    monkeypatch.setattr(evidence, "hub_revision", lambda name, revision: COMMIT)
     found = Evidence()
-    found.saw(SimpleNamespace(model=model, name=PUBLISHED))
+    found.saw(SimpleNamespace(model=model, name=PUBLISHED, revision=COMMIT))
     assert found.models[PUBLISHED] == Model("digest", None, variant, COMMIT)
 
 
@@ -565,7 +568,7 @@ def written(found, tier="paper", **changes):
 
 
 def test_no_claim_can_be_made_with_another_verdict_than_the_rules():
-    yes = dict.fromkeys(published_models()["hub"], True)
+    yes = dict.fromkeys(HUBS, True)
     assert written(complete(), answers=yes).verdict == "reproduced at tier paper"
     for found, changes in [
         (small(), {"answers": dict.fromkeys(SMALL, True)}),

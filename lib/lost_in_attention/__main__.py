@@ -131,6 +131,44 @@ def join(
 
 
 @app.command()
+def models(
+    name: Annotated[
+        str | None, typer.Option(help="A name or hub id: all that is known of this one.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="For which one; the accelerator if there is one.")
+    ] = None,
+) -> None:
+    """List the published models, those of the repository, and which of them fit into memory here.
+
+    Nothing is loaded.
+    """
+    import shutil
+
+    import torch
+
+    from lost_in_attention.evaluation.decoding import DECODINGS, decoding_for, prompt_for
+    from lost_in_attention.models import usable_device
+    from lost_in_attention.models.listing import as_table, in_full, known_models
+
+    place = usable_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    width = shutil.get_terminal_size().columns
+    known = known_models()
+    if name is None:
+        typer.echo("\n".join(as_table(known, place, width)))
+        typer.echo(f"\nhere: the format whose weights fit into what is free on {place} now.")
+        typer.echo("--name NAME says all of one model, also what is not supported and why.")
+        return
+    asked = [model for model in known if name in (model.name, model.hub)]
+    if not asked:
+        _one_of("name", name, [model.name for model in known])
+    typer.echo("\n".join(in_full(asked[0], place, width)))
+    prompt, decoding = prompt_for(asked[0].name), decoding_for(asked[0].name)
+    tokens = DECODINGS[decoding].max_new_tokens
+    typer.echo(f"asked with: prompt {prompt}, decoding {decoding}, up to {tokens} new tokens")
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     benchmark: Annotated[str, typer.Option(help="pope, realworldqa, ...")],
@@ -139,8 +177,12 @@ def evaluate(
     questions: Annotated[
         int | None, typer.Option(help="How many to draw; all if not said.")
     ] = None,
-    decoding: Annotated[str, typer.Option(help="greedy or paper.")] = "greedy",
-    prompt: Annotated[str, typer.Option(help="plain or reasoning.")] = "plain",
+    decoding: Annotated[
+        str, typer.Option(help="greedy, paper, or own: that of the model's category.")
+    ] = "own",
+    prompt: Annotated[
+        str, typer.Option(help="plain, reasoning, or own: that of the model's category.")
+    ] = "own",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: int = 0,
     batch_size: int = 50,
@@ -154,14 +196,18 @@ def evaluate(
     from accelerate import PartialState
 
     from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
-    from lost_in_attention.evaluation.decoding import DECODINGS, PROMPTS, prompted
+    from lost_in_attention.evaluation.decoding import (
+        DECODINGS,
+        decoding_for,
+        prompt_for,
+        prompted,
+    )
     from lost_in_attention.evaluation.questions import evaluate as ask
     from lost_in_attention.models import load
     from lost_in_attention.models.load import DTYPES, resolve
 
     _one_of("benchmark", benchmark, BENCHMARKS)
-    _one_of("decoding", decoding, DECODINGS)
-    _one_of("prompt", prompt, PROMPTS)
+    decoding, prompt = decoding_for(model, decoding), prompt_for(model, prompt)
     _one_of("dtype", dtype, DTYPES)
     _at_least(1, batch_size=batch_size, questions=questions)
     _at_least(0, seed=seed)
@@ -185,6 +231,7 @@ def evaluate(
         # `accelerate launch --cpu` runs one process, however many it is asked for.
         asked = f"{len(table)} questions, processes: {state.num_processes}"
         typer.echo(f"{model} on {benchmark}, {asked}, replies in {output}")
+        typer.echo(f"prompt: {prompt}, decoding: {decoding}")
         _print_score(BENCHMARKS[benchmark].score(table))
     state.destroy_process_group()
 
@@ -204,8 +251,12 @@ def sap(
     where: Annotated[
         str, typer.Option(help="default, or ablations: head bands and layer ranges.")
     ] = "default",
-    decoding: Annotated[str, typer.Option(help="greedy or paper.")] = "greedy",
-    prompt: Annotated[str, typer.Option(help="plain or reasoning.")] = "plain",
+    decoding: Annotated[
+        str, typer.Option(help="greedy, paper, or own: that of the model's category.")
+    ] = "own",
+    prompt: Annotated[
+        str, typer.Option(help="plain, reasoning, or own: that of the model's category.")
+    ] = "own",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: Annotated[int, typer.Option(help="Of the draw, and of sampled replies.")] = 0,
     batch_size: int = 50,

@@ -12,6 +12,7 @@ from torch import Tensor
 from lost_in_attention.benchmarks import Sample, Samples
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.changed import check_named
+from lost_in_attention.models.registry import registered
 from lost_in_attention.sap.images import again, encoded
 
 
@@ -48,6 +49,40 @@ REASONING = (
     "answer MUST BE in <answer> </answer> tags."
 )
 PROMPTS = {"plain": "", "reasoning": f"\n{REASONING}"}
+# In the place of a name: what a model's category in the registry is asked with.
+OWN = "own"
+
+
+def prompt_for(model: str, name: str = OWN) -> str:
+    """The name of a model's prompt: `name`, or for OWN that of its category.
+
+    A registered reasoning model has the trigger of Appendix C.2, every other the question alone.
+
+    Raises ValueError on an unknown name.
+    """
+    return _own("prompt", name, PROMPTS, "reasoning" if _reasons(model) else "plain")
+
+
+def decoding_for(model: str, name: str = OWN) -> str:
+    """The name of a model's decoding: `name`, or for OWN that of its category.
+
+    A registered reasoning model has the 1,024 tokens of Appendix C.2, of which its thoughts take
+    most, every other model the greedy decoding.
+
+    Raises ValueError on an unknown name.
+    """
+    return _own("decoding", name, DECODINGS, "paper" if _reasons(model) else "greedy")
+
+
+def _own(argument: str, name: str, known: Mapping[str, Any], own: str) -> str:
+    if name not in (OWN, *known):
+        raise ValueError(f"{argument}: expected one of {[OWN, *known]}, got {name!r}")
+    return own if name == OWN else name
+
+
+def _reasons(model: str) -> bool:
+    known = registered(getattr(model, "source", model))
+    return known is not None and known.category == "reasoning"
 
 
 def prompted(samples: Samples, prompt: str) -> Samples:

@@ -9,13 +9,20 @@ from accelerate import PartialState
 
 from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
 from lost_in_attention.benchmarks.base import WORLDS
-from lost_in_attention.evaluation.decoding import DECODINGS, PROMPTS, prompted
+from lost_in_attention.evaluation.decoding import (
+    DECODINGS,
+    OWN,
+    decoding_for,
+    prompt_for,
+    prompted,
+)
 from lost_in_attention.evaluation.grid import PRESETS, Variant, ablations, family_of, presets
 from lost_in_attention.evaluation.measure_run import OWN_WORLD, own_source
 from lost_in_attention.evaluation.stored import GRIDS, Results, results_path
 from lost_in_attention.evaluation.under_plans import answer_under
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.load import DTYPES
+from lost_in_attention.models.settings import commit_of
 from lost_in_attention.runs.names import names_in
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import weights_digest
@@ -29,7 +36,8 @@ class GridRun:
     `preset` are names parted by commas, or "all" and "both"; `where` is the grid,
     "default" or "ablations" (`preset` and `noise_seeds` are the former's alone).  `questions` are
     drawn from each benchmark, all where it has no more.  `decoding` and `prompt` are names of
-    `decoding`, `dtype` is one of `models.load.DTYPES`.
+    `decoding`, or "own", those of the model's category (`decoding_for`, `prompt_for`), `dtype` is
+    one of `models.load.DTYPES`.
 
     Raises ValueError on an unknown name or a number that is too small.
     """
@@ -41,8 +49,8 @@ class GridRun:
     preset: str = "both"
     noise_seeds: int = 3
     where: str = "default"
-    decoding: str = "greedy"
-    prompt: str = "plain"
+    decoding: str = OWN
+    prompt: str = OWN
     dtype: str = "float32"
     seed: int = 0
     batch_size: int = 50
@@ -50,12 +58,9 @@ class GridRun:
     def __post_init__(self) -> None:
         names_in("benchmarks", self.benchmarks, "all", BENCHMARKS)
         names_in("preset", self.preset, "both", PRESETS)
-        for name, known in (
-            ("where", GRIDS),
-            ("decoding", DECODINGS),
-            ("prompt", PROMPTS),
-            ("dtype", DTYPES),
-        ):
+        prompt_for(self.model, self.prompt)
+        decoding_for(self.model, self.decoding)
+        for name, known in (("where", GRIDS), ("dtype", DTYPES)):
             if getattr(self, name) not in known:
                 raise ValueError(
                     f"{name}: expected one of {list(known)}, got {getattr(self, name)!r}"
@@ -70,6 +75,14 @@ class GridRun:
     def asked_in(self) -> str:
         """Where the questions come from; raises what `own_source` does."""
         return own_source(self.model, self.source)
+
+    @property
+    def asked_with(self) -> dict[str, str]:
+        """The names of prompt and decoding."""
+        return {
+            "prompt": prompt_for(self.model, self.prompt),
+            "decoding": decoding_for(self.model, self.decoding),
+        }
 
     def variants(self, vlm: VisionLanguageModel) -> list[Variant]:
         """The grid for this model.  Raises ValueError if it is of no known family."""
@@ -93,10 +106,12 @@ class GridRun:
                 f"got none for {', '.join(lacking)}"
             )
         loaded = {name: load_benchmark(name, self.asked_in) for name in names}
-        return {
-            name: prompted(all_.draw(min(self.questions, len(all_)), seed=self.seed), self.prompt)
+        drawn = {
+            name: all_.draw(min(self.questions, len(all_)), seed=self.seed)
             for name, all_ in loaded.items()
         }
+        prompt = self.asked_with["prompt"]
+        return {name: prompted(samples, prompt) for name, samples in drawn.items()}
 
     def _benchmarks(self) -> list[str]:
         """Those that are named; "all" leaves out what the source does not have."""
@@ -121,8 +136,8 @@ class GridRun:
         vlm = load(self.model, device=state.device, dtype=DTYPES[self.dtype])
         path = results_path(self.model, self.where, output)
         variants = self.variants(vlm)
-        options = vars(self) | {"source": self.asked_in}
-        results = Results(path, weights_digest(vlm.model), variants, options)
+        options = vars(self) | {"source": self.asked_in} | self.asked_with
+        results = Results(path, weights_digest(vlm.model), variants, options, commit_of(vlm))
         results.check(list(samples))
         tables = [
             answer_under(
@@ -130,7 +145,7 @@ class GridRun:
                 drawn,
                 benchmark=benchmark,
                 variants=variants,
-                decoding=DECODINGS[self.decoding],
+                decoding=DECODINGS[options["decoding"]],
                 seed=self.seed,
                 batch_size=self.batch_size,
                 output=runs / f"{path.stem}-{benchmark}.jsonl",

@@ -17,7 +17,7 @@ import torch
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.load import release, resolve
-from lost_in_attention.models.settings import identity_of, questions_digest
+from lost_in_attention.models.settings import commit_of, identity_of, questions_digest
 from lost_in_attention.residual.measurements import Measurement, take
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import files_digest, without_folders
@@ -74,7 +74,8 @@ class Subject:
     def facts(self) -> Facts:
         """What it will be known by."""
         identity, dtype = identity_of(self.vlm), _short(self.vlm.model.dtype)
-        return {"identity": identity, "files": self._files, "dtype": dtype}
+        known = {"identity": identity, "files": self._files, "dtype": dtype}
+        return known | commit_of(self.vlm)
 
     def release(self) -> None:
         """Give the model's memory back, if it was loaded."""

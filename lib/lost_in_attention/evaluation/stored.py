@@ -39,13 +39,14 @@ class Results:
     """The file of results at `path`, and what all of its answers share.
 
     `weights` is the `provenance.weights_digest` of the model, `options` are those of the command
-    that makes the same answers again.
+    that makes the same answers again, `commit` is the model's (`settings.commit_of`).
     """
 
     path: Path
     weights: str
     variants: Sequence[Variant]
     options: Mapping[str, Scalar]
+    commit: Mapping[str, str] = field(default_factory=dict)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def check(self, benchmarks: Sequence[str]) -> None:
@@ -95,6 +96,7 @@ class Results:
         return {
             "benchmarks": table["benchmark"].unique().tolist(),
             "questions": len(table.drop_duplicates(["benchmark", "sample"])),
+            **self.commit,
             **made_by("sap", self.options, self.started),
         }
 

@@ -18,12 +18,14 @@ from lost_in_attention.models.joined import in_parts, joined_model
 from lost_in_attention.models.memory import check_weights_fit
 from lost_in_attention.models.processors import load_processor
 from lost_in_attention.models.reading import errors_only, unreadable
+from lost_in_attention.models.registry import registered
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.models.weights import check_complete, check_finite
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import without_folders
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class ModelName(str):
@@ -39,6 +41,8 @@ class ModelName(str):
 
 # The number formats that the commands offer, by name.
 DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
+# How attention is computed; the authors' code asks for its maps, and so for the second.
+ATTENTIONS = ("sdpa", "eager")
 
 
 def load(
@@ -47,23 +51,29 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     decoder: str | None = None,
+    revision: str | None = None,
+    attention: str | None = None,
 ) -> VisionLanguageModel:
     """Load `name`: a model of the repository, a local folder or a hub id (see `resolve`).
 
     `decoder` says where the decoder of a model in parts is, if it was not trained on the
-    package's weights (see `smollm2`).
+    package's weights (see `smollm2`).  `revision` is a commit, branch or tag on the hub; without
+    it a registered model is taken at its registered commit, and another at its newest.
+    `attention` is one of `ATTENTIONS`, or as transformers chooses.
 
     Raises FileNotFoundError where nothing of that name is found, and ValueError: a device that
-    is not there, a model of no known family, weights that do not fit into memory, are incomplete,
+    is not there, a registered model that is not supported, a `revision` of a folder, an unknown
+    `attention`, a model of no known family, weights that do not fit into memory, are incomplete,
     left over, of another shape or not finite, parts that are not those of one model
     (`joined_model`), a `decoder` for a model that is whole, or a model that fails a check
     (`check`).
     """
     device = usable_device(device)
+    if attention not in (None, *ATTENTIONS):
+        raise ValueError(f"attention: expected one of {[*ATTENTIONS]}, got {attention!r}")
     source = resolve(name)
     shown = str(without_folders(str(name)))
-    # All files from one state of the repository, also if it changes meanwhile.
-    commit = getattr(resolve_revision(source), "resolved", None)
+    commit = _commit(source, revision)
     config = _config(shown, source, commit)
     check_weights_fit(shown, config, dtype, device)
     if in_parts(source):
@@ -72,8 +82,11 @@ def load(
         raise ValueError(f"decoder: expected none for {shown!r}, which is whole, got {decoder!r}")
     else:
         model = _model(shown, source, commit, dtype)
+    if attention is not None:
+        model.set_attn_implementation(attention)
     processor = load_processor(source, config, commit)
-    vlm = VisionLanguageModel(model.to(device).eval(), processor, shown, commit)
+    known = commit if _COMMIT.fullmatch(commit or "") else None
+    vlm = VisionLanguageModel(model.to(device).eval(), processor, shown, known)
     check_finite(shown, vlm.model)
     check(vlm)
     return vlm
@@ -144,6 +157,8 @@ def _zoo_folder(text: str, folder: Path) -> str:
         return str(zoo / text)
     if folder.is_dir():
         return str(folder)
+    if model := registered(text):
+        raise FileNotFoundError(f"name: expected the hub id {model.hub!r}, got {text!r}")
     known = sorted(path.parent.name for path in zoo.glob("*/config.json"))
     raise FileNotFoundError(
         f"name: expected one of {known}, an existing folder or a hub id "
@@ -159,11 +174,29 @@ def _refuse_both(text: str, folder: Path, other: str) -> None:
         )
 
 
+def _commit(source: str, revision: str | None) -> str | None:
+    """Which state of a repository on the hub is loaded; None for a folder.
+
+    All files are of one commit, also if the repository changes meanwhile.  Where the hub cannot
+    be asked for it, what was asked for.
+    """
+    if Path(source).is_dir():
+        if revision is not None:
+            raise ValueError(f"revision: expected none for a folder, got {revision!r}")
+        return None
+    model = registered(source)
+    if model and not model.supported:
+        raise ValueError(f"name: expected a supported model, got {source!r}: {model.reason}")
+    found = resolve_revision(source, revision or (model.revision if model else "") or None)
+    return getattr(found, "resolved", found)
+
+
 def _config(shown: str, source: str, commit: str | None) -> PreTrainedConfig:
     try:
         config = AutoConfig.from_pretrained(source, revision=commit)
     except (OSError, ValueError) as error:
-        raise unreadable(shown, "a configuration", error) from error
+        at = f" at commit {commit}" if commit else ""
+        raise unreadable(shown, f"a configuration{at}", error) from error
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise ValueError(
             f"name: expected {shown!r} to be a model of images and text, "

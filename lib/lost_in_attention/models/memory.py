@@ -21,13 +21,22 @@ def weight_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
     return sum(weight.numel() for weight in model.parameters()) * dtype.itemsize
 
 
+def on_the_way_to(device: torch.device) -> tuple[torch.device, ...]:
+    """Where weights lie before they are on `device`: they are read into the system's memory."""
+    return tuple(dict.fromkeys((torch.device("cpu"), device)))
+
+
+def weights_fit(needed: float, device: torch.device) -> bool:
+    """Whether as many bytes of weights can be brought to `device` now."""
+    return all(needed <= free_bytes(place) for place in on_the_way_to(device))
+
+
 def check_weights_fit(
     name: str, config: PreTrainedConfig, dtype: torch.dtype, device: torch.device
 ) -> None:
     """Raises ValueError if the weights are larger than the free memory that they pass through."""
     needed = weight_bytes(config, dtype)
-    # They are read into the system's memory first.
-    for place in dict.fromkeys((torch.device("cpu"), device)):
+    for place in on_the_way_to(device):
         free = free_bytes(place)
         if needed > free:
             raise ValueError(

@@ -33,6 +33,7 @@ def settings_of(
     """
     settings = {
         "model": vlm.name,
+        **commit_of(vlm),
         **identity_of(vlm),
         "samples": len(samples),
         "questions": questions_digest(samples),
@@ -45,6 +46,11 @@ def settings_of(
     config = deepcopy(vlm.model.generation_config)
     config.update(**generation)
     return settings | {"generation": _hash(_without_origin(config.to_dict()))}
+
+
+def commit_of(vlm: VisionLanguageModel) -> dict[str, str]:
+    """The commit on the hub that a model was loaded from, under "revision"; empty for others."""
+    return {"revision": vlm.revision} if vlm.revision else {}
 
 
 def identity_of(vlm: VisionLanguageModel) -> dict[str, str]:

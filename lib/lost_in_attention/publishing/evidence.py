@@ -1,7 +1,7 @@
 """What a run has really loaded and asked, and whether that can decide a number of the paper.
 
 A tier is a word that anyone can pass.  A verdict on the paper's numbers needs more: registered
-weights (data/paper/published_models.csv) that came from the hub at a recorded commit, the
+weights (`models.registry`) that came from the hub at a recorded commit, the
 benchmark's own repository, and the models and the number of questions that the claim is about
 (data/paper/claim_needs.csv).  No digest of the published weights is known beforehand, so revision
 and digest are recorded, not compared.
@@ -23,14 +23,15 @@ from huggingface_hub.errors import HFValidationError
 from lost_in_attention.benchmarks import BENCHMARKS, Sample, Samples
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.changed import check_named
+from lost_in_attention.models.registry import paper_variants, registered
 from lost_in_attention.models.shipped import PRETRAINED, SMALL, loaded_subject, subject_of
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import weights_digest, without_folders
 
 Value = TypeVar("Value")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-# A checkpoint's name rounds its size: 3B has 3.8 billion parameters, 32B has 33.5.
-_SIZES = (0.9, 1.4)
+# How far a model's size may be from the registered one, which is rounded or that of its base.
+_SIZES = (0.95, 1.05)
 # The kinds of subjects, the strongest first: the paper's models, a decoder with published weights
 # (SmolLM2, alone or with a tower trained here), and models trained here from scratch.
 PUBLISHED = "published"
@@ -87,7 +88,8 @@ class Evidence:
         """
         check_named(vlm)
         weights, subject = weights_digest(vlm.model), loaded_subject(vlm)
-        revision = hub_revision(vlm.name) if vlm.model.name_or_path == vlm.name else None
+        own = vlm.model.name_or_path == vlm.name
+        revision = hub_revision(vlm.name, vlm.revision) if own else None
         variant = _variant(vlm) if revision else None
         self.models[without_folders(vlm.name)] = Model(weights, subject, variant, revision)
 
@@ -164,21 +166,16 @@ class Evidence:
         )
 
 
-@cache
-def published_models() -> pd.DataFrame:
-    """The paper's fifteen variants: variant, hub id, size in billions of parameters, note."""
-    return pd.read_csv(data_folder() / "paper" / "published_models.csv", keep_default_na=False)
-
-
-def hub_revision(name: str) -> str | None:
+def hub_revision(name: str, revision: str | None = None) -> str | None:
     """The commit of a hub id's files in the hub's cache; None for a folder, or if none is there.
 
-    A folder of the same name would have been loaded in its place.
+    `revision` is the one that was loaded, the main branch if not said.  A folder of the same name
+    would have been loaded in its place.
     """
     if Path(name).exists() or (data_folder() / "models" / name).exists():
         return None
     try:
-        found = try_to_load_from_cache(name, "config.json")
+        found = try_to_load_from_cache(name, "config.json", revision=revision)
     except HFValidationError:
         return None
     # .../snapshots/<commit>/config.json
@@ -188,12 +185,11 @@ def hub_revision(name: str) -> str | None:
 
 def _variant(vlm: VisionLanguageModel) -> str | None:
     """The paper's variant of this hub id, if the model has about the size that it should have."""
-    rows = published_models().query("hub == @vlm.name")
-    if rows.empty:
+    known, (least, most) = registered(vlm.name), _SIZES
+    if known is None or not known.in_paper:
         return None
-    row, (least, most) = rows.iloc[0], _SIZES
     billions = sum(weight.numel() for weight in vlm.model.parameters()) / 1e9
-    return row["variant"] if least <= billions / row["billions"] <= most else None
+    return known.name if least <= billions / known.parameters <= most else None
 
 
 def _origin(benchmark: str, table: Any) -> tuple[str | None, str | None]:
@@ -223,7 +219,7 @@ def _needs(claim_id: str) -> tuple[list[str], list[str], int] | None:
     """The variants, benchmarks and number of questions that a claim is about."""
     for row in _table_of_needs().itertuples():
         if any(fnmatch(claim_id, pattern) for pattern in row.claims.split()):
-            everything = published_models()["variant"].tolist()
+            everything = [model.name for model in paper_variants()]
             variants = everything if row.variants == "all" else row.variants.split()
             return variants, row.benchmarks.split(), int(row.questions)
     return None
