@@ -15,6 +15,7 @@ import typer
 from conftest import NOTEBOOKS, ROOT
 from lost_in_attention.__main__ import app
 from lost_in_attention.metrics.rank_rules import ExplainedEnergy, NumericalRank
+from lost_in_attention.models.registry import paper_variants
 from lost_in_attention.publishing import departures, paper_map, report
 from lost_in_attention.publishing.claims import text_claims
 from lost_in_attention.publishing.scorecard import write_scorecard
@@ -161,8 +162,7 @@ def command_lines(text: str) -> list[list[str]]:
 def test_commands_for_published_weights_exist(words):
     command = COMMANDS[words[0]]
     context = command.make_context(words[0], words[1:])
-    models = set(pd.read_csv(ROOT / "data" / "paper" / "published_models.csv")["hub"])
-    assert context.params["model"] in models
+    assert context.params["model"] in {each.hub for each in paper_variants()}
 
 
 def test_every_claim_that_needs_published_weights_has_an_experiment():
