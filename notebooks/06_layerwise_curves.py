@@ -391,8 +391,8 @@ run.table(shown, "Peaks of the curves")
 # ## Both halves of C073, under three weightings
 #
 # The first question is whether the FFN's RID is above attention's, the second whether attention's
-# MixIG is above the FFN's. Each cell counts models whose interval says yes, says no, or leaves it
-# open.
+# MixIG is above the FFN's. Each cell says of each kind of subject whether the interval says yes,
+# says no, or leaves it open, and counts models where there are several.
 
 # %%
 LAYERS = {
@@ -413,14 +413,14 @@ roomy = [name for name in names if name not in crowded]
 rows = [
     {
         "layers": label,
-        "RID: FFN above attention": tally(halves["rid"]),
-        "the same, fewer tokens than features": tally(halves.loc[roomy, "rid"]),
-        "MixIG: attention above FFN": tally(halves["mixig"]),
-        "both": tally(halves["both"]),
+        "RID: FFN above attention": tally(halves["rid"], run.evidence),
+        "the same, fewer tokens than features": tally(halves.loc[roomy, "rid"], run.evidence),
+        "MixIG: attention above FFN": tally(halves["mixig"], run.evidence),
+        "both": tally(halves["both"], run.evidence),
     }
     for label, halves in answered.items()
 ]
-run.table(pd.DataFrame(rows), "Claim C073: models that say yes, say no, or stay open")
+run.table(pd.DataFrame(rows), "Claim C073: what each kind of subject says")
 WORD = {True: "yes", False: "no", None: "open"}
 table = pd.DataFrame({"model": names, "S ≥ H": [n in crowded for n in names]})
 table["S ≥ H"] = table["S ≥ H"].map({True: "yes", False: "no"})
@@ -433,7 +433,7 @@ run.table(table, "Claim C073, model by model (S tokens, H features)")
 for key, label in (("depth", "over depth"), ("all", "all layers alike"),
                    ("later", "layers 1 and later")):  # fmt: skip
     for half in ("rid", "mixig", "both"):
-        glue(f"{half}_{key}", tally(answered[label][half]), display=False)
+        glue(f"{half}_{key}", tally(answered[label][half], run.evidence), display=False)
 same = answered["all layers alike"] == answered["layers 1 and later"]
 glue("rid_turned", int((~same["rid"]).sum()), display=False)
 glue("mixig_turned", int((~same["mixig"]).sum()), display=False)
@@ -468,22 +468,27 @@ ranks = ", ".join(map(str, attention["rank of layer 0"]))
 depths = ", ".join(f"{value:.0f}%" for value in attention["depth of the latter (%)"])
 in_range = {layers_in_range(count, 0.3, 0.5) for count in attention["layers"]}
 layers_there = " or ".join(map(str, sorted(in_range)))
-said = {claim: tally(each.values()) for claim, each in answers.items()}
+said = {claim: tally(each, run.evidence) for claim, each in answers.items()}
+
 
 # %% tags=["hide-input"]
+def in_halves(found):
+    """What models say to both halves of C073, for a table."""
+    told = {half: tally(found[half], run.evidence) for half in ("rid", "mixig", "both")}
+    return f"RID: {told['rid']}; MixIG: {told['mixig']}; both: {told['both']}"
+
+
 halves = answered["over depth"]
 later = answered["layers 1 and later"]
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse",
     paper=table1_words("attention", "ffn", "against"),
-    measured=f"over depth, RID: {tally(halves['rid'])}; MixIG: {tally(halves['mixig'])}; "
-    f"both: {said['C073']}. Layers 1 and later, RID: {tally(later['rid'])}; "
-    f"MixIG: {tally(later['mixig'])}; both: {tally(later['both'])}",
+    measured=f"over depth, {in_halves(halves)}. Layers 1 and later, {in_halves(later)}",
     tolerance="both differences in the paper's direction, intervals without 0",
     answers=answers["C073"],
     note="RID with fewer tokens than features, as in published models: "
-    f"{tally(halves.loc[roomy, 'rid'])}",
+    f"{tally(halves.loc[roomy, 'rid'], run.evidence)}",
 )
 
 # %% tags=["hide-input"]

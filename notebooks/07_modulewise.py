@@ -419,6 +419,12 @@ def both(found, above, below):
     return {n: unanimous([found[n, above], opposite(found[n, below])]) for n in names}
 
 
+def in_halves(found):
+    """What models say to both halves of C073, for a table."""
+    told = {half: tally(found[half], run.evidence) for half in ("rid", "mixig", "both")}
+    return f"RID: {told['rid']}; MixIG: {told['mixig']}; both: {told['both']}"
+
+
 # %%
 noise_answers = both(sides(margins), "margin", "mixig")
 learned = per_sample[per_sample["module"].isin(modules)]
@@ -441,7 +447,7 @@ run.claim(
     "C071",
     statement="Both noise baselines have RID well above the modules' and negative MixIG",
     paper=table1_words("noise_delta", "noise_qkv", "and"),
-    measured=f"of {len(names)} models: {tally(noise_answers.values())}",
+    measured=tally(noise_answers, run.evidence),
     tolerance="RID above both modules, MixIG below 0, intervals clear",
     answers=noise_answers,
     questions=asked_under_noise,
@@ -451,13 +457,11 @@ run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse, in every model",
     paper=table1_words("attention", "ffn", "against"),
-    measured=f"over depth, RID: {tally(halves['rid'])}; MixIG: {tally(halves['mixig'])}; "
-    f"both: {tally(halves['both'])}. Layers 1 and later, RID: {tally(later['rid'])}; "
-    f"MixIG: {tally(later['mixig'])}; both: {tally(later['both'])}",
+    measured=f"over depth, {in_halves(halves)}. Layers 1 and later, {in_halves(later)}",
     tolerance="both differences in the paper's direction, intervals without 0",
     answers=halves["both"].to_dict(),
     note="RID with fewer tokens than features, as in published models: "
-    f"{tally(halves.loc[roomy, 'rid'])}",
+    f"{tally(halves.loc[roomy, 'rid'], run.evidence)}",
 )
 
 
@@ -495,8 +499,8 @@ run.claims_table()
 glue("verdict_c071", run.claims[0].verdict, display=False)
 glue("verdict_c073", run.claims[1].verdict, display=False)
 for half in ("rid", "mixig"):
-    glue(f"{half}_depth", tally(halves[half]), display=False)
-    glue(f"{half}_later", tally(later[half]), display=False)
+    glue(f"{half}_depth", tally(halves[half], run.evidence), display=False)
+    glue(f"{half}_later", tally(later[half], run.evidence), display=False)
 
 # %% [markdown]
 # ## Exercises

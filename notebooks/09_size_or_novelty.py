@@ -285,27 +285,27 @@ def votes(table, update):
     """For every model: is the FFN's RID above attention's?"""
     rows = table[(table["update"] == update) & (table["quantity"] == "rid")]
     rows = rows.set_index("model").loc[names]
-    return [side_of(low, high) for low, high in zip(rows["low"], rows["high"], strict=True)]
+    return {name: side_of(row["low"], row["high"]) for name, row in rows.iterrows()}
 
 
 own, resized = votes(gaps, "own"), votes(gaps, "resized")
-roomy = [name not in crowded for name in names]
+roomy = [name for name in names if name not in crowded]
 rows = [
     {
         "updates": label,
-        "RID: FFN above attention": tally(answers),
+        "RID: FFN above attention": tally(answers, run.evidence),
         "the same, fewer tokens than features": tally(
-            [a for a, keep in zip(answers, roomy, strict=True) if keep]
+            {name: answers[name] for name in roomy}, run.evidence
         ),
     }
     for label, answers in (("as they are", own), ("resized", resized))
 ]
-run.table(pd.DataFrame(rows), "Models that say yes, say no, or stay open, over depth")
+run.table(pd.DataFrame(rows), "What each kind of subject says, over depth")
 
 # %% tags=["remove-cell"]
-glue("own_tally", tally(own), display=False)
-glue("resized_tally", tally(resized), display=False)
-changed = sum(a != b for a, b in zip(own, resized, strict=True))
+glue("own_tally", tally(own, run.evidence), display=False)
+glue("resized_tally", tally(resized, run.evidence), display=False)
+changed = sum(own[name] != resized[name] for name in names)
 glue("changed", changed, display=False)
 
 # %% [markdown]
@@ -322,8 +322,8 @@ glue("changed", changed, display=False)
 later = over_layers(measured[measured["layer"] > 0], QUANTITIES, ["model", "update", "module"])
 later_gaps = module_gaps(later, QUANTITIES, ["model", "update"], seed=seed)
 gap_table(later_gaps, "FFN minus attention over layers 1 and later, with 95% intervals")
-glue("later_own", tally(votes(later_gaps, "own")), display=False)
-glue("later_resized", tally(votes(later_gaps, "resized")), display=False)
+glue("later_own", tally(votes(later_gaps, "own"), run.evidence), display=False)
+glue("later_resized", tally(votes(later_gaps, "resized"), run.evidence), display=False)
 
 # %% [markdown]
 # Without layer 0, is the FFN's RID above attention's? As they are: {glue:text}`later_own`.

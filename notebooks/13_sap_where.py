@@ -52,7 +52,7 @@ from lost_in_attention.publishing.votes import (
     in_points,
     opposite,
     side_of,
-    tally_by_subject,
+    tally,
     unanimous,
 )
 from lost_in_attention.statistics import mean_intervals
@@ -476,7 +476,7 @@ for claim_id, (statement, answered, tolerance) in CLAIMS.items():
         claim_id,
         statement=statement,
         paper="consistently, in all models",
-        measured=tally_by_subject(by_model, run.evidence),
+        measured=tally(by_model, run.evidence),
         tolerance=f"every model: {tolerance}",
         answers=by_model if found.whole else dict.fromkeys(shown),
         questions=fewest,

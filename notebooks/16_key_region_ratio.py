@@ -429,26 +429,21 @@ glue("n_models", len(names), display=False)
 # %%
 def answers_to(variant, unit):
     rows = gaps[(gaps["variant"] == variant) & (gaps["unit"] == unit)]
-    return [side_of(row.low, row.high) for row in rows.itertuples()]
+    return {row.model: side_of(row.low, row.high) for row in rows.itertuples()}
 
 
 raw = answers_to("all edges", "percent")
-size_free = [
-    unanimous(pair)
-    for pair in zip(
-        answers_to("all edges", "normalised"),
-        answers_to("matched in size", "percent"),
-        strict=True,
-    )
-]
+over_uniform = answers_to("all edges", "normalised")
+matched = answers_to("matched in size", "percent")
+size_free = {name: unanimous([over_uniform[name], matched[name]]) for name in names}
 # %% tags=["hide-input"]
 run.claim(
     "C019",
     statement="The key-region degree ratio of wrong answers is below that of right ones",
     paper=f"{paper['C060']}% against {paper['C061']}%",
-    measured=f"of {len(names)} models: {tally(raw)}",
+    measured=tally(raw, run.evidence),
     tolerance="all models, interval of the difference above 0",
-    answers=dict(zip(names, raw, strict=True)),
+    answers=raw,
     questions=fewest,
 )
 
@@ -457,9 +452,9 @@ run.claim(
     "C020",
     statement="Right answers have more interaction at the object, so attention is what differs",
     paper=f"{paper['C061']}% against {paper['C060']}%, size of the object not considered",
-    measured=f"of {len(names)} models: {tally(size_free)}",
+    measured=tally(size_free, run.evidence),
     tolerance="all models, over uniform edges and matched in size, both intervals above 0",
-    answers=dict(zip(names, size_free, strict=True)),
+    answers=size_free,
     questions=fewest,
     note="the second half of the claim is our reading of misallocation",
 )

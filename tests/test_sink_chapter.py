@@ -15,7 +15,7 @@ from lost_in_attention.publishing.predictions import AWAITED, Prediction, compar
 from lost_in_attention.residual.depth import layer_weights
 from lost_in_attention.residual.head_groups import between_groups, chance_of_groups
 from lost_in_attention.residual.measure import measure
-from lost_in_attention.residual.sink_attention import attention_shares
+from lost_in_attention.residual.sink_attention import attention_shares, share_among
 from lost_in_attention.residual.sink_effect import measure_sinks
 from lost_in_attention.residual.sink_parts import (
     KEPT_PARTS,
@@ -88,6 +88,14 @@ def test_shares_without_a_query_behind_are_missing_and_strange_rows_refused():
     assert np.isnan(attention_shares(torch.eye(4), {"last": mask(3)})["last"])
     with pytest.raises(ValueError, match="weights: expected rows that sum to 1, got 0.5 to 0.5"):
         attention_shares(torch.eye(4) / 2, {"first": mask(0)})
+
+
+def test_what_tokens_give_each_other():
+    weights = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0.7, 0.2, 0.1]])
+    # Row 1 gives half to itself, row 2 a fifth to row 1 and a tenth to itself.
+    assert share_among(weights, mask(1, 2, tokens=3)) == pytest.approx((0.5 + 0.3) / 2)
+    assert share_among(weights, mask(0, tokens=3)) == 1
+    assert np.isnan(share_among(weights, mask(tokens=3)))
 
 
 def test_groups_explain_all_or_nothing():

@@ -20,7 +20,6 @@ from lost_in_attention.publishing.votes import (
     labour_divided,
     side_of,
     tally,
-    tally_by_subject,
     unanimous,
     within,
 )
@@ -137,24 +136,15 @@ def test_a_table_of_means_with_their_intervals():
     assert table["ffn"].to_dict() == {"a": "1 [0, 3]", "b": "2 [0, 3]"}
 
 
-def test_tally():
-    assert tally([True, None, False, True]) == "2 yes, 1 no, 1 open"
-    assert tally([]) == "0 yes, 0 no, 0 open"
-
-
 def test_a_tally_parts_pretrained_and_small_models():
     evidence = Evidence({"p": Model(None, "pretrained"), "control": Model(None)})
     evidence.models |= {name: Model(None, "small") for name in "abcd"}
     small = dict(zip("abcd", [True, None, True, True], strict=True))
-    assert (
-        tally_by_subject(small | {"p": True}, evidence) == "pretrained: yes; small: 3 yes, 1 open"
-    )
-    assert tally_by_subject({"a": False, "b": False}, evidence) == "small: 2 no"
-    assert (
-        tally_by_subject({"control": None, "p": False}, evidence) == "pretrained: no; other: open"
-    )
-    assert tally_by_subject({"nobody": True, "control": True}, evidence) == "other: 2 yes"
-    assert tally_by_subject({}, evidence) == "no model asked"
+    assert tally(small | {"p": True}, evidence) == "pretrained: yes; small: 3 yes, 1 open"
+    assert tally({"a": False, "b": False}, evidence) == "small: 2 no"
+    assert tally({"control": None, "p": False}, evidence) == "pretrained: no; other: open"
+    assert tally({"nobody": True, "control": True}, evidence) == "other: 2 yes"
+    assert tally({}, evidence) == "no model asked"
 
 
 def test_seeds_of_one_recipe():

@@ -63,16 +63,12 @@ def opposite(answer: bool | None) -> bool | None:
     return None if answer is None else not answer
 
 
-def tally(answers: Iterable[bool | None]) -> str:
-    """How many models say yes, say no and leave it open, for a table."""
-    answers = list(answers)
-    yes, no = (sum(answer is one for answer in answers) for one in (True, False))
-    return f"{yes} yes, {no} no, {len(answers) - yes - no} open"
+def tally(answers: Mapping[str, bool | None] | pd.Series, evidence: Evidence) -> str:
+    """What models say, one kind of subject after the other: "pretrained: yes; small: 3 yes, 1 no".
 
-
-def tally_by_subject(answers: Mapping[str, bool | None], evidence: Evidence) -> str:
-    """`tally` of each kind of subject, such as "pretrained: yes; small: 3 yes, 1 open"."""
-    parted = evidence.by_subject(answers)
+    `answers` goes by the models' names.
+    """
+    parted = evidence.by_subject(dict(answers.items()))
     said = [f"{subject}: {_spoken(list(own.values()))}" for subject, own in parted.items()]
     return "; ".join(said) or "no model asked"
 

@@ -34,3 +34,14 @@ def attention_shares(
     if not len(rows):
         return dict.fromkeys(keys, math.nan)
     return {name: float(rows[:, each].sum(1).mean()) for name, each in keys.items()}
+
+
+def share_among(weights: Float[Tensor, "tokens tokens"], tokens: Bool[Tensor, " tokens"]) -> float:
+    """The share of their weight that these tokens give to each other, a mean over them; NaN of none.
+
+    What a graph over them sees of a head.
+    """
+    if not tokens.any():
+        return math.nan
+    own = tokens.to(weights.device)
+    return float(weights[own][:, own].sum(1).mean())

@@ -25,7 +25,7 @@ from lost_in_attention.residual.carriers import carrier
 from lost_in_attention.residual.controls import Control, Resized, check_seed
 from lost_in_attention.residual.measure import check_request, prepared
 from lost_in_attention.residual.metrics import chosen_metrics
-from lost_in_attention.residual.sink_attention import attention_shares
+from lost_in_attention.residual.sink_attention import attention_shares, share_among
 from lost_in_attention.residual.sinks import LARGE, TIMES_MEDIAN, Peaks, as_many_others
 from lost_in_attention.residual.stream import State, record
 from lost_in_attention.residual.tracker import Tracker
@@ -52,7 +52,8 @@ class SinkTables:
     `carriers` has one row a state: module ("input" too), tokens, token (the carrier's text), and
     what `carrier` gives.  `attention` has one row a head: group (the key-value head that it
     shares), and of `attention_shares` sinks, first (the first token) and visual; and by itself
-    large, the tokens with an activation of `LARGE` times the median in some state.
+    large, the tokens with an activation of `LARGE` times the median in some state; among_visual is
+    the visual tokens' `share_among` (NaN without a picture).
     """
 
     updates: pd.DataFrame
@@ -169,6 +170,7 @@ class _Batch:
         for head, weights in enumerate(seen.heads()):
             place = {"layer": seen.layer, "head": head, "group": head // shared}
             shares = attention_shares(weights, keys) | attention_shares(weights, far)
+            shares["among_visual"] = share_among(weights, keys["visual"])
             yield self._origin(seen.sample) | place | shares
 
     def _origin(self, index: int) -> dict[str, str]:

@@ -25,7 +25,8 @@ def sink_quantities(tables: SinkTables, *, seed: int) -> pd.DataFrame:
     left without sinks, over gap), novelty_share (novelty's part of what is left), equal_size,
     control_gap (the change without others).  mixig_gap is attention minus FFN.  sink_attention is
     the sinks' mean share in the layers that carry one, visual_below the share of these in which all
-    visual tokens together draw less.  What cannot be said of a model without sinks is missing.
+    visual tokens together draw less, trace_row_sum what visual tokens give each other there.  What
+    cannot be said of a model without sinks is missing.
     """
     parts = gap_parts(tables.updates, tables.carriers)
     per_sample = parts[[*SAMPLE, "gap", "equal_size"]]
@@ -79,13 +80,13 @@ def _gaps(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_attention(tables: SinkTables) -> pd.DataFrame:
-    """By sample: sink_attention, and visual_below where there is a picture."""
+    """By sample: sink_attention; visual_below and trace_row_sum where there is a picture."""
     layers = 1 + int(tables.attention["layer"].max())
     carried = carrying_layers(phases(tables.carriers), layers)
     rows = tables.attention[tables.attention["layer"].isin(carried)]
-    by_layer = rows.groupby([*SAMPLE, "layer"], sort=False)[["sinks", "visual"]].mean()
+    shares = ["sinks", "visual", "among_visual"]
+    by_layer = rows.groupby([*SAMPLE, "layer"], sort=False)[shares].mean()
     told = by_layer.assign(visual_below=(by_layer["visual"] < by_layer["sinks"]).astype(float))
-    table = told.groupby(SAMPLE, sort=False)[["sinks", "visual_below"]].mean().reset_index()
-    if not rows["visual"].gt(0).any():
-        table = table.drop(columns="visual_below")
-    return table.rename(columns={"sinks": "sink_attention"})
+    of_pictures = ["visual_below", "among_visual"] if rows["visual"].gt(0).any() else []
+    table = told.groupby(SAMPLE, sort=False)[["sinks", *of_pictures]].mean().reset_index()
+    return table.rename(columns={"sinks": "sink_attention", "among_visual": "trace_row_sum"})
