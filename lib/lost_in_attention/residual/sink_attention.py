@@ -37,7 +37,7 @@ def attention_shares(
 
 
 def share_among(weights: Float[Tensor, "tokens tokens"], tokens: Bool[Tensor, " tokens"]) -> float:
-    """The share of their weight that these tokens give to each other, a mean over them; NaN of none.
+    """The share of their weight that these tokens give each other, a mean over them; NaN of none.
 
     What a graph over them sees of a head.
     """
