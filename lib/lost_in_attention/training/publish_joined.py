@@ -67,8 +67,9 @@ trained on. Sources and licences: `data/pictures/README.md`.
    classifier; then {near_steps} steps that also draw it near the noun's embedding. Tokens of things
    that are named right: {named}.
 2. Adapters (LoRA, rank {rank}, on all linear layers), {steps} steps of {batch} scenes with
-   {questions_each} questions each from the seven sets in turn. Tower and decoder are frozen. A
-   second loss keeps predictions on texts that the decoder wrote itself near those without adapters.
+   {questions_each} questions each. The first {looking} steps ask in few words whether something is
+   there, the others the questions of all seven sets in turn. Tower and decoder are frozen. A second
+   loss keeps predictions on texts that the decoder wrote itself near those without adapters.
 
 Seed {seed}, device {device}. To train it again:
 
@@ -233,6 +234,7 @@ def card(facts: Mapping[str, Any]) -> str:
         named=named,
         rank=config.rank,
         steps=config.steps,
+        looking=config.looking,
         batch=config.batch,
         questions_each=config.questions,
         seed=config.seed,
