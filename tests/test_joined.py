@@ -20,7 +20,7 @@ from lost_in_attention.training import tower
 from lost_in_attention.training.joining import SCALING, JoiningConfig, train_adapters
 from lost_in_attention.training.tower import TowerConfig, train_tower
 
-SHORT = {"steps": 3, "batch": 2, "questions": 2, "rank": 2, "warmup": 1}
+SHORT = {"steps": 2, "practice": 1, "batch": 2, "questions": 2, "rank": 2, "warmup": 1}
 
 
 @pytest.fixture(scope="module")

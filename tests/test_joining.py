@@ -33,7 +33,7 @@ from lost_in_attention.training.picture_tasks import TASKS, conversation, pope
 from lost_in_attention.training.tasks import Turn
 from lost_in_attention.training.tower import TowerConfig, train_tower
 
-SHORT = JoiningConfig(steps=4, batch=2, questions=2, rank=2, warmup=1)
+SHORT = JoiningConfig(steps=3, practice=1, looking=1, batch=2, questions=2, rank=2, warmup=1)
 
 
 @pytest.fixture(scope="module")
@@ -96,17 +96,19 @@ def test_answers_are_read_from_their_own_image(vlm, scenes):
     assert len(wanted) == len(both)
 
 
+# In either phase.
+@pytest.mark.parametrize("broken", [2, 3])
 def test_adapters_alone_are_trained_and_an_interruption_leaves_no_trace(
-    decoder, trained, tmp_path, monkeypatch
+    decoder, trained, tmp_path, monkeypatch, broken
 ):
     monkeypatch.setattr(joining, "_SAVE_EVERY", 1)
     whole = train_adapters(SHORT, tower=trained, runs=tmp_path / "whole", decoder=decoder)
     real = joining._loss
 
-    def breaks(vlm, config, texts, step):
-        if step == 2:
+    def breaks(vlm, config, texts, first, step):
+        if first + step == broken:
             raise KeyboardInterrupt
-        return real(vlm, config, texts, step)
+        return real(vlm, config, texts, first, step)
 
     monkeypatch.setattr(joining, "_loss", breaks)
     with pytest.raises(KeyboardInterrupt):

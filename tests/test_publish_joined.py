@@ -12,10 +12,10 @@ from lost_in_attention.models import load
 from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.texts import passages
 from lost_in_attention.training import publish_joined, tower
-from lost_in_attention.training.joining import JoiningConfig, train_adapters
+from lost_in_attention.training.joining import PHASES, JoiningConfig, train_adapters
 from lost_in_attention.training.tower import NAMED, TowerConfig, train_tower
 
-SHORT = JoiningConfig(steps=2, batch=1, questions=2, rank=2, warmup=1)
+SHORT = JoiningConfig(steps=2, practice=1, batch=1, questions=2, rank=2, warmup=1)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_the_card_has_the_runs_numbers(published, runs):
 def test_the_curve_has_both_phases(published):
     lines = (published / "training_curve.csv").read_text().splitlines()
     phases = {line.split(",")[0] for line in lines[1:]}
-    assert phases == {*tower.PHASES, "joining"} and (published / "training_curve.png").is_file()
+    assert phases == {*tower.PHASES, *PHASES} and (published / "training_curve.png").is_file()
 
 
 def test_perplexity_is_that_of_the_decoder_where_adapters_are_nothing(published, decoder):

@@ -6,6 +6,7 @@ On texts that the decoder wrote itself its predictions are kept near those witho
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ TEMPLATE = (
 )
 _LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _SAVE_EVERY = 10
+PHASES = ("joining", "practice")
 # Texts of the decoder's own, and how many of them a step compares.
 _TEXTS, _TEXT_TOKENS, _COMPARED = 64, 128, 2
 # How adapters are scaled, alpha over rank.
@@ -73,13 +75,15 @@ SCALING = 2
 class JoiningConfig:
     """What decides the adapters' weights; `random_decoder` is the seed of the control's.
 
-    The first `looking` steps ask for nothing but whether a thing is there.
+    The first `looking` steps ask for nothing but whether a thing is there; after `steps` the rate
+    starts anew for `practice` more.
     """
 
     seed: int = 0
     random_decoder: int | None = None
     steps: int = 200
     looking: int = 90
+    practice: int = 240
     batch: int = 8
     questions: int = 8
     rank: int = 16
@@ -92,7 +96,7 @@ class JoiningConfig:
         return NAME if self.random_decoder is None else f"{NAME}-random-decoder"
 
     def __post_init__(self) -> None:
-        for field in ("steps", "batch", "questions", "rank", "warmup"):
+        for field in ("steps", "practice", "batch", "questions", "rank", "warmup"):
             check_whole(field, getattr(self, field), least=1)
         check_whole("seed", self.seed, least=0)
         check_whole("looking", self.looking, least=0)
@@ -171,12 +175,15 @@ def train_adapters(
     texts = own_texts(vlm, _TEXTS, _TEXT_TOKENS, seed=config.seed)
     parameters = add_adapters(vlm, config.rank)
     adapters = nn.ParameterDict({str(index): each for index, each in enumerate(parameters)})
-    phase = Phase(
-        "joining", config.steps, Rates(config.rate, config.rate), config.warmup, adapters,
-        parameters, lambda step: _loss(vlm, config, texts, step), save_every=_SAVE_EVERY,
-        muon=False,
-    )  # fmt: skip
-    run_phase(phase, folder)
+    for name, first, steps in (
+        (PHASES[0], 0, config.steps),
+        (PHASES[1], config.steps, config.practice),
+    ):
+        phase = Phase(
+            name, steps, Rates(config.rate, config.rate), config.warmup, adapters, parameters,
+            partial(_loss, vlm, config, texts, first), save_every=_SAVE_EVERY, muon=False,
+        )  # fmt: skip
+        run_phase(phase, folder)
     return vlm
 
 
@@ -186,8 +193,14 @@ def _tower_digest(vlm: VisionLanguageModel) -> str:
 
 
 def _loss(
-    vlm: VisionLanguageModel, config: JoiningConfig, texts: Int[Tensor, "texts tokens"], step: int
+    vlm: VisionLanguageModel,
+    config: JoiningConfig,
+    texts: Int[Tensor, "texts tokens"],
+    first: int,
+    step: int,
 ) -> tuple[Tensor, dict[str, float]]:
+    """Of the phase that began at step `first` of the run."""
+    step = first + step
     rng = np.random.default_rng([config.seed, 3, step])
     scenes = [_scene(rng) for _ in range(config.batch)]
     # To look a thing up comes first, in few words: it is not learned from the benchmarks' wording.

@@ -26,8 +26,9 @@ from lost_in_attention.training.accuracy import (
     accuracy_table,
 )
 from lost_in_attention.training.curve import write_curve
-from lost_in_attention.training.joining import SCALING, JoiningConfig
-from lost_in_attention.training.tower import NAMED, PHASES
+from lost_in_attention.training.joining import PHASES, SCALING, JoiningConfig
+from lost_in_attention.training.tower import NAMED
+from lost_in_attention.training.tower import PHASES as TOWER_PHASES
 from lost_in_attention.training.tower_scenes import TOKENS
 
 PASSAGES = 100
@@ -68,8 +69,9 @@ trained on. Sources and licences: `data/pictures/README.md`.
    that are named right: {named}.
 2. Adapters (LoRA, rank {rank}, on all linear layers), {steps} steps of {batch} scenes with
    {questions_each} questions each. The first {looking} steps ask in few words whether something is
-   there, the others the questions of all seven sets in turn. Tower and decoder are frozen. A second
-   loss keeps predictions on texts that the decoder wrote itself near those without adapters.
+   there, the others the questions of all seven sets in turn. {practice} more steps follow, with the
+   learning rate begun anew. Tower and decoder are frozen. A second loss keeps predictions on texts
+   that the decoder wrote itself near those without adapters.
 
 Seed {seed}, device {device}. To train it again:
 
@@ -109,7 +111,8 @@ def read_tower(state: Path) -> dict[str, Any]:
         )
     run = json.loads((said.parent / "config.json").read_text())
     named = json.loads(said.read_text())
-    curve = [row for phase in PHASES for row in _curve(said.with_name(f"{phase}.safetensors"))]
+    states = (said.with_name(f"{phase}.safetensors") for phase in TOWER_PHASES)
+    curve = [row for each in states for row in _curve(each)]
     return {"config": run["config"], "curve": curve, "named": named}
 
 
@@ -129,7 +132,8 @@ def publish_joined(
     the `questions` of each set are kept there too, so that this goes on after an interruption.
     """
     state = Path(runs) / config.name
-    curve = pd.DataFrame([*tower["curve"], *_curve(state / "joining.safetensors")])
+    learned = (row for phase in PHASES for row in _curve(state / f"{phase}.safetensors"))
+    curve = pd.DataFrame([*tower["curve"], *learned])
     output.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=output, prefix=".") as temporary:
         folder = Path(temporary) / config.name
@@ -235,6 +239,7 @@ def card(facts: Mapping[str, Any]) -> str:
         rank=config.rank,
         steps=config.steps,
         looking=config.looking,
+        practice=config.practice,
         batch=config.batch,
         questions_each=config.questions,
         seed=config.seed,
