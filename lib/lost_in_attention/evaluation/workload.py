@@ -192,7 +192,7 @@ class Workload:
         total = sum((each for own in costs.values() for each in own), Cost(0, 0))
         lines.append(_line("all", total, self.machine.name))
         lines.append(self._download(folders))
-        lines += [f"left out: {s.variant}: {s.reason}" for s in self.subjects.values() if s.reason]
+        lines += [f"left out: {s.name}: {s.reason}" for s in self.subjects.values() if s.reason]
         return "\n".join(["Counted beforehand (lost_in_attention.evaluation.cost):", *lines])
 
     def _download(self, folders: Collection[str]) -> str:
