@@ -2,11 +2,11 @@
 
 import atexit
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -130,7 +130,7 @@ def test_every_profile_asks_for_its_machine(profile, dry_run, tmp_path):
 
 
 def test_what_the_repository_holds_is_not_made_again(dry_run):
-    words, costs = dry_run(*arguments("laptop", "all"))
+    words, _ = dry_run(*arguments("laptop", "all"))
     assert "Nothing to be done" in words
 
 
@@ -194,43 +194,47 @@ def folders(place: Path) -> dict[str, Path]:
     return {"results": place / "results", "runs": place / "runs"}
 
 
-def kept(place: Path) -> dict[Path, tuple]:
-    """Every file of unfinished work with its size and when it was written."""
+def kept(place: Path) -> dict[Path, tuple[int, int]]:
+    """Every file of unfinished work with its number, which a new one would not have, and size."""
     files = (place / "runs").rglob("*.jsonl")
-    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+    return {path: (path.stat().st_ino, path.stat().st_size) for path in files}
+
+
+def killed_after(jobs: int, *given: str) -> set[str]:
+    """What the jobs were that a run had finished when it was killed with all of its processes."""
+    run, words = snakemake(*given, start_new_session=True), ""
+    for line in run.stdout:
+        words += line
+        if words.count("Finished jobid") == jobs:
+            break
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    begun = dict(re.findall(r"Job (\d+): (.+): about", words))
+    return {begun[number] for number in re.findall(r"Finished jobid: (\d+)", words)}
 
 
 def test_the_whole_graph_runs_goes_on_after_a_kill_and_repeats_nothing(tmp_path):
     """All targets for a small model, killed in the middle."""
     given = arguments("laptop", "all", models=SMALL[0], **FEW, **folders(tmp_path))
-    killed = snakemake(*given, start_new_session=True)
-    while killed.poll() is None and len(list((tmp_path / "results").rglob("*.parquet"))) < 2:
-        time.sleep(0.2)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    before, done = kept(tmp_path), [*(tmp_path / "results").rglob("*.parquet")]
-    times = {path: path.stat().st_mtime_ns for path in done}
-    assert done
+    finished, before = killed_after(2, *given), kept(tmp_path)
+    assert len(finished) == 2 and before
 
-    unlocked = snakemake(*given, "--unlock")
-    assert unlocked.wait() == 0
+    assert snakemake(*given, "--unlock").wait() == 0
     run = snakemake(*given)
     words = run.communicate()[0]
     assert run.returncode == 0, words
-    # Finished files are not touched, unfinished ones only grow.
-    assert {path: path.stat().st_mtime_ns for path in times} == times
-    assert all(kept(tmp_path)[path][0] >= size for path, (size, _) in before.items())
-    work = Workload.of(
-        SETTINGS | {"models": SMALL[0]} | FEW | {k: str(v) for k, v in folders(tmp_path).items()}
-    )
+    assert not [job for job in finished if job in words]
+    after = kept(tmp_path)
+    for path, (number, size) in before.items():
+        assert after[path][0] == number and after[path][1] >= size, path
+    paths = {name: str(path) for name, path in folders(tmp_path).items()}
+    work = Workload.of(SETTINGS | FEW | paths | {"models": SMALL[0]})
     for target in TARGETS:
         for path in work.files(target):
             assert len(pd.read_parquet(path)), path
     answers = pd.read_parquet(results_path(SMALL[0], "default", tmp_path / "results"))
     assert answers.groupby("benchmark")["sample"].nunique().to_dict() == {"pope": 20, "mmmu": 20}
-
-    again = snakemake(*given)
-    assert "Nothing to be done" in again.communicate()[0]
+    assert "Nothing to be done" in snakemake(*given).communicate()[0]
 
 
 def test_a_failing_job_is_tried_again_and_reported(tmp_path):
