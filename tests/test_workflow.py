@@ -134,6 +134,20 @@ def test_what_the_repository_holds_is_not_made_again(dry_run):
     assert "Nothing to be done" in words
 
 
+@pytest.mark.parametrize(
+    ("profile", "model", "chapters"),
+    [("laptop", "small-llava", 16), ("gpu", "Qwen-2.5-VL-7B", 14), ("gpu", "./mine", 14)],
+)
+def test_a_report_has_the_chapters_of_any_model(profile, model, chapters, dry_run, tmp_path):
+    """Those on tracing want boxes; a model of one's own is a folder."""
+    if model == "./mine":
+        model = str(shutil.copytree(ROOT / "data/models/small-llava", tmp_path / "mine"))
+    words, _ = dry_run(*arguments(profile, "report", models=model, results=tmp_path / "results"))
+    jobs = jobs_of(words)
+    assert (jobs["chapter"], jobs["pages"], jobs["report"]) == (chapters, 1, 1)
+    assert (jobs["measure"], jobs["gather"], jobs["trace"]) == (6, 2, chapters - 14)
+
+
 def test_the_paper_prints_some_variants_in_some_tables():
     def names(target: str) -> list[str]:
         work = Workload.of(SETTINGS | {"models": PAPER})
@@ -158,13 +172,14 @@ def test_results_lie_where_chapters_read_them(name, tmp_path):
         assert work.files(target) == [str(results_path(model, grid, tmp_path))]
 
 
-def test_a_model_is_asked_as_the_paper_says():
+def test_a_command_is_told_the_model_and_its_questions():
     work = Workload.of(SETTINGS | {"models": PUBLISHED})
     for each in paper_variants():
         [folder] = [f for f, subject in work.subjects.items() if subject.name == each.name]
         asked = work.options("answer", folder, prefix="sap", benchmark="pope")
-        prompt = "reasoning" if each.category == "reasoning" else "plain"
-        assert f"--model {each.hub} --source hub" in asked and f"--prompt {prompt}" in asked
+        assert f"--model {each.hub} --source hub --dtype bfloat16 --seed 0" in asked
+        # The command knows how a model of its category is asked.
+        assert "--prompt" not in asked and "--decoding" not in asked
     measured = work.options("measure", folder, measurement="updates")
     assert "--every" in measured and "--questions 1000" in measured
     assert "--every" not in work.options("measure", folder, measurement="averaging")

@@ -399,6 +399,22 @@ def pages(
     write_departures(output / "departures.md")
 
 
+@app.command()
+def model_book(
+    model: Annotated[str, typer.Option(help="What the book is about.")],
+    output: Annotated[
+        Path, typer.Option(help="A folder with scorecard.md and executed chapters in notebooks/.")
+    ],
+    book: Annotated[Path, typer.Option(exists=True, file_okay=False)] = Path("book"),
+) -> None:
+    """Write what a small book about one model needs beside its chapters; jupyter-book builds it."""
+    from lost_in_attention.publishing.model_book import write_book
+
+    check_writable("output", output)
+    write_book(book, output, model)
+    typer.echo(output)
+
+
 def _one_of(name: str, value: str, known: Collection[str]) -> None:
     """Raise ValueError unless an option has a known value."""
     if value not in known:

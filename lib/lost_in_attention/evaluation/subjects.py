@@ -6,6 +6,7 @@ import pandas as pd
 from transformers import AutoConfig, PreTrainedConfig
 
 from lost_in_attention.evaluation.cost import Shape
+from lost_in_attention.evaluation.decoding import prompt_for
 from lost_in_attention.evaluation.measured import measured_path
 from lost_in_attention.evaluation.targets import Target
 from lost_in_attention.models.families import family_of
@@ -22,16 +23,20 @@ PUBLISHED, PAPER = "published", "paper"
 class JobSubject:
     """A model by what commands take, and by the name that the project gives it.
 
-    `prompt` is a name in `decoding.PROMPTS`, `source` where its questions come from.  `reason`
-    says why there can be no jobs for it, nothing where there can.
+    `source` is where its questions come from.  `reason` says why there can be no jobs for it,
+    nothing where there can.
     """
 
     model: str
     name: str
     shape: Shape
-    prompt: str = "plain"
     source: str = "hub"
     reason: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """What it is asked with (`prompt_for`)."""
+        return prompt_for(self.model)
 
     @property
     def folder(self) -> str:
@@ -72,8 +77,7 @@ def _named(name: str) -> list[JobSubject]:
 
 def _of_registry(model: RegisteredModel) -> JobSubject:
     shape = Shape(model.family, model.parameters, model.layers, model.hidden_size)
-    prompt = "reasoning" if model.category == "reasoning" else "plain"
-    return JobSubject(model.hub, model.name, shape, prompt, reason=model.reason)
+    return JobSubject(model.hub, model.name, shape, reason=model.reason)
 
 
 def _of_files(model: str) -> JobSubject:

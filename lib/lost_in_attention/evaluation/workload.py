@@ -15,6 +15,7 @@ from lost_in_attention.benchmarks import BENCHMARKS
 from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.evaluation import cost
 from lost_in_attention.evaluation.cost import Cost, Machine
+from lost_in_attention.evaluation.measurements import MEASUREMENTS
 from lost_in_attention.evaluation.subjects import JobSubject, for_target, job_subjects
 from lost_in_attention.evaluation.targets import TARGETS
 from lost_in_attention.runs.names import names_in
@@ -48,7 +49,6 @@ class Workload:
     counted: int
     annotations: str
     source: str
-    decoding: str
     dtype: str
     batch_size: int | str
     seed: int
@@ -70,12 +70,16 @@ class Workload:
             check_whole(name, getattr(self, name), least=number)
         for name in ("benchmarks", "ablation_benchmarks"):
             names_in(name, getattr(self, name), "all", BENCHMARKS)
-        assert self.subjects
 
     @cached_property
     def subjects(self) -> dict[str, JobSubject]:
         """Every model by the folder of its results, those that are left out too."""
         return {each.folder: each for each in job_subjects(self.models)}
+
+    @property
+    def possible(self) -> list[str]:
+        """The folders of those models that there are jobs for."""
+        return [folder for folder, each in self.subjects.items() if not each.reason]
 
     @property
     def machine(self) -> Machine:
@@ -85,7 +89,7 @@ class Workload:
     @property
     def state(self) -> str:
         """The folder of unfinished work: a run keeps to its settings, others have their own."""
-        told = (self.questions, self.ablation_questions, self.decoding, self.dtype, self.seed)
+        told = (self.questions, self.ablation_questions, self.dtype, self.seed)
         return f"{self.runs}/{'-'.join(map(str, told))}"
 
     def files(self, target: str) -> list[str]:
@@ -98,6 +102,34 @@ class Workload:
             found += [f"{self.results}/{name}.parquet" for name in own]
         return found
 
+    def of_model(self, model: str) -> list[str]:
+        """All results that the chapters about one model read: those of the targets, and what is
+        measured beside them.  Traces only where the boxes of what is asked about are known."""
+        measured = [f"measured/{model}/{name}" for name in MEASUREMENTS]
+        grids = [f"{prefix}-{model}" for prefix in PREFIXES]
+        traced = [f"traced/{model}/cases"] if self.has_boxes(model) else []
+        return [f"{self.results}/{name}.parquet" for name in (*measured, *grids, *traced)]
+
+    def in_chapters(self, model: str) -> dict[str, Any]:
+        """What chapters about one model are told, so that they read what is stored of it."""
+        return {
+            "model": self.subjects[model].model,
+            "source": self.source_of(model),
+            "tier": "paper" if self.dtype == "bfloat16" else "book",
+            "questions": self.questions,
+            "traced": self.traced_questions,
+            "cases": self.cases,
+            "annotations": "own" if self.source_of(model) in WORLDS else self.annotations,
+        }
+
+    def has_boxes(self, model: str) -> bool:
+        """Whether there are boxes of the objects that a model is asked about."""
+        return self.source_of(model) in WORLDS or self.annotations != "own"
+
+    def source_of(self, model: str) -> str:
+        """Where a model's questions come from, by the folder of its results."""
+        return self.subjects[model].source if self.source == "auto" else self.source
+
     def asked(self, prefix: str) -> list[str]:
         """The benchmarks of a grid, by the prefix of its file."""
         ablated = PREFIXES[prefix] == "ablations"
@@ -106,8 +138,7 @@ class Workload:
 
     def options(self, job: str, model: str, **wildcards: str) -> str:
         """What a job's command is called with, but for where it writes; `model` is a folder."""
-        subject = self.subjects[model]
-        source = subject.source if self.source == "auto" else self.source
+        subject, source = self.subjects[model], self.source_of(model)
         own = {"model": subject.model, "source": source, "dtype": self.dtype, "seed": self.seed}
         own |= getattr(self, f"_{job}_options")(subject, source, **wildcards)
         return " ".join(
@@ -129,8 +160,6 @@ class Workload:
             "where": PREFIXES[prefix],
             "preset": self.preset,
             "noise_seeds": self.noise_seeds,
-            "decoding": self.decoding,
-            "prompt": subject.prompt,
             "batch_size": self._batch_size(subject),
         }
 
@@ -183,6 +212,8 @@ class Workload:
         and what has to be there of weights and question sets."""
         costs, folders = defaultdict(list), set()
         for job, wildcards in jobs:
+            if job not in _COMMANDS:
+                continue
             costs[job].append(self.cost(job, **wildcards))
             folders.add(wildcards["model"])
         lines = [
@@ -197,15 +228,16 @@ class Workload:
 
     def _download(self, folders: Collection[str]) -> str:
         """Of models that the repository does not hold, and of sets that are not embedded."""
-        foreign = [s for s in map(self.subjects.get, folders) if s and s.source not in WORLDS]
+        foreign = [self.subjects[each] for each in folders if "/" in self.subjects[each].model]
         weights = sum(each.shape.download for each in foreign)
-        sets = _SETS if foreign and self.source in ("auto", "hub") else 0
+        sets = _SETS if any(self.source_of(each) not in WORLDS for each in folders) else 0
         return (
             f"download, once: {weights:.0f} GB of weights ({len(foreign)} models), "
             f"up to {sets} GB of questions"
         )
 
 
+_COMMANDS = ("measure", "answer", "gather", "trace")
 _COUNTS = (
     "questions", "ablation_questions", "noise_seeds", "cases", "traced_questions", "counted",
 )  # fmt: skip
