@@ -145,7 +145,7 @@ def test_a_report_has_the_chapters_of_any_model(profile, model, chapters, dry_ru
     words, _ = dry_run(*arguments(profile, "report", models=model, results=tmp_path / "results"))
     jobs = jobs_of(words)
     assert (jobs["chapter"], jobs["pages"], jobs["report"]) == (chapters, 1, 1)
-    assert (jobs["measure"], jobs["gather"], jobs["trace"]) == (6, 2, chapters - 14)
+    assert (jobs["measure"], jobs["gather"], jobs["trace"]) == (6, 2, chapters > 14)
 
 
 def test_the_paper_prints_some_variants_in_some_tables():
