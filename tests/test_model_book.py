@@ -51,6 +51,7 @@ def test_the_book_lists_the_chapters_that_are_there(tmp_path):
     (tmp_path / "notebooks").mkdir()
     for name in ("06_layerwise_curves", "04_rid"):
         (tmp_path / "notebooks" / f"{name}.ipynb").write_text("{}")
+    (tmp_path / "scorecard.md").write_text("# Scorecard")
     write_book(ROOT / "book", tmp_path, "mine")
     content = yaml.safe_load((tmp_path / "_toc.yml").read_text())
     files = [each["file"] for each in content["chapters"]]

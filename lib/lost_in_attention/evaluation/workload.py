@@ -198,14 +198,15 @@ class Workload:
     def resources(self, job: str, model: str, **wildcards: str) -> dict[str, int]:
         """What a job asks a scheduler for: `minutes` that it should take one GPU or core in all,
         `runtime` in minutes after which it may be stopped (twice that among its GPUs, and some),
-        `mem_mb` of memory (the weights twice, while they are read)."""
+        `mem_mb` of memory for all of its processes."""
         minutes = max(1, round(60 * self.cost(job, model, **wildcards).hours))
-        processes, download = max(self.gpus, 1), self.subjects[model].shape.download
-        return {
-            "minutes": minutes,
-            "runtime": 30 + 2 * minutes // processes,
-            "mem_mb": processes * (4000 + round(2000 * download)),
-        }
+        processes = max(self.gpus, 1)
+        runtime = 30 + 2 * minutes // processes
+        return {"minutes": minutes, "runtime": runtime, "mem_mb": processes * self.memory(model)}
+
+    def memory(self, model: str) -> int:
+        """Megabytes that a process needs: the weights twice, while they are read."""
+        return 4000 + round(2000 * self.subjects[model].shape.download)
 
     def summary(self, jobs: Iterable[tuple[str, Mapping[str, str]]]) -> str:
         """What jobs come to together, given by their names and wildcards: machine hours, disk,

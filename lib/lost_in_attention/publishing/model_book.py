@@ -49,7 +49,8 @@ def chapter_parameters(
 
 
 def write_book(book: Path, folder: Path, model: str) -> None:
-    """Write into `folder`, which has the executed `notebooks`, what else a book of them needs.
+    """Write into `folder`, which has executed `notebooks` and their `scorecard.md`, what else a
+    book of them needs.
 
     `book` is the folder of the whole book, from which pages and settings are taken.
     """
@@ -62,6 +63,6 @@ def write_book(book: Path, folder: Path, model: str) -> None:
     )
     found = sorted((folder / "notebooks").glob("*.ipynb"))
     pages = [f"notebooks/{path.stem}" for path in found]
-    pages += [name.removesuffix(".md") for name in _PAGES]
+    pages += ["scorecard", *(name.removesuffix(".md") for name in _PAGES)]
     listed = "".join(f"- file: {page}\n" for page in pages)
     (folder / "_toc.yml").write_text(f"format: jb-book\nroot: intro\nchapters:\n{listed}")
