@@ -36,7 +36,7 @@ def test_a_chapter_has_what_it_is_told(chapter):
 
 
 def test_all_chapters_that_take_a_model_are_among_them():
-    # Chapter 11 needs a training's saved steps, 17 is about a decoder by itself, 18 about the paper.
+    # 11 needs the saved steps of a training, 17 is about a decoder by itself, 18 about the paper.
     others = {path.stem for path in NOTEBOOKS} - set(CHAPTERS)
     assert others == {"11_training_dynamics", "17_sink", "18_audit"}
     assert set(CHAPTERS) - set(chapters(traced=False)) == {"15_tracing", "16_key_region_ratio"}
