@@ -35,15 +35,18 @@ SLOW_FILES = (
     "test_recipes.py",
     "test_sap.py",
     "test_sap_images.py",
+    "test_slurm.py",
     "test_smolvlm.py",
     "test_stored.py",
     "test_tower.py",
     "test_trace.py",
     "test_traced.py",
     "test_training.py",
+    "test_workflow.py",
     "test_zoo.py",
 )
 SLOW_TESTS = {
+    "test_cost.py": ("test_passes_and_decompositions_are_those_that_a_measurement_makes",),
     "test_digits.py": (
         "test_shipped_sets_are_what_the_command_writes",
         "test_shipped_annotations_are_what_the_command_writes",

@@ -26,9 +26,9 @@ def ranges(lines: list[str]) -> dict[str, str]:
 
 
 def declared() -> dict[str, str]:
-    """Every package that the library, the book and the tests ask pip for."""
+    """Every package that the library, the book, the workflow and the tests ask pip for."""
     extras = PROJECT["optional-dependencies"]
-    lines = PROJECT["dependencies"] + extras["book"] + extras["test"]
+    lines = PROJECT["dependencies"] + extras["book"] + extras["workflow"] + extras["test"]
     return {name: r for name, r in ranges(lines).items() if name != PROJECT["name"]}
 
 

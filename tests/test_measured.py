@@ -289,6 +289,16 @@ def test_the_run_writes_where_its_table_comes_from(repository, tmp_path, monkeyp
         MeasureRun(MODEL, "averaging", questions=2, seed=2).run(**folders)
 
 
+def test_every_question_is_taken_where_that_is_asked_for(repository, tmp_path, monkeypatch):
+    monkeypatch.setattr(Averaging, "questions", 1)
+    for every, count in ((False, 1), (True, 2)):
+        folders = {"runs": tmp_path / f"runs{count}", "output": tmp_path / f"out{count}"}
+        [path] = MeasureRun(MODEL, "averaging", questions=2, every=every).run(**folders)
+        facts = json.loads(path.with_suffix(".json").read_text())
+        assert len(facts["samples"]) == count
+        assert facts["command"].endswith(" --every") == every and "False" not in facts["command"]
+
+
 def test_a_chapter_reads_what_is_stored_and_measures_the_rest(repository, tmp_path, monkeypatch):
     monkeypatch.setattr(page, "display", lambda content, raw: None)
     output = repository / "results" / "measured"

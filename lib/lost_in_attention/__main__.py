@@ -330,6 +330,9 @@ def measure(
     seed: Annotated[int, typer.Option(help="Of the draw, of noise and of rotations.")] = 0,
     batch_size: int = 8,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    every: Annotated[
+        bool, typer.Option("--every", help="All QUESTIONS, where fewer suffice too.")
+    ] = False,
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
     output: Annotated[Path, typer.Option(help="Where results go.")] = Path("data/results/measured"),
 ) -> None:
@@ -340,7 +343,7 @@ def measure(
     from lost_in_attention.evaluation.measure_run import MeasureRun
 
     asked = MeasureRun(
-        model, measurements, benchmark, source, questions, seed, batch_size, dtype
+        model, measurements, benchmark, source, questions, seed, batch_size, dtype, every
     )  # fmt: skip
     for path in asked.run(runs=runs, output=output):
         typer.echo(path)
@@ -394,6 +397,22 @@ def pages(
     check_writable("output", output)
     write_paper_map(results, output / "paper_map.md")
     write_departures(output / "departures.md")
+
+
+@app.command()
+def model_book(
+    model: Annotated[str, typer.Option(help="What the book is about.")],
+    output: Annotated[
+        Path, typer.Option(help="A folder with scorecard.md and executed chapters in notebooks/.")
+    ],
+    book: Annotated[Path, typer.Option(exists=True, file_okay=False)] = Path("book"),
+) -> None:
+    """Write what a small book about one model needs beside its chapters; jupyter-book builds it."""
+    from lost_in_attention.publishing.model_book import write_book
+
+    check_writable("output", output)
+    write_book(book, output, model)
+    typer.echo(output)
 
 
 def _one_of(name: str, value: str, known: Collection[str]) -> None:

@@ -43,6 +43,7 @@ class MeasureRun:
     seed: int = 0
     batch_size: int = BATCH_SIZE
     dtype: str = "float32"
+    every: bool = False
 
     def __post_init__(self) -> None:
         names_in("measurements", self.measurements, "all", MEASUREMENTS)
@@ -75,7 +76,8 @@ class MeasureRun:
         written = []
         for name in names_in("measurements", self.measurements, "all", MEASUREMENTS):
             measurement, started = MEASUREMENTS[name](self.benchmark), datetime.now(UTC)
-            samples = list(draw_at_most(drawn, measurement.questions, seed=self.seed))
+            enough = len(drawn) if self.every else measurement.questions
+            samples = list(draw_at_most(drawn, enough, seed=self.seed))
             path = measured_path(self.model, name, output)
             table = take(
                 measurement,

@@ -72,7 +72,7 @@ def made_by(command: str, options: Mapping[str, Scalar], started: datetime) -> d
     """How a command's results were made, ready for JSON: the line that makes them again, with
     what, on what and when; they are finished now."""
     options = {name: without_folders(value) for name, value in options.items()}
-    named = [f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items()]
+    named = [_option(name, value) for name, value in options.items() if value is not False]
     return {
         "command": " ".join([f"python -m lost_in_attention {command}", *named]),
         "options": options,
@@ -81,6 +81,12 @@ def made_by(command: str, options: Mapping[str, Scalar], started: datetime) -> d
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _option(name: str, value: Scalar) -> str:
+    """As a command line has it: a switch that is on stands without a value."""
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is True else f"{flag} {shlex.quote(str(value))}"
 
 
 def versions() -> dict[str, str]:

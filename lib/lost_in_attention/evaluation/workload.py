@@ -1,0 +1,248 @@
+"""The paper's tables and figures as jobs of a workflow: their files, their options, their costs.
+
+A job is one command for one model: `measure` of one measurement, `answer` (`sap` on one benchmark),
+`gather` (`sap` on all of them, whose answers are there by then) or `trace`.
+"""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from lost_in_attention.benchmarks import BENCHMARKS
+from lost_in_attention.benchmarks.base import WORLDS
+from lost_in_attention.evaluation import cost
+from lost_in_attention.evaluation.cost import Cost, Machine
+from lost_in_attention.evaluation.measurements import MEASUREMENTS
+from lost_in_attention.evaluation.subjects import JobSubject, for_target, job_subjects
+from lost_in_attention.evaluation.targets import TARGETS
+from lost_in_attention.runs.names import names_in
+from lost_in_attention.runs.numbers import check_whole
+
+# What the file of a grid is called by (`stored.results_path`).
+PREFIXES = {"sap": "default", "sap-ablations": "ablations"}
+# What is measured of all questions, as the paper does; of the others as many as suffice.
+_OF_ALL = frozenset(name for target in TARGETS.values() for name in target.measurements)
+# Gigabytes that the published question sets come to, all seven together, rounded up.
+_SETS = 10
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is asked for: the fields are the keys of workflow/config.yaml, which explains them.
+
+    Raises ValueError on a number that is too small or an unknown benchmark, and what
+    `job_subjects` does.
+    """
+
+    models: str
+    questions: int
+    ablation_questions: int
+    benchmarks: str
+    ablation_benchmarks: str
+    preset: str
+    noise_seeds: int
+    cases: int
+    traced_questions: int
+    counted: int
+    annotations: str
+    source: str
+    dtype: str
+    batch_size: int | str
+    seed: int
+    gpus: int
+    results: str
+    runs: str
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Workload":
+        """Raises ValueError on keys that are missing or unknown too."""
+        keys = {field.name for field in fields(cls)}
+        if wrong := keys ^ set(config):
+            raise ValueError(f"config: expected the keys of config.yaml, got or lack {wrong}")
+        return cls(**config)
+
+    def __post_init__(self) -> None:
+        least = {"gpus": 0, "seed": 0} | dict.fromkeys(_COUNTS, 1)
+        for name, number in least.items():
+            check_whole(name, getattr(self, name), least=number)
+        for name in ("benchmarks", "ablation_benchmarks"):
+            names_in(name, getattr(self, name), "all", BENCHMARKS)
+
+    @cached_property
+    def subjects(self) -> dict[str, JobSubject]:
+        """Every model by the folder of its results, those that are left out too."""
+        return {each.folder: each for each in job_subjects(self.models)}
+
+    @property
+    def possible(self) -> list[str]:
+        """The folders of those models that there are jobs for."""
+        return [folder for folder, each in self.subjects.items() if not each.reason]
+
+    @property
+    def machine(self) -> Machine:
+        """What costs are counted for."""
+        return cost.GPU if self.gpus else cost.CORE
+
+    @property
+    def state(self) -> str:
+        """The folder of unfinished work: a run keeps to its settings, others have their own."""
+        told = (self.questions, self.ablation_questions, self.dtype, self.seed)
+        return f"{self.runs}/{'-'.join(map(str, told))}"
+
+    def files(self, target: str) -> list[str]:
+        """The results that a table or figure is made of."""
+        wanted, found = TARGETS[target], []
+        for each in for_target(wanted, [*self.subjects.values()], self.models):
+            own = [f"measured/{each.folder}/{name}" for name in wanted.measurements]
+            own += [f"{p}-{each.folder}" for p, grid in PREFIXES.items() if grid in wanted.grids]
+            own += [f"traced/{each.folder}/cases"] if wanted.traced else []
+            found += [f"{self.results}/{name}.parquet" for name in own]
+        return found
+
+    def of_model(self, model: str) -> list[str]:
+        """All results that the chapters about one model read: those of the targets, and what is
+        measured beside them.  Traces only where the boxes of what is asked about are known."""
+        measured = [f"measured/{model}/{name}" for name in MEASUREMENTS]
+        grids = [f"{prefix}-{model}" for prefix in PREFIXES]
+        traced = [f"traced/{model}/cases"] if self.has_boxes(model) else []
+        return [f"{self.results}/{name}.parquet" for name in (*measured, *grids, *traced)]
+
+    def in_chapters(self, model: str) -> dict[str, Any]:
+        """What chapters about one model are told, so that they read what is stored of it."""
+        return {
+            "model": self.subjects[model].model,
+            "source": self.source_of(model),
+            "tier": "paper" if self.dtype == "bfloat16" else "book",
+            "questions": self.questions,
+            "traced": self.traced_questions,
+            "cases": self.cases,
+            "annotations": "own" if self.source_of(model) in WORLDS else self.annotations,
+        }
+
+    def has_boxes(self, model: str) -> bool:
+        """Whether there are boxes of the objects that a model is asked about."""
+        return self.source_of(model) in WORLDS or self.annotations != "own"
+
+    def source_of(self, model: str) -> str:
+        """Where a model's questions come from, by the folder of its results."""
+        return self.subjects[model].source if self.source == "auto" else self.source
+
+    def asked(self, prefix: str) -> list[str]:
+        """The benchmarks of a grid, by the prefix of its file."""
+        ablated = PREFIXES[prefix] == "ablations"
+        names = self.ablation_benchmarks if ablated else self.benchmarks
+        return names_in("benchmarks", names, "all", BENCHMARKS)
+
+    def options(self, job: str, model: str, **wildcards: str) -> str:
+        """What a job's command is called with, but for where it writes; `model` is a folder."""
+        subject, source = self.subjects[model], self.source_of(model)
+        own = {"model": subject.model, "source": source, "dtype": self.dtype, "seed": self.seed}
+        own |= getattr(self, f"_{job}_options")(subject, source, **wildcards)
+        return " ".join(
+            f"--{name.replace('_', '-')}" + ("" if value is True else f" {shlex.quote(str(value))}")
+            for name, value in own.items()
+        )
+
+    def _measure_options(self, subject: JobSubject, source: str, measurement: str) -> dict:
+        own = {"measurements": measurement, "questions": self.questions}
+        own |= {"batch_size": self._batch_size(subject)}
+        return own | ({"every": True} if measurement in _OF_ALL else {})
+
+    def _answer_options(
+        self, subject: JobSubject, source: str, prefix: str, benchmark: str
+    ) -> dict:
+        return {
+            "benchmarks": benchmark,
+            "questions": self._drawn(prefix),
+            "where": PREFIXES[prefix],
+            "preset": self.preset,
+            "noise_seeds": self.noise_seeds,
+            "batch_size": self._batch_size(subject),
+        }
+
+    def _gather_options(self, subject: JobSubject, source: str, prefix: str) -> dict:
+        return self._answer_options(subject, source, prefix, ",".join(self.asked(prefix)))
+
+    def _trace_options(self, subject: JobSubject, source: str) -> dict:
+        return {
+            "annotations": "own" if source in WORLDS else self.annotations,
+            "cases": self.cases,
+            "questions": self.traced_questions,
+            "counted": self.counted,
+        }
+
+    def _batch_size(self, subject: JobSubject) -> int:
+        return subject.shape.batch_size if self.batch_size == "auto" else int(self.batch_size)
+
+    def _drawn(self, prefix: str) -> int:
+        return self.ablation_questions if PREFIXES[prefix] == "ablations" else self.questions
+
+    def cost(self, job: str, model: str, **wildcards: str) -> Cost:
+        """What a job costs on `machine`; gathering answers takes no more than to load the model."""
+        subject, machine = self.subjects[model], self.machine
+        if job == "measure":
+            measurement = wildcards["measurement"]
+            return cost.measuring(subject.shape, measurement, self.questions, machine)
+        if job == "trace":
+            counts = {"cases": self.cases, "counted": self.counted}
+            questions = self.traced_questions
+            return cost.tracing(subject.shape, questions=questions, machine=machine, **counts)
+        prefix = wildcards["prefix"]
+        how = {"prompt": subject.prompt, "noise_seeds": self.noise_seeds, "machine": machine}
+        questions = self._drawn(prefix) if job == "answer" else 0
+        return cost.answering(subject.shape, PREFIXES[prefix], questions, **how)
+
+    def resources(self, job: str, model: str, **wildcards: str) -> dict[str, int]:
+        """What a job asks a scheduler for: `minutes` that it should take one GPU or core in all,
+        `runtime` in minutes after which it may be stopped (twice that among its GPUs, and some),
+        `mem_mb` of memory for all of its processes."""
+        minutes = max(1, round(60 * self.cost(job, model, **wildcards).hours))
+        processes = max(self.gpus, 1)
+        runtime = 30 + 2 * minutes // processes
+        return {"minutes": minutes, "runtime": runtime, "mem_mb": processes * self.memory(model)}
+
+    def memory(self, model: str) -> int:
+        """Megabytes that a process needs: the weights twice, while they are read."""
+        return 4000 + round(2000 * self.subjects[model].shape.download)
+
+    def summary(self, jobs: Iterable[tuple[str, Mapping[str, str]]]) -> str:
+        """What jobs come to together, given by their names and wildcards: machine hours, disk,
+        and what has to be there of weights and question sets."""
+        costs, folders = defaultdict(list), set()
+        for job, wildcards in jobs:
+            if job not in _COMMANDS:
+                continue
+            costs[job].append(self.cost(job, **wildcards))
+            folders.add(wildcards["model"])
+        lines = [
+            _line(f"{job}: {len(own)} jobs", sum(own, Cost(0, 0)), self.machine.name)
+            for job, own in costs.items()
+        ]
+        total = sum((each for own in costs.values() for each in own), Cost(0, 0))
+        lines.append(_line("all", total, self.machine.name))
+        lines.append(self._download(folders))
+        lines += [f"left out: {s.name}: {s.reason}" for s in self.subjects.values() if s.reason]
+        return "\n".join(["Counted beforehand (lost_in_attention.evaluation.cost):", *lines])
+
+    def _download(self, folders: Collection[str]) -> str:
+        """Of models that the repository does not hold, and of sets that are not embedded."""
+        foreign = [self.subjects[each] for each in folders if "/" in self.subjects[each].model]
+        weights = sum(each.shape.download for each in foreign)
+        sets = _SETS if any(self.source_of(each) not in WORLDS for each in folders) else 0
+        return (
+            f"download, once: {weights:.0f} GB of weights ({len(foreign)} models), "
+            f"up to {sets} GB of questions"
+        )
+
+
+_COMMANDS = ("measure", "answer", "gather", "trace")
+_COUNTS = (
+    "questions", "ablation_questions", "noise_seeds", "cases", "traced_questions", "counted",
+)  # fmt: skip
+
+
+def _line(what: str, total: Cost, machine: str) -> str:
+    return f"{what}, {total.hours:.2f} {machine} hours, {total.disk:.2f} GB of results and runs"
