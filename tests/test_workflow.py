@@ -121,6 +121,19 @@ def test_all_holds_every_job_once(dry_run, tmp_path):
     assert jobs["answer"] == 8 * models
 
 
+def printed_costs() -> list[tuple[str, str]]:
+    """Targets and GPU hours in the table of the page on experiments."""
+    page = (ROOT / "book/change_our_mind.md").read_text()
+    return re.findall(r"\| `(\w+)` \| (\d+) \|", page)
+
+
+@pytest.mark.parametrize(("target", "hours"), printed_costs())
+def test_the_page_on_experiments_prints_what_a_dry_run_counts(target, hours, dry_run, tmp_path):
+    _, costs = dry_run(*arguments("gpu", target, results=tmp_path))
+    [counted] = re.findall(r"^all, ([\d.]+) GPU hours", costs, re.MULTILINE)
+    assert f"{float(counted):.0f}" == hours
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_profile_asks_for_its_machine(profile, dry_run, tmp_path):
     words, _ = dry_run(*arguments(profile, "figure3", "-p", results=tmp_path))
