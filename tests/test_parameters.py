@@ -143,7 +143,10 @@ def parameters(source) -> dict:
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
 def test_the_command_in_the_provenance_sets_all_that_decides_and_nothing_else(source, tmp_path):
     values = parameters(source)
-    run = report.start(source.stem, values | {"output": str(tmp_path)})
+    about_models = bool({"model", "models"} & values.keys())
+    assert about_models == ("about_models=False" not in source.read_text())
+    given = values | {"output": str(tmp_path)}
+    run = report.start(source.stem, given, about_models=about_models)
     command = shlex.split(run.provenance["command"])
     named = [command[i + 1] for i, word in enumerate(command) if word == "-p"]
     assert sorted(named) == sorted(values.keys() - {"output"})
