@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -57,8 +58,9 @@ def dry_run(monkeypatch, capsys):
     def run(*given: str) -> tuple[str, str]:
         at_exit = []
         monkeypatch.setattr(atexit, "register", lambda hook: at_exit.append(hook) or hook)
-        with pytest.raises(SystemExit) as end:
-            main(["-n", *given])
+        # Where a browser has been used an event loop runs in this thread, which Snakemake refuses.
+        with ThreadPoolExecutor(1) as aside, pytest.raises(SystemExit) as end:
+            aside.submit(main, ["-n", *given]).result()
         said = capsys.readouterr()
         assert end.value.code == 0, said.err
         for hook in at_exit:
