@@ -447,13 +447,13 @@ def test_chapters_that_contradict_each_other_leave_a_model_open(tmp_path):
 
 
 def test_claims_that_are_one_finding_come_to_one_verdict(tmp_path):
-    """Halves of a statement: what one says clearly and the other says otherwise stays open."""
-    claim_of_both(tmp_path, True, [True] * 3, "C060", "16_key_region_ratio")
-    assert "| same direction | same direction |" in row_of(scorecard(tmp_path), "C061")
-    claim_of_both(tmp_path, False, [True] * 3, "C061", "15_tracing")
+    """Parts of a statement: where a model says yes to one and no to another, it stays open."""
+    claim_of_both(tmp_path, True, [True] * 3, "C079", "13_sap_where")
+    assert "| same direction | same direction |" in row_of(scorecard(tmp_path), "C055")
+    claim_of_both(tmp_path, False, [True] * 3, "C055", "18_audit")
     page = scorecard(tmp_path)
-    assert row_of(page, "C060") == row_of(page, "C061")
-    assert "| same direction | undecided |" in row_of(page, "C060")
+    assert row_of(page, "C055") == row_of(page, "C079")
+    assert "| same direction | undecided |" in row_of(page, "C079")
 
 
 def test_each_finding_counts_once(tmp_path):

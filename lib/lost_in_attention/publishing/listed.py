@@ -41,7 +41,7 @@ class Listed:
         return {PUBLISHED: NEEDS_WEIGHTS} if any(map(decidable, self.ids)) else {}
 
     @property
-    def in_words(self) -> str:
+    def standing(self) -> str:
         """All verdicts in one line."""
         return in_words(self.verdicts) if self.verdicts else NOT_ASKED
 

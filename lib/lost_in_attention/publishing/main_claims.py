@@ -8,13 +8,14 @@ import textwrap
 from collections.abc import Sequence
 from html import escape
 
+from lost_in_attention.publishing.listed import NOT_ASKED
 from lost_in_attention.publishing.plots import ATTENTION, FFN
 from lost_in_attention.publishing.verdicts import DISPROVED, NEEDS_WEIGHTS, PROVED, UNDECIDED
 
 _WIDTH, _HEAD, _ROW = 360, 26, 66
-_CLAIM, _LETTERS = 20, 11
+_CLAIM, _LETTERS = 19, 11
 # Where each column has its middle.
-_COLUMNS = (172, 247, 322)
+_COLUMNS = (165, 243, 321)
 _STROKE = 'fill="none" stroke="currentColor" stroke-width="1.5"'
 _WHITE = 'fill="none" stroke="white" stroke-width="2"'
 _YES = f'<circle r="8" fill="{ATTENTION}"/><path d="M-4 0L-1 3L4 -3" {_WHITE}/>'
@@ -26,7 +27,7 @@ _NOTHING = f'<path d="M-5 0H5" {_STROKE}/>'
 _MARKS = {
     PROVED: _YES, "same direction": _YES, "reproduced": _YES,
     DISPROVED: _NO, "different direction": _NO, "not reproduced": _NO,
-    "mixed": _MIXED, UNDECIDED: _OPEN, NEEDS_WEIGHTS: _WEIGHTS,
+    "mixed": _MIXED, UNDECIDED: _OPEN, NEEDS_WEIGHTS: _WEIGHTS, NOT_ASKED: _NOTHING,
 }  # fmt: skip
 CAPTION = (
     "The main claims of the abstract. Filled with a tick: in agreement; filled with a cross: "
@@ -48,7 +49,7 @@ def picture(columns: Sequence[str], claims: Sequence[tuple[str, Sequence[str]]])
     )
     return (
         f'<figure style="margin:1em 0;max-width:34rem"><svg viewBox="0 0 {_WIDTH} {height}" '
-        'width="100%" font-size="11" text-anchor="middle" fill="currentColor" role="img" '
+        'width="100%" font-size="12" text-anchor="middle" fill="currentColor" role="img" '
         f'aria-label="{escape(alt)}">{"".join(head + rows)}</svg>'
         f"<figcaption>{CAPTION}</figcaption></figure>"
     )
@@ -62,7 +63,7 @@ def _row(top: int, claim: str, verdicts: Sequence[str]) -> str:
 
 
 def _cell(x: int, top: int, verdict: str) -> str:
-    mark = f'<g transform="translate({x} {top + 14})">{_MARKS.get(verdict, _NOTHING)}</g>'
+    mark = f'<g transform="translate({x} {top + 14})">{_MARKS[verdict]}</g>'
     return mark + _lines(verdict, _LETTERS, x, top + 35)
 
 

@@ -47,7 +47,7 @@ def write_paper_map(results: Path, output: Path) -> None:
     """
     claims = [claim for claim in read_claims(Path(results)) if claim.tier != "smoke"]
     standing = {each: row.status for row in settings().itertuples() for each in row.claims.split()}
-    standing |= {each: row.in_words for row in listed(claims) for each in row.ids}
+    standing |= {each: row.standing for row in listed(claims) for each in row.ids}
     rows = [_row(part, standing) for part in paper_map().itertuples()]
     with replaced_when_complete(Path(output)) as made:
         made.write_text(f"{INTRODUCTION}\n{wide_table(HEAD, rows)}")
