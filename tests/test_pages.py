@@ -170,7 +170,9 @@ def test_every_text_claim_is_a_finding_or_a_setting_and_once():
     assert sorted(each for each in ids if "*" not in each) == sorted(text_claims()["id"])
 
 
-@pytest.mark.parametrize("row", [*FINDINGS.itertuples(), *SETTINGS.itertuples()], ids=str)
+@pytest.mark.parametrize(
+    "row", [*FINDINGS.itertuples(), *SETTINGS.itertuples()], ids=lambda row: row.claims
+)
 def test_a_row_gives_the_numbers_of_its_claims_and_types_none(row):
     ids = set(row.claims.split())
     numbers = ids & set(text_claims().query("value != 'qualitative'")["id"])

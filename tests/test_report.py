@@ -348,14 +348,19 @@ def test_every_row_of_the_scorecard_links_to_its_figure(tmp_path):
     run = start(tmp_path)
     run.claim("T1.attention.rid", verdict="needs published weights", **CLAIM)
     assert "figure-" not in scorecard(tmp_path)
-    for table in (scorecard_rows.findings(), scorecard_rows.settings()):
-        for figure in table["figure"]:
-            path = (tmp_path / figure).with_suffix(".json")
-            path.parent.mkdir(exist_ok=True)
-            path.write_text("{}")
+    tables = (scorecard_rows.findings(), scorecard_rows.settings())
+    figures = {figure for table in tables for figure in table["figure"]}
+    for figure in figures:
+        path = (tmp_path / figure).with_suffix(".json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
     rows = [line for line in scorecard(tmp_path).splitlines() if "<span id=" in line]
-    link = re.compile(r'<a href="notebooks/\w+\.html#figure-\w+">\d\d, figure [a-z0-9 ]+</a> \|$')
-    assert [row for row in rows if not link.search(row)] == []
+    link = re.compile(
+        r'<a href="notebooks/(\w+)\.html#figure-(\w+)">\d\d, figure [a-z0-9 ]+</a> \|$'
+    )
+    found = [link.search(row) for row in rows]
+    assert all(found)
+    assert {"/".join(each.groups()) for each in found} == figures
 
 
 def test_a_figure_has_the_anchor_that_links_to_it_lead_to(tmp_path, shown):
