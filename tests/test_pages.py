@@ -16,7 +16,7 @@ from conftest import NOTEBOOKS, ROOT
 from lost_in_attention.__main__ import app
 from lost_in_attention.metrics.rank_rules import ExplainedEnergy, NumericalRank
 from lost_in_attention.models.registry import paper_variants
-from lost_in_attention.publishing import departures, paper_map, report
+from lost_in_attention.publishing import departures, paper_map, report, scorecard_rows
 from lost_in_attention.publishing.claims import text_claims
 from lost_in_attention.publishing.scorecard import write_scorecard
 from lost_in_attention.residual.readings import READINGS
@@ -25,6 +25,7 @@ from lost_in_attention.sap.plan import SharedAttentionPrior
 COMMANDS = typer.main.get_command(app).commands
 MAP = paper_map.paper_map()
 DEPARTURES = departures.departures()
+FINDINGS, SETTINGS = scorecard_rows.findings(), scorecard_rows.settings()
 CHANGE = (ROOT / "book" / "change_our_mind.md").read_text()
 RULES = {"NumericalRank": NumericalRank, "ExplainedEnergy": ExplainedEnergy}
 
@@ -58,13 +59,26 @@ def test_every_chapter_is_on_the_map():
     assert {path.stem for path in NOTEBOOKS} <= set(all_of("pages"))
 
 
-@pytest.mark.parametrize("figure", sorted(set(all_of("figures"))))
-def test_figures_of_the_map_are_drawn(figure):
-    page, name = figure.split("/")
-    assert f'"{name}",' in (ROOT / "notebooks" / f"{page}.py").read_text()
+FIGURES = {*all_of("figures"), *FINDINGS["figure"], *SETTINGS["figure"]}
 
 
-@pytest.mark.parametrize("code", sorted(set(all_of("code")) | set(DEPARTURES["code"])))
+@pytest.mark.parametrize("page", sorted({figure.split("/")[0] for figure in FIGURES}))
+def test_figures_that_pages_name_are_drawn(page):
+    named_here = {each.split("/")[1] for each in FIGURES if each.startswith(f"{page}/")}
+    stored = (ROOT / "notebooks" / f"{page}.ipynb").read_text()
+    assert named_here <= set(re.findall(r'download=\\"([a-z0-9_]+)\.csv', stored))
+
+
+def code_of(row) -> list[str]:
+    """The dotted names, or the command, of a row of settings."""
+    return [row.code] if row.code.startswith("command ") else row.code.split()
+
+
+CODE = {*all_of("code"), *DEPARTURES["code"]}
+CODE |= {code for row in SETTINGS.itertuples() for code in code_of(row)}
+
+
+@pytest.mark.parametrize("code", sorted(CODE))
 def test_code_that_pages_name_exists_where_they_say(code):
     if code.startswith("command "):
         assert code.removeprefix("command ") in COMMANDS
@@ -82,8 +96,9 @@ def test_a_verdict_stands_beside_its_claims_in_one_line(tmp_path):
     paper_map.write_paper_map(tmp_path, page)
     rows = [line for line in page.read_text().splitlines() if line.startswith("| **")]
     assert len(rows) == len(MAP)
-    both = '<a href="scorecard.html#C068">C068</a>: not attempted yet |'
-    assert sum(both in row for row in rows) == 1
+    assert sum('<a href="scorecard.html#C068">C068</a>: not asked |' in row for row in rows) == 1
+    alike = re.compile("#C044.*#C045.*#C046.*: followed", re.DOTALL)
+    assert any(alike.search(row) for row in rows)
     # Measured cells of tables stand there once something is measured.
     assert "T1" not in page.read_text()
 
@@ -145,6 +160,46 @@ def test_the_page_names_the_release_and_its_commits(tmp_path):
         assert re.fullmatch("[0-9a-f]{40}", commit)
         assert f"({departures.RELEASE}/tree/{commit})" in text
     assert all(f"## {group}\n" in text for group in DEPARTURES["group"])
+
+
+# --- The scorecard --------------------------------------------------------------------------
+
+
+def test_every_text_claim_is_a_finding_or_a_setting_and_once():
+    ids = " ".join([*FINDINGS["claims"], *SETTINGS["claims"]]).split()
+    assert sorted(each for each in ids if "*" not in each) == sorted(text_claims()["id"])
+
+
+@pytest.mark.parametrize(
+    "row", [*FINDINGS.itertuples(), *SETTINGS.itertuples()], ids=lambda row: row.claims
+)
+def test_a_row_gives_the_numbers_of_its_claims_and_types_none(row):
+    ids = set(row.claims.split())
+    numbers = ids & set(text_claims().query("value != 'qualitative'")["id"])
+    assert set(re.findall(r"{(C\d+)}", row.says)) == numbers
+    assert scorecard_rows.said(row.says).isprintable()
+
+
+@pytest.mark.parametrize("row", SETTINGS.itertuples(), ids=lambda row: row.claims)
+def test_a_setting_says_where_it_is_followed_or_why_not(row):
+    assert row.status in scorecard_rows.STATUSES
+    if row.departure:
+        assert list(DEPARTURES["what"]).count(row.departure) == 1
+        assert (row.status, row.code, row.option, row.why) == ("departs", "", "", "")
+    else:
+        assert row.code and (row.why or row.status == scorecard_rows.FOLLOWED)
+
+
+@pytest.mark.parametrize(
+    "row", SETTINGS[SETTINGS["option"] != ""].itertuples(), ids=lambda row: row.claims
+)
+def test_the_option_of_a_setting_exists(row):
+    if row.code.startswith("command "):
+        name, value = row.option.split()
+        assert any(name in each.opts for each in COMMANDS[row.code.split()[1]].params)
+        assert value.isdigit()
+    else:
+        selects(named(row.code), *row.option.split("=", 1))
 
 
 # --- What would change our mind -------------------------------------------------------------

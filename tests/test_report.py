@@ -17,9 +17,16 @@ import pytest
 import torch
 
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.publishing import claims, page, plots, report
+from lost_in_attention.publishing import (
+    claims,
+    figure_anchors,
+    page,
+    plots,
+    report,
+    scorecard_rows,
+)
 from lost_in_attention.publishing.evidence import Model
-from lost_in_attention.publishing.scorecard import plain_quantity, write_scorecard
+from lost_in_attention.publishing.scorecard import write_scorecard
 
 NOTEBOOK = "06_layerwise_curves"
 CLAIM = {"statement": "s", "paper": "low", "measured": 0.25, "tolerance": "direction"}
@@ -301,13 +308,22 @@ def scorecard(tmp_path):
     return page.read_text()
 
 
-def test_scorecard_has_one_row_per_text_claim(tmp_path):
+def row_of(page, claim_id):
+    """The row of the scorecard that holds a claim, as one line."""
+    return next(line for line in page.splitlines() if f'<span id="{claim_id}"></span>' in line)
+
+
+def test_scorecard_has_a_row_for_every_text_claim_and_none_is_forgotten(tmp_path):
     page = scorecard(tmp_path)
-    rows = re.findall(r"^\| \*\*(C\d+)\*\*", page, re.M)
-    assert sorted(rows) == list(claims.text_claims()["id"])
-    assert page.count(f"{3 * '| not attempted yet '}|  |") == 80
-    assert "| not attempted yet | 80 | 80 | 80 |" in page
-    assert "Claims decided on both: 0; with different verdicts: 0." in page
+    named = re.findall(r'\*\*(C\d+)\*\*<span id="\1">', page)
+    assert sorted(named) == list(claims.text_claims()["id"])
+    assert "not attempted" not in page
+    # A measurement decides the first, a proof alone the second.
+    needs = "| not asked | not asked | {doc}`needs published weights <change_our_mind>` |  |"
+    assert needs in row_of(page, "C073")
+    assert "| not asked | not asked | not asked |  |" in row_of(page, "C068")
+    assert "| followed | " in row_of(page, "C044")
+    assert "Findings decided on both: 0; with different verdicts: 0." in page
 
 
 def test_scorecard_shows_the_finding_and_where_it_comes_from(tmp_path):
@@ -316,14 +332,61 @@ def test_scorecard_shows_the_finding_and_where_it_comes_from(tmp_path):
     run.claim("C073", answers=dict.fromkeys(SMALL, False), **CLAIM | {"note": "a|b"})
     run.claim("T1.attention.rid", verdict="needs published weights", **CLAIM)
     page = scorecard(tmp_path)
-    row = next(line for line in page.splitlines() if "**C073**" in line)
-    assert "0.25 (agreement means: direction; a\\|b; tier book" in row
-    assert f"{{doc}}`notebooks/{NOTEBOOK}`" in row
-    assert "| different direction | not asked | needs published weights | 0.25 (" in row
-    assert "| different direction | 1 | 0 | 0 |" in page and "| not asked | 0 | 1 | 0 |" in page
-    assert "| needs published weights | 0 | 0 | 1 |" in page
-    cell = next(line for line in page.splitlines() if "**T1.attention.rid**" in line)
-    assert "| not asked | not asked | needs published weights |" in cell
+    needs = "{doc}`needs published weights <change_our_mind>`"
+    assert (
+        f"| different direction | not asked | {needs} | 0.25 (agreement means: direction) |"
+        in row_of(page, "C073")
+    )
+    assert "| different direction | 1 | 0 | 0 |" in page
+    assert f"| not asked | not asked | {needs} |" in row_of(page, "T1.attention.rid")
+    own = next(line for line in page.splitlines() if line.startswith("| **C073** s"))
+    assert f"{{doc}}`06 <notebooks/{NOTEBOOK}>`, book | different direction on small models" in own
+    assert "0.25 (agreement means: direction); a\\|b |" in own
+
+
+def test_every_row_of_the_scorecard_links_to_its_figure(tmp_path):
+    run = start(tmp_path)
+    run.claim("T1.attention.rid", verdict="needs published weights", **CLAIM)
+    assert "figure-" not in scorecard(tmp_path)
+    tables = (scorecard_rows.findings(), scorecard_rows.settings())
+    figures = {figure for table in tables for figure in table["figure"]}
+    for figure in figures:
+        path = (tmp_path / figure).with_suffix(".json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("{}")
+    rows = [line for line in scorecard(tmp_path).splitlines() if "<span id=" in line]
+    link = re.compile(
+        r'<a href="notebooks/(\w+)\.html#figure-(\w+)">\d\d, figure [a-z0-9 ]+</a> \|$'
+    )
+    found = [link.search(row) for row in rows]
+    assert all(found)
+    assert {"/".join(each.groups()) for each in found} == figures
+
+
+def test_a_figure_has_the_anchor_that_links_to_it_lead_to(tmp_path, shown):
+    run = start(tmp_path)
+    run.figure(simple_figure(), "one_two", data=DATA, alt="a", caption="c")
+    html = figure_anchors.anchored(shown[0])
+    assert html == shown[0].replace("<figure ", '<figure id="figure-one_two" ', 1)
+    target = f'notebooks/{NOTEBOOK}.html#figure-one_two"'
+    assert target in figure_anchors.figure_link(f"{NOTEBOOK}/one_two", "it")
+    assert figure_anchors.anchored("<p>no figure</p>") == "<p>no figure</p>"
+
+
+def test_the_main_claims_stand_on_top_as_a_picture(tmp_path):
+    claim_of_both(tmp_path, False, [True] * 3, "C072", "08_rope_tolerance")
+    page = scorecard(tmp_path)
+    picture = page[page.index("<figure") : page.index("</figure>")]
+    assert page.index("</figure>") < page.index("## Findings") and "<script" not in picture
+    [alt] = re.findall('role="img" aria-label="([^"]+)"', picture)
+    said = "Small same direction, Pretrained different direction, Published needs published weights"
+    assert f"space: {said}." in alt
+    main = scorecard_rows.findings()["main"]
+    assert alt.count("Pretrained") == len(main[main != ""]) == 6
+    # A mark that is no colour alone for each verdict, and the verdict in words.
+    assert picture.count("M-4 0L-1 3L4 -3") == 1 and picture.count("M-3 -3L3 3M3 -3L-3 3") == 1
+    assert picture.count("stroke-dasharray") == 6
+    assert picture.count(">same</text>") == picture.count(">different</text>") == 1
 
 
 def claim_of_both(tmp_path, pretrained, small, claim_id="C073", notebook=NOTEBOOK):
@@ -342,13 +405,12 @@ def test_scorecard_says_where_pretrained_and_small_differ(tmp_path):
     claim_of_both(tmp_path, True, [False] * 3, "T1.attention.rid", "08_rope_tolerance")
     claim_of_both(tmp_path, None, [False] * 3, "C072", "10_readings")
     page = scorecard(tmp_path)
-    row = next(line for line in page.splitlines() if "| **C073**" in line)
-    assert "| mixed | same direction | needs published weights | 0.25 (" in row
-    assert "Claims decided on both: 3; with different verdicts: 2." in page
+    assert "| mixed | same direction | {doc}`needs" in row_of(page, "C073")
+    assert "Findings decided on both: 3; with different verdicts: 2." in page
     assert re.findall(r"^- (.*)$", page, re.M) == [
-        "**C073** attention low RID high MixIG: same direction on a pretrained decoder; "
-        "mixed on small models",
-        "**T1.attention.rid** s: same direction on a pretrained decoder; "
+        "Attention has low RID and high MixIG, the FFN the reverse, in every model (C073): "
+        "same direction on a pretrained decoder; mixed on small models",
+        "s: low (T1.attention.rid): same direction on a pretrained decoder; "
         "different direction on small models",
     ]
 
@@ -359,12 +421,8 @@ def test_a_proof_stands_in_every_column_and_is_no_difference(tmp_path):
     run.claim("C073", verdict="proved", **CLAIM)
     page = scorecard(tmp_path)
     assert "| proved | 1 | 1 | 1 |" in page
-    assert "Claims decided on both: 0; with different verdicts: 0." in page
-    row = next(line for line in page.splitlines() if "| **C073**" in line)
-    assert (
-        "| proved<br>04: proved<br>06: different direction "
-        "| proved<br>04: proved<br>06: same direction |" in row
-    )
+    assert "Findings decided on both: 0; with different verdicts: 0." in page
+    assert "| proved | proved | proved | 0.25 (" in row_of(page, "C073")
 
 
 def claim_of(notebook, tmp_path, answers, questions=40):
@@ -374,27 +432,36 @@ def claim_of(notebook, tmp_path, answers, questions=40):
     return run.claims[0].verdict
 
 
-def test_several_chapters_come_to_one_verdict_with_their_own_below(tmp_path):
+def test_several_chapters_come_to_one_verdict_with_their_own_at_the_end(tmp_path):
     """Chapters that are open or asked too little take nothing from a clear answer of another."""
     assert claim_of("06_layerwise_curves", tmp_path, [True, True, True]).startswith("same")
     assert claim_of("10_readings", tmp_path, [True, True, None]) == "undecided"
     assert claim_of("07_modulewise", tmp_path, [False, False, False], questions=6) == "undecided"
     page = scorecard(tmp_path)
-    row = next(line for line in page.splitlines() if "**C073**" in line)
-    assert (
-        "| same direction<br>06: same direction<br>07: undecided<br>10: undecided | not asked "
-        "| needs published weights |" in row
-    )
+    assert "| same direction | not asked | {doc}`needs" in row_of(page, "C073")
+    own = re.findall(r"^\| \*\*C073\*\* s \| {doc}`(\d\d) .*, book \| ([a-z ]+) \|", page, re.M)
+    undecided = [("07", "undecided"), ("10", "undecided")]
+    assert own == [("06", "same direction on small models"), *undecided]
     assert "| same direction | 1 | 0 | 0 |" in page and "| undecided | 0 | 0 | 0 |" in page
 
 
 def test_chapters_that_contradict_each_other_leave_a_model_open(tmp_path):
     claim_of("06_layerwise_curves", tmp_path, [True, True, True])
     claim_of("07_modulewise", tmp_path, [False, True, True])
-    assert "| undecided<br>06: same direction" in scorecard(tmp_path)
+    assert "| undecided | not asked |" in row_of(scorecard(tmp_path), "C073")
 
 
-def test_each_claim_counts_once(tmp_path):
+def test_claims_that_are_one_finding_come_to_one_verdict(tmp_path):
+    """Parts of a statement: where a model says yes to one and no to another, it stays open."""
+    claim_of_both(tmp_path, True, [True] * 3, "C079", "13_sap_where")
+    assert "| same direction | same direction |" in row_of(scorecard(tmp_path), "C055")
+    claim_of_both(tmp_path, False, [True] * 3, "C055", "18_audit")
+    page = scorecard(tmp_path)
+    assert row_of(page, "C055") == row_of(page, "C079")
+    assert "| same direction | undecided |" in row_of(page, "C079")
+
+
+def test_each_finding_counts_once(tmp_path):
     claim_of("06_layerwise_curves", tmp_path, [True, True, True])
     run = report.start("15_tracing", PLAIN | {"output": str(tmp_path)})
     run.claim("C073", verdict="undecided", **CLAIM)
@@ -402,7 +469,7 @@ def test_each_claim_counts_once(tmp_path):
     page = scorecard(tmp_path)
     counts = re.findall(r"^\| [a-z ]+ \| (\d+) \| (\d+) \| (\d+) \|$", page, re.M)
     columns = [sum(map(int, column)) for column in zip(*counts, strict=True)]
-    assert columns == [len(claims.text_claims())] * 3 == [80] * 3
+    assert columns == [(scorecard_rows.findings()["says"] != "").sum()] * 3
 
 
 def test_scorecard_takes_no_smoke_result_as_evidence(tmp_path):
@@ -411,7 +478,7 @@ def test_scorecard_takes_no_smoke_result_as_evidence(tmp_path):
     run.claim("C073", answers=dict.fromkeys(SMALL, True), **CLAIM)
     assert run.claims[0].verdict == "same direction on small models"
     page = scorecard(tmp_path)
-    assert "| not attempted yet | 80 | 80 | 80 |" in page and "0.25" not in page
+    assert "| not asked | not asked | {doc}`needs" in row_of(page, "C073") and "0.25" not in page
     assert "Results at tier smoke are no evidence: 1 of them" in page
 
 
@@ -438,8 +505,3 @@ def test_scorecard_names_a_bad_file(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         scorecard(tmp_path)
     assert not (tmp_path / "scorecard.md").exists()
-
-
-def test_quantities_are_put_in_words():
-    assert plain_quantity("rid_range_max") == "RID range maximum"
-    assert plain_quantity("drop_layers_1_to_7_llava15_7b") == "drop layers 1 to 7 LLaVA-1.5 7B"

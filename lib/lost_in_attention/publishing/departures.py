@@ -55,11 +55,15 @@ def write_departures(output: Path) -> None:
 
 
 def _row(row) -> list[str]:
-    return [f"**{plain(row.what)}**", *map(plain, (row.paper, row.release, row.here)), _how(row)]
+    return [
+        f"**{plain(row.what)}**",
+        *map(plain, (row.paper, row.release, row.here)),
+        selected_by(row),
+    ]
 
 
-def _how(row) -> str:
-    """Code and option as a reader writes them."""
+def selected_by(row) -> str:
+    """A row's code and option, as a reader writes them."""
     kind, _, command = row.code.partition(" ")
     if kind == "command":
         return f"`{command} {row.option}`"

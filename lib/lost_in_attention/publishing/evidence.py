@@ -210,6 +210,11 @@ def _origin(benchmark: str, table: Any) -> tuple[str | None, str | None]:
     return (hub, *commits) if commits else (None, None)
 
 
+def decidable(claim_id: str) -> bool:
+    """Whether complete evidence on the paper's models can decide a claim."""
+    return _needs(claim_id) is not None
+
+
 @cache
 def _table_of_needs() -> pd.DataFrame:
     return pd.read_csv(data_folder() / "paper" / "claim_needs.csv", dtype=str)

@@ -5,16 +5,18 @@ claims something: place, holds (what), and, parted by blanks, pages, figures (pa
 (dotted names without the package's) and claims (ids; T1.* stands for the measured cells).
 """
 
-from collections.abc import Sequence
-from fnmatch import fnmatch
+import fnmatch
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from lost_in_attention.publishing.claims import Claim, read_claims
+from lost_in_attention.publishing.claims import read_claims
+from lost_in_attention.publishing.figure_anchors import figure_link
+from lost_in_attention.publishing.listed import listed
 from lost_in_attention.publishing.myst import documented, plain, wide_table
-from lost_in_attention.publishing.scorecard import NOT_ATTEMPTED, linked, verdicts_on
-from lost_in_attention.publishing.verdicts import in_words
+from lost_in_attention.publishing.scorecard import linked
+from lost_in_attention.publishing.scorecard_rows import settings
 from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.paths import data_folder
 
@@ -23,9 +25,10 @@ INTRODUCTION = """# Map of the paper
 
 Every section, equation, figure and table of the paper {cite:p}`tian2026lost` that defines or claims
 something: the page that is about it, the figure that stands beside the paper's, the functions that
-compute it, and the {term}`verdicts <verdict>` on its claims, each with a link to its row of the
-{doc}`scorecard`. What is not listed (Section 2, Appendix B) places the paper among others. Where
-the book and the released code read a definition otherwise than the text, {doc}`departures` says so.
+compute it, and the {term}`verdicts <verdict>` on its claims, or whether the setting is followed,
+each with a link to its row of the {doc}`scorecard`. What is not listed (Section 2, Appendix B)
+places the paper among others. Where the book and the released code read a definition otherwise than
+the text, {doc}`departures` says so.
 """
 
 
@@ -43,7 +46,9 @@ def write_paper_map(results: Path, output: Path) -> None:
     Raises ValueError as `read_claims` does.
     """
     claims = [claim for claim in read_claims(Path(results)) if claim.tier != "smoke"]
-    rows = [_row(part, claims) for part in paper_map().itertuples()]
+    standing = {each: row.status for row in settings().itertuples() for each in row.claims.split()}
+    standing |= {each: row.standing for row in listed(claims) for each in row.ids}
+    rows = [_row(part, standing) for part in paper_map().itertuples()]
     with replaced_when_complete(Path(output)) as made:
         made.write_text(f"{INTRODUCTION}\n{wide_table(HEAD, rows)}")
 
@@ -54,32 +59,25 @@ def page_link(page: str, text: str) -> str:
     return f"{{doc}}`{text} <{path}>`"
 
 
-def _row(part, claims: Sequence[Claim]) -> list[str]:
-    figures = (figure.split("/") for figure in part.figures.split())
+def _row(part, standing: Mapping[str, str]) -> list[str]:
     place = f"§{part.place}" if part.place[0].isdigit() else part.place
+    figures = part.figures.split()
     return [
         f"**{plain(place)}** {plain(part.holds)}",
         "<br>".join(page_link(page, page.replace("_", " ")) for page in part.pages.split()),
-        "<br>".join(page_link(page, name) for page, name in figures),
+        "<br>".join(figure_link(figure, figure.split("/")[1]) for figure in figures),
         "<br>".join(map(documented, part.code.split())),
-        "<br>".join(_verdicts(part.claims.split(), claims)),
+        "<br>".join(_standing(part.claims.split(), standing)),
     ]
 
 
-def _verdicts(patterns: Sequence[str], claims: Sequence[Claim]) -> list[str]:
-    """The claims of a part, those with one verdict in one line."""
+def _standing(patterns: Sequence[str], standing: Mapping[str, str]) -> list[str]:
+    """The claims of a part, those with one verdict or status in one line.
+
+    Cells of tables are those that were measured.
+    """
     found: dict[str, list[str]] = {}
-    for claim_id in _ids(patterns, claims):
-        own = [claim for claim in claims if claim.id == claim_id]
-        verdict = in_words(verdicts_on(own)) if own else NOT_ATTEMPTED
-        found.setdefault(verdict, []).append(linked(claim_id))
-    return [f"{', '.join(ids)}: {plain(verdict)}" for verdict, ids in found.items()]
-
-
-def _ids(patterns: Sequence[str], claims: Sequence[Claim]) -> list[str]:
-    """Text claims as they are named, measured cells of tables by their pattern."""
-    cells = sorted({claim.id for claim in claims if claim.id.startswith("T")})
-    ids = []
     for pattern in patterns:
-        ids += [cell for cell in cells if fnmatch(cell, pattern)] if "*" in pattern else [pattern]
-    return ids
+        for claim_id in sorted(fnmatch.filter(standing, pattern)):
+            found.setdefault(standing[claim_id], []).append(linked(claim_id))
+    return [f"{', '.join(ids)}: {plain(words)}" for words, ids in found.items()]
