@@ -37,6 +37,7 @@ def no_work(monkeypatch):
     [
         (ASK + " --model small-lava", "name: expected one of .*'small-llava', .* got 'small-lava'"),
         (ASK + " --model ./nowhere", "name: expected a folder that exists, got './nowhere'"),
+        (ASK + " --model 01-ai/Yi-VL-6B --source hub", "name: expected a supported model, got"),
         (ASK + " --benchmark popes", "benchmark: expected one of .*'pope'.* got 'popes'"),
         (
             ASK + " --source nowhere",
@@ -100,6 +101,7 @@ def no_work(monkeypatch):
         ("train --runs {tmp}/file", "runs: expected " + PLACE),
         ("train --output {tmp}/file --runs {tmp}", "output: expected " + PLACE),
         ("models --name qwen", "name: expected one of .*'Qwen-2.5-VL-7B'.*'smollm2'.* got 'qwen'"),
+        (["models", "--name", ""], "name: expected one of .* got ''"),
         ("models --device gpu", "device: expected one that this machine has, .* got 'gpu'"),
         ("digits --output {tmp}/file", "output: expected " + PLACE),
         ("digits --output {tmp}/new --seed -1", "seed: expected at least 0, got -1"),

@@ -20,7 +20,7 @@ from lost_in_attention.models import listing, load, memory
 from lost_in_attention.models.families import KEYS, family_named
 from lost_in_attention.models.listing import as_table, fitting_format, in_full, known_models
 from lost_in_attention.models.memory import weight_bytes
-from lost_in_attention.models.registry import registered, registry
+from lost_in_attention.models.registry import _table, registered, registry
 from lost_in_attention.runs.paths import data_folder
 
 CPU = torch.device("cpu")
@@ -210,6 +210,19 @@ def test_one_model_in_full(free):
     assert "as Qwen-2.5-VL-7B, which it was trained from" in said
     assert "the paper replaces attention in layers: [1, 27]" in said
     assert "bands of heads: [0.0, 0.3]" in said and "Not followed: its own protocol" in said
+
+
+def test_ids_and_commits_stay_whole_in_a_narrow_terminal():
+    model = registered("CoF-rl")
+    said = "\n".join(in_full(model, CPU, 20))
+    assert model.hub in said and model.revision in said
+
+
+def test_a_data_folder_without_the_papers_tables_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOST_IN_ATTENTION_DATA", str(tmp_path))
+    _table.cache_clear()
+    with pytest.raises(FileNotFoundError, match="data folder: expected one that holds .*table2"):
+        _ = registered("CoF-rl").sap_layers
 
 
 def test_models_of_the_repository_say_their_licence_and_size():

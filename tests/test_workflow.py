@@ -206,12 +206,40 @@ def test_a_command_is_told_the_model_and_its_questions():
         ({"questions": 0}, "questions: expected"),
         ({"benchmarks": "popes"}, "benchmarks: expected"),
         ({"gpus": -1}, "gpus: expected"),
+        ({"models": None}, "models: expected text, got None"),
+        ({"benchmarks": ""}, "benchmarks: expected text, got ''"),
+        ({"dtype": "int8"}, "dtype: expected"),
+        ({"preset": "best"}, "preset: expected"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+        ({"batch_size": "big"}, "batch_size: expected a whole number"),
+        ({"annotations": "nowhere.json"}, "annotations: expected a file"),
         ({"question": 5}, "config: expected the keys of config.yaml"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         Workload.of(SETTINGS | wrong)
+
+
+@pytest.mark.parametrize("other", ["b/mine", "small-llava"])
+def test_results_of_two_models_never_share_a_folder(other, tmp_path):
+    """Folders elsewhere go by their last part, which may be that of another, or of the zoo."""
+    paths = [str(tmp_path / name) for name in ("a/mine", other)]
+    for path in paths:
+        shutil.copytree(ROOT / "data/models/small-llava", path)
+    assert [each.folder for each in job_subjects(paths[0])] == ["mine"]
+    with pytest.raises(ValueError, match="models: expected a folder of results for each, got"):
+        job_subjects(",".join(paths))
+
+
+def test_a_folder_is_no_download_and_a_model_without_boxes_is_told():
+    work = Workload.of(SETTINGS | {"models": "./data/models/small-llava"})
+    [folder] = work.possible
+    said = work.summary([("trace", {"model": folder})])
+    assert "0 GB of weights (0 models)" in said
+    assert "trace: 1 jobs will be refused without annotations=FILE" in said
+    own = Workload.of(SETTINGS | {"models": "small-llava"})
+    assert "refused" not in own.summary([("trace", {"model": "small-llava"})])
 
 
 def test_other_settings_keep_their_unfinished_work_elsewhere():
@@ -221,12 +249,13 @@ def test_other_settings_keep_their_unfinished_work_elsewhere():
 
 
 def folders(place: Path) -> dict[str, Path]:
-    return {"results": place / "results", "runs": place / "runs"}
+    """Whose names a shell would take apart."""
+    return {"results": place / "my results [1]", "runs": place / "my runs"}
 
 
 def kept(place: Path) -> dict[Path, tuple[int, int]]:
     """Every file of unfinished work with its number, which a new one would not have, and size."""
-    files = (place / "runs").rglob("*.jsonl")
+    files = folders(place)["runs"].rglob("*.jsonl")
     return {path: (path.stat().st_ino, path.stat().st_size) for path in files}
 
 
@@ -262,14 +291,14 @@ def test_the_whole_graph_runs_goes_on_after_a_kill_and_repeats_nothing(tmp_path)
     for target in TARGETS:
         for path in work.files(target):
             assert len(pd.read_parquet(path)), path
-    answers = pd.read_parquet(results_path(SMALL[0], "default", tmp_path / "results"))
+    answers = pd.read_parquet(results_path(SMALL[0], "default", folders(tmp_path)["results"]))
     assert answers.groupby("benchmark")["sample"].nunique().to_dict() == {"pope": 20, "mmmu": 20}
     assert "Nothing to be done" in snakemake(*given).communicate()[0]
 
 
 def test_a_failing_job_is_tried_again_and_reported(tmp_path):
     """A model of no weights, beside one that runs to its end."""
-    broken = tmp_path / "broken"
+    broken = tmp_path / "broken one"
     shutil.copytree(ROOT / "data/models" / SMALL[0], broken)
     for weights in broken.glob("*.safetensors"):
         weights.write_bytes(b"")
@@ -279,7 +308,8 @@ def test_a_failing_job_is_tried_again_and_reported(tmp_path):
     )
     words = run.communicate()[0]
     assert run.returncode == 1
-    assert words.count("updates of broken") == 3
+    assert words.count("updates of broken one") == 3
     assert words.count(f"updates of {SMALL[0]}") == 1
     assert "Error in rule measure" in words and "expected" in words
-    assert measured_path(SMALL[0], "updates", tmp_path / "results/measured").exists()
+    results = folders(tmp_path)["results"]
+    assert measured_path(SMALL[0], "updates", results / "measured").exists()

@@ -1,16 +1,17 @@
 """The models that jobs are about: by which name, how large, asked how; or why they are left out."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from lost_in_attention.evaluation.cost import Shape
 from lost_in_attention.evaluation.decoding import prompt_for
 from lost_in_attention.evaluation.measured import measured_path
 from lost_in_attention.evaluation.targets import Target
 from lost_in_attention.models.families import family_of
-from lost_in_attention.models.load import resolve
+from lost_in_attention.models.load import configuration, resolve
 from lost_in_attention.models.registry import RegisteredModel, paper_variants, registered
 from lost_in_attention.models.shipped import chosen_models, world_of
 from lost_in_attention.runs.paths import data_folder
@@ -39,6 +40,11 @@ class JobSubject:
         return prompt_for(self.model)
 
     @property
+    def on_hub(self) -> bool:
+        """Whether its weights are downloaded; otherwise they lie in a folder here."""
+        return not Path(resolve(self.model)).is_dir()
+
+    @property
     def folder(self) -> str:
         """What its results are kept under."""
         return measured_path(self.model, "").parent.name
@@ -48,11 +54,14 @@ def job_subjects(models: str) -> list[JobSubject]:
     """Those that a comma-separated list names: `PUBLISHED` or `PAPER` alone, or registered models
     and what `chosen_models` takes.
 
-    Raises what `chosen_models` and `resolve` do, and ValueError on a model of no known family.
+    Raises what `chosen_models`, `resolve` and `configuration` do, and ValueError where the results
+    of two models, or of one and another of the repository, would lie in one folder.
     """
     if models in (PUBLISHED, PAPER):
         return [_of_registry(each) for each in paper_variants()]
-    return [each for name in models.split(",") for each in _named(name.strip())]
+    found = [each for name in models.split(",") for each in _named(name.strip())]
+    _check_folders(found)
+    return found
 
 
 def for_target(target: Target, subjects: list[JobSubject], models: str) -> list[JobSubject]:
@@ -61,6 +70,18 @@ def for_target(target: Target, subjects: list[JobSubject], models: str) -> list[
     if models != PAPER or not target.printed:
         return possible
     return [each for each in possible if _is_printed(each.name, target)]
+
+
+def _check_folders(subjects: list[JobSubject]) -> None:
+    owners: dict[str, str] = {}
+    for each in subjects:
+        own = each.folder if world_of(each.folder) else each.model
+        owner = owners.setdefault(each.folder, own)
+        if owner != each.model:
+            raise ValueError(
+                f"models: expected a folder of results for each, got {each.folder!r} "
+                f"for {owner!r} and {each.model!r}"
+            )
 
 
 def _is_printed(name: str, target: Target) -> bool:
@@ -81,7 +102,7 @@ def _of_registry(model: RegisteredModel) -> JobSubject:
 
 
 def _of_files(model: str) -> JobSubject:
-    shape = _shape(AutoConfig.from_pretrained(resolve(model)))
+    shape = _shape(configuration(model, resolve(model)))
     source = getattr(model, "source", model)
     return JobSubject(str(source), model, shape, source=world_of(model) or "hub")
 

@@ -9,15 +9,18 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from lost_in_attention.benchmarks import BENCHMARKS
 from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.evaluation import cost
 from lost_in_attention.evaluation.cost import Cost, Machine
+from lost_in_attention.evaluation.grid import PRESETS
 from lost_in_attention.evaluation.measurements import MEASUREMENTS
 from lost_in_attention.evaluation.subjects import JobSubject, for_target, job_subjects
 from lost_in_attention.evaluation.targets import TARGETS
+from lost_in_attention.models.load import DTYPES
 from lost_in_attention.runs.names import names_in
 from lost_in_attention.runs.numbers import check_whole
 
@@ -33,8 +36,8 @@ _SETS = 10
 class Workload:
     """What is asked for: the fields are the keys of workflow/config.yaml, which explains them.
 
-    Raises ValueError on a number that is too small or an unknown benchmark, and what
-    `job_subjects` does.
+    Raises ValueError on an empty value, a number that is too small, an unknown name or annotations
+    that are not there; `subjects` raises what `job_subjects` does.
     """
 
     models: str
@@ -65,11 +68,22 @@ class Workload:
         return cls(**config)
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is str and not (isinstance(value, str) and value.strip()):
+                raise ValueError(f"{field.name}: expected text, got {value!r}")
         least = {"gpus": 0, "seed": 0} | dict.fromkeys(_COUNTS, 1)
         for name, number in least.items():
             check_whole(name, getattr(self, name), least=number)
         for name in ("benchmarks", "ablation_benchmarks"):
             names_in(name, getattr(self, name), "all", BENCHMARKS)
+        names_in("preset", self.preset, "both", PRESETS)
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype: expected one of {list(DTYPES)}, got {self.dtype!r}")
+        if self.batch_size != "auto":
+            check_whole("batch_size", self.batch_size, least=1)
+        if self.annotations not in ("own", *WORLDS) and not Path(self.annotations).is_file():
+            raise ValueError(f"annotations: expected a file, got {self.annotations!r}")
 
     @cached_property
     def subjects(self) -> dict[str, JobSubject]:
@@ -175,7 +189,7 @@ class Workload:
         }
 
     def _batch_size(self, subject: JobSubject) -> int:
-        return subject.shape.batch_size if self.batch_size == "auto" else int(self.batch_size)
+        return subject.shape.batch_size if self.batch_size == "auto" else self.batch_size
 
     def _drawn(self, prefix: str) -> int:
         return self.ablation_questions if PREFIXES[prefix] == "ablations" else self.questions
@@ -210,13 +224,15 @@ class Workload:
 
     def summary(self, jobs: Iterable[tuple[str, Mapping[str, str]]]) -> str:
         """What jobs come to together, given by their names and wildcards: machine hours, disk,
-        and what has to be there of weights and question sets."""
-        costs, folders = defaultdict(list), set()
+        and what has to be there of weights, question sets and boxes."""
+        costs, folders, blind = defaultdict(list), set(), set()
         for job, wildcards in jobs:
             if job not in _COMMANDS:
                 continue
             costs[job].append(self.cost(job, **wildcards))
             folders.add(wildcards["model"])
+            if job == "trace" and not self.has_boxes(wildcards["model"]):
+                blind.add(wildcards["model"])
         lines = [
             _line(f"{job}: {len(own)} jobs", sum(own, Cost(0, 0)), self.machine.name)
             for job, own in costs.items()
@@ -224,12 +240,14 @@ class Workload:
         total = sum((each for own in costs.values() for each in own), Cost(0, 0))
         lines.append(_line("all", total, self.machine.name))
         lines.append(self._download(folders))
+        if blind:
+            lines.append(f"trace: {len(blind)} jobs will be refused without annotations=FILE")
         lines += [f"left out: {s.name}: {s.reason}" for s in self.subjects.values() if s.reason]
         return "\n".join(["Counted beforehand (lost_in_attention.evaluation.cost):", *lines])
 
     def _download(self, folders: Collection[str]) -> str:
         """Of models that the repository does not hold, and of sets that are not embedded."""
-        foreign = [self.subjects[each] for each in folders if "/" in self.subjects[each].model]
+        foreign = [self.subjects[each] for each in folders if self.subjects[each].on_hub]
         weights = sum(each.shape.download for each in foreign)
         sets = _SETS if any(self.source_of(each) not in WORLDS for each in folders) else 0
         return (

@@ -50,6 +50,8 @@ def as_table(models: Sequence[RegisteredModel], device: torch.device, width: int
 def in_full(model: RegisteredModel, device: torch.device, width: int) -> list[str]:
     """All that is known of one model, a fact a line, long ones wrapped to `width` columns.
 
+    Hub ids and commits stay whole, so that they can be copied, whatever the width.
+
     What the paper does not print of a model is left out.
     """
     facts = {
@@ -71,7 +73,7 @@ def in_full(model: RegisteredModel, device: torch.device, width: int) -> list[st
     lines = [model.name]
     for name, said in facts.items():
         if said:
-            lines += textwrap.wrap(f"{name}: {said}", width, subsequent_indent="  ")
+            lines += _wrapped(f"{name}: {said}", width)
     return lines
 
 
@@ -81,6 +83,11 @@ def fitting_format(model: RegisteredModel, device: torch.device) -> str | None:
         how for how, dtype in _FORMATS.items() if weights_fit(model.weight_bytes(dtype), device)
     )
     return next(fitting, None) if model.supported else None
+
+
+def _wrapped(said: str, width: int) -> list[str]:
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.wrap(said, width, subsequent_indent="  ", **whole)
 
 
 def _row(model: RegisteredModel, device: torch.device) -> tuple[str, ...]:

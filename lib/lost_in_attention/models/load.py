@@ -74,7 +74,7 @@ def load(
     source = resolve(name)
     shown = str(without_folders(str(name)))
     commit = _commit(source, revision)
-    config = _config(shown, source, commit)
+    config = configuration(shown, source, commit)
     check_weights_fit(shown, config, dtype, device)
     if in_parts(source):
         model = joined_model(shown, source, config, dtype=dtype, decoder=decoder)
@@ -122,7 +122,7 @@ def resolve(name: str | Path) -> str:
     with ".", "/" or "~", or is a `Path`, a folder.  Other names may be folders too.
 
     Raises FileNotFoundError where nothing of that name is found, and ValueError where a name
-    has two meanings here.
+    has two meanings here, or is that of a registered model that is not supported.
     """
     text = str(getattr(name, "source", name))
     if not text.strip():
@@ -132,6 +132,7 @@ def resolve(name: str | Path) -> str:
         return _folder(text, folder)
     if _HUB_ID.fullmatch(text):
         _refuse_both(text, folder, "a model on the hub (to load that, start elsewhere)")
+        _refuse_unsupported(text)
         return text
     if "/" in text:
         return _folder(text, folder)
@@ -174,6 +175,12 @@ def _refuse_both(text: str, folder: Path, other: str) -> None:
         )
 
 
+def _refuse_unsupported(hub: str) -> None:
+    model = registered(hub)
+    if model and not model.supported:
+        raise ValueError(f"name: expected a supported model, got {hub!r}: {model.reason}")
+
+
 def _commit(source: str, revision: str | None) -> str | None:
     """Which state of a repository on the hub is loaded; None for a folder.
 
@@ -185,13 +192,16 @@ def _commit(source: str, revision: str | None) -> str | None:
             raise ValueError(f"revision: expected none for a folder, got {revision!r}")
         return None
     model = registered(source)
-    if model and not model.supported:
-        raise ValueError(f"name: expected a supported model, got {source!r}: {model.reason}")
     found = resolve_revision(source, revision or (model.revision if model else "") or None)
     return getattr(found, "resolved", found)
 
 
-def _config(shown: str, source: str, commit: str | None) -> PreTrainedConfig:
+def configuration(shown: str, source: str, commit: str | None = None) -> PreTrainedConfig:
+    """Of a model by what `resolve` gives; errors call it `shown`.
+
+    Raises ValueError where it cannot be read or is not of a model of images and text of a known
+    family.
+    """
     try:
         config = AutoConfig.from_pretrained(source, revision=commit)
     except (OSError, ValueError) as error:

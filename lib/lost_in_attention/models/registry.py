@@ -125,7 +125,10 @@ def _model(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> Registere
 
 @cache
 def _table(name: str) -> pd.DataFrame:
-    return pd.read_csv(data_folder() / "paper" / f"{name}.csv")
+    path = data_folder() / "paper" / f"{name}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"data folder: expected one that holds {path}, got none")
+    return pd.read_csv(path)
 
 
 def _printed(table: str, names: set[str]) -> pd.DataFrame:
