@@ -216,7 +216,7 @@ def test_a_command_is_told_the_model_and_its_questions():
         ({"question": 5}, "config: expected the keys of config.yaml"),
     ],
 )
-def test_wrong_settings_are_refused(wrong, message):
+def test_wrong_settings_are_refused(wrong, message, unchecked):
     with pytest.raises(ValueError, match=message):
         Workload.of(SETTINGS | wrong)
 
