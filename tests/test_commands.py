@@ -109,6 +109,7 @@ def no_work(monkeypatch):
         ("scorecard --results {tmp}/nowhere", "'--results': .*nowhere' does not exist"),
         ("scorecard --results {tmp} --output {tmp}/file/page.md", "output: expected " + PLACE),
         ("pages --results {tmp}/nowhere", "'--results': .*nowhere' does not exist"),
+        ("model-book --model x --output {tmp}", "output: expected scorecard.md and chapters"),
         ("pages --results {tmp} --output {tmp}/file", "output: expected " + PLACE),
     ],
 )

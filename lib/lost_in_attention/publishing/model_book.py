@@ -53,7 +53,16 @@ def write_book(book: Path, folder: Path, model: str) -> None:
     book of them needs.
 
     `book` is the folder of the whole book, from which pages and settings are taken.
+
+    Raises ValueError, before anything is written, where chapters, scorecard or pages are missing.
     """
+    found = sorted((folder / "notebooks").glob("*.ipynb"))
+    if not found or not (folder / "scorecard.md").is_file():
+        raise ValueError(
+            f"output: expected scorecard.md and chapters in notebooks/, got {str(folder)!r}"
+        )
+    if lacking := [name for name in (*_PAGES, *_BESIDE) if not (book / name).is_file()]:
+        raise ValueError(f"book: expected a folder that holds {', '.join(lacking)}, got {book}")
     for name in (*_PAGES, *_BESIDE):
         shutil.copy(book / name, folder / name)
     shutil.copytree(book / "_static", folder / "_static", dirs_exist_ok=True)
@@ -61,7 +70,6 @@ def write_book(book: Path, folder: Path, model: str) -> None:
         f"# {model}\n\nThe chapters of the companion that take any model, executed for this one. "
         "What they compare it with stands in the whole book.\n"
     )
-    found = sorted((folder / "notebooks").glob("*.ipynb"))
     pages = [f"notebooks/{path.stem}" for path in found]
     pages += ["scorecard", *(name.removesuffix(".md") for name in _PAGES)]
     listed = "".join(f"- file: {page}\n" for page in pages)
