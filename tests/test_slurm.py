@@ -86,5 +86,6 @@ def test_jobs_run_on_the_cluster(cluster, tmp_path):
     words = run.communicate()[0]
     assert run.returncode == 0, words
     assert "SLURM jobid" in words
-    table = pd.read_parquet(measured_path(MODEL, "updates", tmp_path / "results/measured"))
+    measured = folders(tmp_path)["results"] / "measured"
+    table = pd.read_parquet(measured_path(MODEL, "updates", measured))
     assert table["sample"].nunique() == 2
