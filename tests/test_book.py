@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -152,6 +153,29 @@ def phone(browser: "Browser"):
         yield context.new_page()
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A page of the book at phone width, with what its opening asked for and complained of."""
+
+    name: str
+    page: "Page"
+    requests: list[str]
+    complaints: list[str]
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def reading(request, browser, address) -> Iterator[Reading]:
+    """Each page is opened once, and looked at by all tests before the next one is."""
+    with browser.new_context(viewport=PHONE) as context:
+        own = Reading(request.param, context.new_page(), [], [])
+        own.page.on("request", lambda request: own.requests.append(request.url))
+        own.page.on("response", lambda answer: answer.ok or own.complaints.append(answer.url))
+        own.page.on("pageerror", lambda error: own.complaints.append(str(error)))
+        own.page.on("console", lambda m: m.type == "error" and own.complaints.append(m.text))
+        open_page(own.page, f"{address}{own.name}.html")
+        yield own
+
+
 def foreign(requests: list[str], address: str) -> list[str]:
     """Requests that left the server of the book."""
     return [url for url in requests if not url.startswith((address, "data:", "blob:"))]
@@ -165,26 +189,17 @@ def test_the_book_builds_without_a_warning(build):
     assert build.exit_code == 0, build.report
 
 
-@each_page
-def test_reading_a_page_needs_no_other_host_and_logs_no_error(phone, address, name):
-    requests, complaints = [], []
-    phone.on("request", lambda request: requests.append(request.url))
-    phone.on("response", lambda answer: answer.ok or complaints.append(answer.url))
-    phone.on("pageerror", lambda error: complaints.append(str(error)))
-    phone.on("console", lambda m: m.type == "error" and complaints.append(m.text))
-    open_page(phone, f"{address}{name}.html")
-    assert requests
-    assert foreign(requests, address) == []
-    assert complaints == []
+def test_reading_a_page_needs_no_other_host_and_logs_no_error(reading, address):
+    assert reading.requests
+    assert foreign(reading.requests, address) == []
+    assert reading.complaints == []
 
 
-@each_page
-def test_equations_and_markup_are_rendered(phone, address, name):
-    open_page(phone, f"{address}{name}.html")
-    sources = phone.locator(".math.notranslate").count()
-    assert phone.locator(".math.notranslate mjx-container").count() >= sources
-    assert phone.locator("mjx-merror").count() == 0
-    assert UNRENDERED.findall(phone.evaluate(PROSE)) == []
+def test_equations_and_markup_are_rendered(reading):
+    sources = reading.page.locator(".math.notranslate").count()
+    assert reading.page.locator(".math.notranslate mjx-container").count() >= sources
+    assert reading.page.locator("mjx-merror").count() == 0
+    assert UNRENDERED.findall(reading.page.evaluate(PROSE)) == []
 
 
 def test_the_book_has_equations(phone, address):
@@ -192,28 +207,24 @@ def test_the_book_has_equations(phone, address):
     assert phone.locator("mjx-container").count() > 0
 
 
-@each_page
-def test_every_image_is_shown_and_described(phone, address, name):
-    open_page(phone, f"{address}{name}.html")
-    images = phone.locator("article img")
+def test_every_image_is_shown_and_described(reading):
+    images = reading.page.locator("article img")
     found = images.evaluate_all("all => all.map(i => [i.src.slice(0, 80), i.alt, i.naturalWidth])")
     assert [image for image in found if not image[1].strip() or not image[2]] == []
-    if name.startswith("notebooks/"):
+    if reading.name.startswith("notebooks/"):
         assert found, "a chapter without a figure"
 
 
-@each_page
-def test_a_page_fits_a_phone(phone, address, name):
-    open_page(phone, f"{address}{name}.html")
-    width = phone.evaluate("document.documentElement.scrollWidth")
+def test_a_page_fits_a_phone(reading):
+    width = reading.page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"]
 
 
-@each_page
-def test_internal_links_lead_somewhere(phone, address, site, name):
-    open_page(phone, f"{address}{name}.html")
-    links = phone.locator("a[href]").evaluate_all("all => all.map(a => a.getAttribute('href'))")
-    urls = {urljoin(phone.url, link) for link in links}
+def test_internal_links_lead_somewhere(reading, address, site):
+    links = reading.page.locator("a[href]").evaluate_all(
+        "all => all.map(a => a.getAttribute('href'))"
+    )
+    urls = {urljoin(reading.page.url, link) for link in links}
     broken = [url for url in urls if url.startswith(address) and not resolves(url, site)]
     assert broken == []
 
