@@ -782,9 +782,9 @@ check_layer_share(layer_share)
 # ```{exercise} No sink to attend to
 # :label: ex-no-sink-to-attend-to
 #
-# *Research, 120 minutes.* Put zero in the place of the first token's feature {glue:text}`features`
-# behind the FFN of layer {glue:text}`written` (a forward hook), and measure again. Where does the
-# attention go, does another token take over, and does the text become less likely?
+# *Research, 120 minutes.* Put zero in the place of the first token's massive activation, in the
+# feature and behind the FFN that this chapter names (a forward hook), and measure again. Where does
+# the attention go, does another token take over, and does the text become less likely?
 #
 # :::{dropdown} Hint
 # A hook on the layer's `mlp` may return a changed output; change one entry and nothing else.

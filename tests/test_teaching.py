@@ -13,6 +13,7 @@ import torch
 
 from conftest import NOTEBOOKS, ROOT
 from lost_in_attention.teaching import CheckFailed, require_close, require_equal
+from lost_in_attention.teaching.asked import without_solutions
 from lost_in_attention.teaching.student import (
     CHECK,
     SOLUTION,
@@ -29,10 +30,9 @@ WITH_EXERCISES = [path for path in NOTEBOOKS if path.stem != "00_models_and_data
 
 @dataclass(frozen=True)
 class Exercise:
-    """A solution cell, the check cell after it, and the chapter's first code cell."""
+    """A solution cell and the check cell after it."""
 
     name: str
-    imports: str
     solution: str
     check: str
 
@@ -41,12 +41,11 @@ def exercises() -> list[Exercise]:
     found = []
     for source in NOTEBOOKS:
         cells = jupytext.read(source).cells
-        imports = next(cell.source for cell in cells if cell.cell_type == "code")
         for cell, after in pairwise(cells):
             if has_tag(cell, SOLUTION):
                 assert has_tag(after, CHECK), f"{source.stem}: a solution without a check"
                 name = re.search(r"check_(\w+)\(", after.source)[1]
-                found.append(Exercise(f"{source.stem}-{name}", imports, cell.source, after.source))
+                found.append(Exercise(f"{source.stem}-{name}", cell.source, after.source))
     return found
 
 
@@ -55,9 +54,9 @@ each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.n
 
 
 def run(exercise: Exercise, answer: str) -> None:
-    """Execute the chapter's imports, an answer and the exercise's check, as a learner would."""
+    """Execute an answer and the exercise's check, as a learner would, in a notebook of its own."""
     namespace: dict = {}
-    for code in (exercise.imports, answer, exercise.check):
+    for code in (answer, exercise.check):
         exec(code, namespace)
 
 
@@ -158,6 +157,15 @@ def test_the_student_version_keeps_tasks_and_checks_and_nothing_of_the_solution(
     assert student.cells[1].source == stub
     assert student.cells[2].source == "f(1)"
     assert "42" in given.cells[1].source and given.cells[2].outputs, "the chapter itself changed"
+
+
+def test_exercises_are_plain_markdown_outside_the_book():
+    asked = "```{exercise} Count\n:label: ex-count\n\n*Hard, 5 minutes.* See {term}`rank`.\n\n"
+    hint = ":::{dropdown} Hint\nUse $\\sigma$.\n:::\n```\n\n"
+    solution = "```{solution} ex-count\nNo.\n```\n"
+    plain = "### Count\n\n*Hard, 5 minutes.* See rank.\n\n"
+    plain += "<details><summary>Hint</summary>\n\nUse $\\sigma$.\n\n</details>"
+    assert without_solutions(f"Before.\n\n{asked}{hint}{solution}") == f"Before.\n\n{plain}"
 
 
 @pytest.mark.parametrize(

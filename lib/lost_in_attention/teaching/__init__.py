@@ -9,9 +9,9 @@ How a chapter writes an exercise, in its py:percent source:
 3. A code cell tagged ["exercise-check"]: it imports check_<function> from
    `lost_in_attention.teaching.<chapter>` and calls it with the function.
 
-A solution uses only what it or the chapter's first code cell imports: it runs without a model.
+A solution uses only what it imports itself: it runs without a model, and in a notebook of its own.
 `student.student_version` keeps of a solution the imports, signatures and docstrings, and leaves
-its words out.
+its words out; `nbgrader.assignment` makes of the exercises alone what nbgrader grades.
 
 A check tells a right function from a wrong one by properties (closed forms, invariances, bounds)
 on inputs that it draws itself; it never computes the answer the way the solution does.  It is
