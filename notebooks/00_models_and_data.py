@@ -310,6 +310,11 @@ run.table(
 # :::{dropdown} Hint
 # {doc}`../reading` has the whole command. Change one setting at a time.
 # :::
+#
+# Rubric (10 points): which rows you compare with, and how close counts as agreement, before the run
+# (3); the accuracy with its interval over images (3); as a control, two settings that the paper
+# does not state, changed one at a time on the same questions (2); what agreement or a difference
+# would not show (2).
 # ```
 #
 # ```{solution} ex-models-published

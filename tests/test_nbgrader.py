@@ -95,6 +95,10 @@ def test_every_exercise_is_worth_points_once(source):
     worth = [c.metadata["nbgrader"] for c in made.cells[1:] if "points" in c.metadata["nbgrader"]]
     found = [re.sub("-(answer|check)$", "", known["grade_id"]) for known in worth]
     assert found == labels
+    # What is research has a check or a rubric: no answer in words can earn it.
+    answers = zip(made.cells, made.cells[1:], strict=False)
+    by_hand = [asked.source for asked, cell in answers if cell.source == "Your answer:"]
+    assert not [text for text in by_hand if "*Research, " in text]
 
 
 @each_chapter

@@ -236,3 +236,20 @@ def test_messages_show_as_many_digits_as_tell_two_numbers_apart():
     for got in (None, "x", torch.ones(3), [torch.ones(2), torch.ones(2)]):
         with pytest.raises(CheckFailed, match="^rows: expected (numbers of )?shape"):
             require_equal("rows", got, torch.ones(2, dtype=torch.float64))
+
+
+def test_the_page_for_teachers_names_exercises_that_are_there_and_counts_them_right():
+    page = (ROOT / "book" / "teachers.md").read_text()
+    by_chapter = {source.stem: stated(source) for source in NOTEBOOKS}
+    labels = {label for asked in by_chapter.values() for label in asked}
+    assert set(re.findall(r"\{ref\}`([^`]+)`", page)) <= labels
+    rows = re.findall(
+        r"^\| \{doc\}`notebooks/(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", page, re.M
+    )
+    counted = []
+    for name, asked in by_chapter.items():
+        minutes = sum(int(re.search(r", (\d+) minutes", body)[1]) for body in asked.values())
+        checked = [e for e in EXERCISES if e.name.startswith(name)]
+        rubrics = [body for body in asked.values() if "Rubric (" in body]
+        counted.append((name, *map(str, (len(asked), len(checked), len(rubrics), minutes))))
+    assert rows == counted
