@@ -54,5 +54,5 @@ def check_running_average(
     with Watched() as seen:
         rows = running_average(prior, values)
     numbers("running_average", rows, 1500, 2)
-    most = f"of 1500 tokens and 2 features: expected tensors of at most 3000, got {seen.largest}"
-    require(seen.largest <= 3000, f"entries, {most}")
+    asked = "1500 tokens and 2 features: expected tensors of at most 3000 entries"
+    require(seen.largest <= 3000, f"{asked}, got one of {seen.largest}")
