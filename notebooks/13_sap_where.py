@@ -554,8 +554,8 @@ glue("verdict_c078", verdicts["C078"], display=False)
 # of three?
 #
 # :::{dropdown} Hint
-# `sorted(range(n), key=...)` gives heads in the order of their ranks. In floating point `0.3 * 10`
-# is not 3.
+# `sorted(range(n), key=...)` gives heads in the order of their ranks. In floating point `0.1 * 3`
+# is not 0.3.
 # :::
 # ```
 #
