@@ -637,7 +637,7 @@ check_paired_interval(paired_interval)
 # :::
 #
 # Rubric (10 points): the ratio that the theorem predicts under a causal mask, worked out before the
-# run (3); the ratio of each layer with an interval over questions (3); the learned keys and values
+# run (3); the ratio of each layer with an interval over images (3); the learned keys and values
 # beside it, as a control (2); which assumption of the theorem you could not meet (2).
 # ```
 #
