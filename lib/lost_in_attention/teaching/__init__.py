@@ -1,4 +1,4 @@
-"""Exercises of the theory chapters: checks that a learner runs, and the student version.
+"""Exercises of the chapters: checks that a learner runs, and the student version.
 
 How a chapter writes an exercise, in its py:percent source:
 
