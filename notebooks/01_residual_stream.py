@@ -239,7 +239,8 @@ glue("final_no", f"{lens['no'].iloc[-1]:.3f}", display=False)
 #
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} One state more
 # :label: ex-one-state-more

@@ -517,7 +517,8 @@ glue("verdict_c073", run.claims[0].verdict, display=False)
 # %% [markdown]
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} Read the product
 # :label: ex-read-the-product

@@ -331,7 +331,8 @@ glue("later_resized", tally(votes(later_gaps, "resized"), run.evidence), display
 #
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} Another size
 # :label: ex-another-size

@@ -401,7 +401,8 @@ for half, key in (("RID", "rid"), ("MixIG", "mixig")):
 # %% [markdown]
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} No change at all
 # :label: ex-no-change-at-all

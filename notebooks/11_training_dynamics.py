@@ -377,7 +377,8 @@ glue("parting", "; ".join(sentences), display=False)
 #
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} Size at the start
 # :label: ex-size-at-the-start

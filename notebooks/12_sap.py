@@ -529,7 +529,8 @@ glue("verdict_c074", verdicts["C074"], display=False)
 # %% [markdown]
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} Which control is missing?
 # :label: ex-which-control-is-missing

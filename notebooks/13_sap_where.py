@@ -525,7 +525,8 @@ glue("verdict_c078", verdicts["C078"], display=False)
 # %% [markdown]
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} One number for a band
 # :label: ex-one-number-for-a-band

@@ -366,7 +366,8 @@ glue("cost_cells", len(in_presets), display=False)
 #
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} Where the products go
 # :label: ex-where-the-products-go

@@ -483,7 +483,8 @@ glue("verdict_c019", run.claims[0].verdict, display=False)
 # %% [markdown]
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} A region twice as large
 # :label: ex-a-region-twice-as-large

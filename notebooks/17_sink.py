@@ -638,7 +638,8 @@ run.table(listed, "Predictions for pictures, before any was measured")
 #
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours.
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
 #
 # ```{exercise} One long row
 # :label: ex-one-long-row

@@ -591,8 +591,8 @@ run.table(pd.DataFrame(twice), "Passages that differ")
 # %% [markdown]
 # ## Exercises
 #
-# Where a cell says `raise NotImplementedError`, write the function; the cell below it checks yours
-# against the paper's tables in `data/paper`.
+# Where a function is asked for, the cell below its solution checks yours against the paper's tables
+# in `data/paper`. `make exercises` writes this chapter without the solutions.
 #
 # ```{exercise} How sure is a size?
 # :label: ex-how-sure-is-a-size
