@@ -15,6 +15,7 @@ EXECUTED := $(SOURCES:notebooks/%.py=book/notebooks/%.ipynb)
 FOUND := book/scorecard.md book/paper_map.md book/departures.md
 PAGES := $(filter-out $(FOUND),$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*))
 HTML := book/_build/html/index.html
+DECODER := $(or $(LOST_IN_ATTENTION_CACHE),.cache)/smollm2/source.json
 COMMA := ,
 
 # $(call install,extras): this package and what the extras need, at the pinned versions.
@@ -24,7 +25,7 @@ install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '
 # Two files of tests at a time, with a thread each: most tests gain little from a second thread.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: book test test-ready quick smoke outputs exercises gpu-env FORCE
+.PHONY: book lab test test-ready quick smoke outputs exercises gpu-env FORCE
 
 book: $(HTML)
 	@echo "The book is built. Open file://$(abspath $(HTML))"
@@ -58,6 +59,10 @@ outputs: $(EXECUTED)
 exercises: .venv/book-installed
 	@$(BIN)/python -m lost_in_attention.teaching $(SOURCES) --output build/exercises
 
+# The notebooks in a browser, to change and run them.  Their kernel runs in notebooks/.
+lab: .venv/lab-installed $(DECODER)
+	@$(BIN)/jupyter lab notebooks
+
 # For machines with CUDA: adds what published models need.
 gpu-env: .venv/created
 	@echo "== installing what the book and published models need"
@@ -86,9 +91,12 @@ ELSEWHERE := $(shell [ ! -e .venv/created ] || grep -qF " $$(pwd -P)/.venv" .ven
 	@$(call install,test)
 	@touch $@
 
-# --- the pretrained decoder, 93 MB to fetch, 540 MB unpacked
+.venv/lab-installed: .venv/book-installed
+	@echo "== installing Jupyter"
+	@$(call install,lab)
+	@touch $@
 
-DECODER := $(or $(LOST_IN_ATTENTION_CACHE),.cache)/smollm2/source.json
+# --- the pretrained decoder, 93 MB to fetch, 540 MB unpacked
 
 $(DECODER): | .venv/book-installed
 	@echo "== fetching the pretrained decoder"

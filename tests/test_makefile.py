@@ -95,6 +95,23 @@ def test_a_killed_rebuild_leaves_the_older_pages_and_is_done_again(book):
     assert pages(book) == dict.fromkeys(("index.html", "last.html"), "two\n")
 
 
+def test_lab_installs_its_extra_and_opens_the_notebooks(book):
+    decoder = book / ".cache/smollm2/source.json"
+    decoder.parent.mkdir(parents=True)
+    decoder.touch()
+    for name in ("pip", "jupyter"):
+        program(book / ".venv/bin" / name, f'#!/bin/sh\necho {name} "$@"\n')
+    opened = "jupyter lab notebooks"
+    first = make(book, "lab")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines() == [
+        "== installing Jupyter",
+        "pip install --disable-pip-version-check -c constraints.txt -e .[lab]",
+        opened,
+    ]
+    assert make(book, "lab").stdout.strip() == opened
+
+
 def test_an_environment_is_made_anew_where_its_clone_was_copied_or_moved(tmp_path):
     first = clone(tmp_path / "deep" / "first")
     # Without pip, which takes most of the time.
