@@ -12,8 +12,9 @@ BIN := .venv/bin
 SOURCES := $(wildcard notebooks/*.py)
 EXECUTED := $(SOURCES:notebooks/%.py=book/notebooks/%.ipynb)
 # Pages that commands write: what was found, and what the paper has where.
-FOUND := book/scorecard.md book/paper_map.md book/departures.md
-PAGES := $(filter-out $(FOUND),$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*))
+FOUND := book/scorecard.md book/paper_map.md book/departures.md book/cite.md
+PAGES := $(filter-out $(FOUND),$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*)) \
+    $(wildcard CHANGELOG.md)
 HTML := book/_build/html/index.html
 DECODER := $(or $(LOST_IN_ATTENTION_CACHE),.cache)/smollm2/source.json
 COMMA := ,
@@ -137,6 +138,9 @@ book/scorecard.md: $(EXECUTED) .stamps/inputs | .venv/book-installed
 book/paper_map.md book/departures.md &: $(EXECUTED) .stamps/inputs | .venv/book-installed
 	@echo "== writing the pages on the paper"
 	@$(BIN)/python -m lost_in_attention pages --results book/generated --output book
+
+book/cite.md: $(wildcard CITATION.cff book/references.bib book/_config.yml) .stamps/inputs | .venv/book-installed
+	@$(BIN)/python -m lost_in_attention.publishing.citation CITATION.cff book
 
 # The pages on the library name its modules; Sphinx fills them in.
 book/api.rst: .stamps/inputs | .venv/book-installed

@@ -101,10 +101,11 @@ class Build:
 @pytest.fixture(scope="session")
 def build(tmp_path_factory, replay) -> Build:
     """The book, built from nothing as `make book` builds it, around the stored notebooks."""
-    written = ("scorecard.md", "paper_map.md", "departures.md", "api*")
+    written = ("scorecard.md", "paper_map.md", "departures.md", "cite.md", "api*")
     generated = shutil.ignore_patterns("_build", "notebooks", "generated", *written)
     book = tmp_path_factory.mktemp("site") / "book"
     shutil.copytree(ROOT / "book", book, ignore=generated)
+    shutil.copy(ROOT / "CHANGELOG.md", book.parent)
     (book / "notebooks").mkdir()
     for notebook in NOTEBOOKS:
         shutil.copy(notebook.with_suffix(".ipynb"), book / "notebooks")
@@ -113,7 +114,9 @@ def build(tmp_path_factory, replay) -> Build:
     paper = [sys.executable, "-m", "lost_in_attention", "pages"]
     paper += ["--results", str(replay.results), "--output", str(book)]
     reference = [sys.executable, "-m", "lost_in_attention.publishing.api_reference", str(book)]
-    for command in (scorecard, paper, reference):
+    cite = [sys.executable, "-m", "lost_in_attention.publishing.citation"]
+    cite += [str(ROOT / "CITATION.cff"), str(book)]
+    for command in (scorecard, paper, reference, cite):
         subprocess.run(command, check=True, cwd=ROOT)
     builder = str(Path(sys.executable).with_name("jupyter-book"))
     command = [builder, "build", "-W", "-n", "--keep-going", str(book)]

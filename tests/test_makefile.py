@@ -25,6 +25,7 @@ PYTHON = """#!/usr/bin/env bash
 echo > book/scorecard.md
 echo > book/paper_map.md
 echo > book/departures.md
+echo > book/cite.md
 echo > book/api.rst
 """
 
