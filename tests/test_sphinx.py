@@ -6,7 +6,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
+from jupyter_book.config import get_final_config
 from sphinx.application import Sphinx
+from sphinx.util.docutils import docutils_namespace
+
+from conftest import ROOT
 
 INDEX = """# Book
 
@@ -34,6 +39,8 @@ Text.
 Text.
 ```
 """
+CURVES = "notebooks/06_curves.ipynb"
+REPOSITORY = "https://github.com/someone/companion"
 FIGURE = '<figure style="margin:1em 0"><figcaption>What is seen.</figcaption></figure>'
 CONFIG = {
     "extensions": [
@@ -42,7 +49,11 @@ CONFIG = {
         "sphinx_exercise",
         "lost_in_attention.publishing.numbering",
         "lost_in_attention.publishing.folding",
+        "lost_in_attention.publishing.repository",
     ],
+    "html_theme": "sphinx_book_theme",
+    "html_context": {"default_mode": "auto"},
+    "mathjax_path": "mathjax.js",
     "nb_execution_mode": "off",
     "code_stays_open": ["notebooks/0[1-5]_*"],
     "suppress_warnings": ["mystnb.lexer"],
@@ -62,20 +73,40 @@ def chapter(name: str) -> nbformat.NotebookNode:
     return v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory) -> dict[str, str]:
-    """The HTML of the built pages by their names."""
-    source, out = tmp_path_factory.mktemp("book"), tmp_path_factory.mktemp("html")
+def theme_options(url: str) -> dict:
+    """What Jupyter Book makes of the book's settings, were the repository at this address."""
+    settings = yaml.safe_load((ROOT / "book/_config.yml").read_text())
+    settings["repository"]["url"] = url
+    config, _ = get_final_config(user_yaml=settings, cli_config={"latex_individualpages": False})
+    return config["html_theme_options"]
+
+
+def build(source: Path, out: Path, url: str) -> dict[str, str]:
+    """The HTML of the built pages by their names; the repository is at `url`, if anywhere."""
     (source / "notebooks").mkdir()
     (source / "index.md").write_text(INDEX)
     (source / "read.md").write_text("# Read\n\nText.\n")
     for file, name in (("06_curves", "one"), ("02_rank", "two")):
         nbformat.write(chapter(name), source / "notebooks" / f"{file}.ipynb")
     said = io.StringIO()
-    app = Sphinx(source, None, out, out / ".doctrees", "html", CONFIG, status=None, warning=said)
-    app.build()
+    config = CONFIG | {"html_theme_options": theme_options(url)}
+    trees = out / ".doctrees"
+    with docutils_namespace():  # for more than one build in a process
+        Sphinx(source, None, out, trees, "html", config, status=None, warning=said).build()
     assert said.getvalue() == ""
-    return {path.stem: path.read_text() for path in Path(out).rglob("*.html")}
+    return {path.stem: path.read_text() for path in out.rglob("*.html")}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[str, str]:
+    """As the book is, without an address."""
+    return build(tmp_path_factory.mktemp("book"), tmp_path_factory.mktemp("html"), "")
+
+
+@pytest.fixture(scope="module")
+def linked(tmp_path_factory) -> dict[str, str]:
+    """The same book, where the repository has an address."""
+    return build(tmp_path_factory.mktemp("book"), tmp_path_factory.mktemp("html"), REPOSITORY)
 
 
 def text(html: str) -> str:
@@ -109,3 +140,27 @@ def test_code_is_folded_unless_it_is_the_argument(pages):
     for page in ("06_curves", "02_rank"):
         assert "removed" not in pages[page]
         assert text(pages[page]).count("method = 1") == 1
+
+
+def test_chapters_open_on_binder_and_colab_from_the_one_address(linked):
+    links = re.findall(rf'href="(https://[^"]*{CURVES})"', linked["06_curves"])
+    assert set(links) == {
+        f"https://mybinder.org/v2/gh/someone/companion/main?urlpath=lab/tree/{CURVES}",
+        f"https://colab.research.google.com/github/someone/companion/blob/main/{CURVES}",
+    }
+    assert f'href="{REPOSITORY}"' in linked["read"]
+    assert "mybinder" not in linked["read"]
+
+
+def test_buttons_ask_no_other_host_for_anything(linked):
+    shown = r'<(?:script|img|link)\b[^>]*?(?:src|href)="((?:https?:)?//[^"]+)"'
+    assert re.findall(shown, "".join(linked.values())) == []
+
+
+def test_without_an_address_no_page_pretends_to_have_one(pages):
+    for html in pages.values():
+        assert not re.search(r"mybinder|colab|github\.com/(?!executablebooks)", html)
+
+
+def test_the_notebooks_lie_where_the_buttons_lead():
+    assert list((ROOT / "notebooks").glob("06_*.ipynb"))
