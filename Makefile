@@ -16,6 +16,7 @@ FOUND := book/scorecard.md book/paper_map.md book/departures.md book/cite.md
 PAGES := $(filter-out $(FOUND),$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*)) \
     $(wildcard CHANGELOG.md)
 HTML := book/_build/html/index.html
+PDF := book/_build/html/lost-in-attention.pdf
 DECODER := $(or $(LOST_IN_ATTENTION_CACHE),.cache)/smollm2/source.json
 COMMA := ,
 
@@ -26,10 +27,14 @@ install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '
 # Two files of tests at a time, with a thread each: most tests gain little from a second thread.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: book lab test test-ready quick smoke outputs exercises gpu-env FORCE
+.PHONY: book pdf lab test test-ready quick smoke outputs exercises gpu-env FORCE
 
 book: $(HTML)
 	@echo "The book is built. Open file://$(abspath $(HTML))"
+
+# The same pages as one PDF, printed by Chromium and linked from the first page.
+pdf: $(PDF)
+	@echo "The book is printed. Open file://$(abspath $(PDF))"
 
 test: test-ready
 	@REQUIRE_BROWSER=1 $(PYTEST)
@@ -155,3 +160,9 @@ $(HTML): $(PAGES) $(FOUND) book/api.rst $(EXECUTED) | .venv/book-installed
 	    sed -u 's|\.stamps/pages/_build|book/_build|'
 	@rm -rf book/_build
 	@mv .stamps/pages/_build book/_build
+
+# Beside the pages, so that it goes when they are built anew.
+$(PDF): $(HTML)
+	@.ci/browser
+	@echo "== printing the book"
+	@$(BIN)/python -m lost_in_attention.publishing.printed $(@D)

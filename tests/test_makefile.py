@@ -28,6 +28,14 @@ echo > book/departures.md
 echo > book/cite.md
 echo > book/api.rst
 """
+# Stands before them for the one that prints.
+PRINTER = """#!/usr/bin/env bash
+case "$*" in *printed*)
+    echo "$@" >> printed
+    touch book/_build/html/lost-in-attention.pdf
+    exit
+esac
+"""
 
 
 def make(folder: Path, *targets: str) -> subprocess.CompletedProcess:
@@ -111,6 +119,21 @@ def test_lab_installs_its_extra_and_opens_the_notebooks(book):
         opened,
     ]
     assert make(book, "lab").stdout.strip() == opened
+
+
+def test_the_book_is_printed_beside_its_pages_and_anew_where_they_are(book):
+    program(book / ".ci/browser", "#!/bin/sh\n")
+    program(book / ".venv/bin/python", PRINTER + PYTHON)
+    pdf = book / "book/_build/html/lost-in-attention.pdf"
+    for built in (1, 2):
+        printed = make(book, "pdf")
+        assert printed.returncode == 0, printed.stderr
+        assert f"Open file://{pdf}" in printed.stdout
+        command = "-m lost_in_attention.publishing.printed book/_build/html\n"
+        assert (book / "printed").read_text() == command * built
+        assert "printing" not in make(book, "pdf").stdout
+        (book / "book/intro.md").write_text("other\n")
+        os.utime(book / "book/_build/html/index.html", (1, 1))
 
 
 def test_an_environment_is_made_anew_where_its_clone_was_copied_or_moved(tmp_path):
