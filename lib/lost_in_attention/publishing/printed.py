@@ -46,6 +46,7 @@ CONTENTS = "p.caption, ul:not(.bd-sidenav__home-link) > li > a.reference.interna
 SCREEN_ONLY = "a.headerlink, script, details.hide > summary"
 # The downloads under a figure: a PDF would hold all their data as addresses.
 _DOWNLOADS = re.compile(r' Download: (<a href="data:[^"]*" download="[^"]*">[^<]*</a>(, )?)+\.')
+# Nothing keeps headings from the end of a sheet: Chromium would name them twice in the outline.
 STYLE = """
 @page { size: A4; margin: 16mm 14mm 18mm; @bottom-center { content: counter(page); } }
 html { font-size: 10pt; }
@@ -54,8 +55,9 @@ body { width: 182mm; margin: 0 auto; background: white; }
 nav { columns: 2; }
 nav p { margin: 0.8em 0 0; }
 .page { break-before: page; }
-article h1 { font-size: 1.5rem; }
-article :is(h1, h2, h3) { break-after: avoid; }
+article h1 { font-size: 1.25rem; }
+article h2 { font-size: 1.15rem; }
+article h3 { font-size: 1rem; }
 pre { white-space: pre-wrap !important; }
 article :is(code, pre) { overflow-wrap: anywhere; }
 article table { width: 100%; font-size: 0.85em; }
