@@ -311,6 +311,7 @@ def test_the_book_is_one_document_that_fits_a_sheet(browser, address, site):
     (site / "printed.html").write_text(printed.one_document(site))
     with browser.new_context(viewport={"width": 700, "height": 900}) as context:
         page = context.new_page()
+        page.set_default_timeout(600_000)  # thousands of equations
         page.emulate_media(media="print")
         page.goto(f"{address}printed.html", wait_until="load")
         page.wait_for_function(f"document.title === {printed.TITLE!r}")
