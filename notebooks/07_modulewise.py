@@ -55,7 +55,7 @@ from lost_in_attention.residual.tables import (
 
 # %% tags=["parameters"]
 tier = "book"
-models = "families"
+models = "pretrained,families"
 source = "own"
 questions = 150
 noise_questions = 40
