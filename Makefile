@@ -24,7 +24,7 @@ install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '
 # Two files of tests at a time, with a thread each: most tests gain little from a second thread.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: book test test-ready quick smoke outputs exercises gpu-env FORCE
+.PHONY: book test test-ready quick smoke outputs exercises nbgrader gpu-env FORCE
 
 book: $(HTML)
 	@echo "The book is built. Open file://$(abspath $(HTML))"
@@ -57,6 +57,10 @@ outputs: $(EXECUTED)
 # The chapters for learners: solutions removed, stubs and checks kept.
 exercises: .venv/book-installed
 	@$(BIN)/python -m lost_in_attention.teaching $(SOURCES) --output build/exercises
+
+# The exercises alone, with nbgrader's metadata: checks are graded cells.
+nbgrader: .venv/book-installed
+	@$(BIN)/python -m lost_in_attention.teaching $(SOURCES) --nbgrader --output build/nbgrader
 
 # For machines with CUDA: adds what published models need.
 gpu-env: .venv/created

@@ -342,29 +342,48 @@ run.table(
 )
 
 # %% [markdown]
-# ```{exercise}
+# ## Exercises
+#
+# ```{exercise} Nothing to see
 # :label: ex-models-blind
+#
 # *Warm-up, 10 minutes.* Ask the same questions with `samples.blanked()`. Which words does the model
 # prefer when it sees nothing, and is it still near chance?
+#
+# :::{dropdown} Hint
+# `value_counts` of the column `parsed`, with the pictures and without.
+# :::
 # ```
 #
 # ```{solution} ex-models-blind
 # :class: dropdown
+#
 # `evaluate(vlm, samples.blanked(), benchmark=benchmark)` gives the table; count its `parsed`
 # column. A grey picture is unlike any picture in training, so the model need not say yes and no
 # equally often. Accuracy stays near one half all the same, because yes and no are balanced.
 # ```
 #
-# ```{exercise}
+# ```{exercise} A row of Table 2
 # :label: ex-models-published
-# *Project, 240 minutes.* On a GPU, run this page with `model` and `source` set to
+#
+# *Research, 240 minutes.* On a GPU, run this page with `model` and `source` set to
 # a published model and benchmark, for instance `-p model llava-hf/llava-1.5-7b-hf -p source hub`.
 # Compare the accuracy with the vanilla rows of the paper's Table 2. Which settings could explain a
 # difference?
+#
+# :::{dropdown} Hint
+# {doc}`../reading` has the whole command. Change one setting at a time.
+# :::
+#
+# Rubric (10 points): which rows you compare with, and how close counts as agreement, before the run
+# (3); the accuracy with its interval over images (3); as a control, two settings that the paper
+# does not state, changed one at a time on the same questions (2); what agreement or a difference
+# would not show (2).
 # ```
 #
 # ```{solution} ex-models-published
 # :class: dropdown
+#
 # The paper's settings say little: the number of new tokens and the library's defaults. Image
 # resolution, prompt wording, half precision, sampling and the rule that reads an answer all move an
 # accuracy by a point or more.

@@ -239,11 +239,18 @@ glue("final_no", f"{lens['no'].iloc[-1]:.3f}", display=False)
 #
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} One state more
 # :label: ex-one-state-more
 #
 # *Warm-up, 5 minutes.* `names` lists what wrote each state. Why are there $2L + 1$ states and not
 # $3L$, although every layer has an input, a state after attention and a state after the FFN?
+#
+# :::{dropdown} Hint
+# Write the names of one layer's three states, then those of the next. Which two are one matrix?
+# :::
 # ```
 #
 # ```{solution} ex-one-state-more
@@ -253,13 +260,53 @@ glue("final_no", f"{lens['no'].iloc[-1]:.3f}", display=False)
 # Only the input of layer 0 has no layer before it.
 # ```
 #
+# ```{exercise} The size of every update
+# :label: ex-update-sizes
+#
+# *Warm-up, 10 minutes.* Write `update_sizes(states)`: for the $2L + 1$ states of a model, in order,
+# the $2L$ sizes $\|X' - X\|_F / \|X'\|_F$. Which value does an update take that turns $X$ into
+# $-X$, and which one that takes everything away?
+#
+# :::{dropdown} Hint
+# `itertools.pairwise(states)` gives the pairs of neighbours; `x.norm()` of a matrix is its
+# Frobenius norm.
+# :::
+# ```
+#
+# ```{solution} ex-update-sizes
+# :class: dropdown
+#
+# Turning $X$ into $-X$ has the size 2. Where $X'$ is zero there is no size: a ratio to the state
+# *after* the update has no upper bound. The paper divides by $X'$ as well, so a module that
+# shortens the state looks larger than one that lengthens it.
+# ```
+
+# %% tags=["solution", "hide-input"]
+from itertools import pairwise
+
+
+def update_sizes(states):
+    """The sizes, a list of floats, of the updates between neighbours in a list of states."""
+    pairs = pairwise(states)
+    return [float((after - before).norm() / after.norm()) for before, after in pairs]
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.residual_stream import check_update_sizes
+
+check_update_sizes(update_sizes)
+
+# %% [markdown]
 # ```{exercise} Who writes to whom
 # :label: ex-who-writes
 #
 # *Medium, 15 minutes.* Change the last token of the question and record the states again. Which
 # rows of which states may change, and which may not? Write the check
 # `torch.equal(one[:-1], other[:-1])` for every state before you run it.
-# Hint: the decoder is causal.
+#
+# :::{dropdown} Hint
+# The decoder is causal.
+# :::
 # ```
 #
 # ```{solution} ex-who-writes
@@ -276,7 +323,14 @@ glue("final_no", f"{lens['no'].iloc[-1]:.3f}", display=False)
 # *Research, 60 minutes.* Set the update of one module of one layer to zero (a forward hook may
 # return another output) and ask 200 questions. Is the accuracy lost related to the size of the
 # update that you removed?
-# Hint: `evaluate` in `lost_in_attention.evaluation.questions` asks the questions.
+#
+# :::{dropdown} Hint
+# `evaluate` in `lost_in_attention.evaluation.questions` asks the questions.
+# :::
+#
+# Rubric (10 points): what you expect, and why, written down before the run (2); accuracy of all
+# $2L$ removals on the same questions, each with an interval (3); a control that removes an update
+# of the same size but of random direction (3); what sixteen modules of one model cannot tell (2).
 # ```
 #
 # ```{solution} ex-silent-half
@@ -284,5 +338,6 @@ glue("final_no", f"{lens['no'].iloc[-1]:.3f}", display=False)
 #
 # There is no single right answer. Report the accuracy for each of the $2L$ removals with its
 # binomial interval, plot it against the mean size, and give the rank correlation with a bootstrap
-# interval over modules. Sixteen points say little; say so.
+# interval over modules. Sixteen points say little; say so. A random update in the place of the
+# module's own keeps the size: what is lost beyond it was in the direction.
 # ```

@@ -492,7 +492,10 @@ glue("verdict_c007", run.claims[0].verdict, display=False)
 #
 # *Warm-up, 10 minutes.* Write `rank_k_error(x, k)`: the relative error
 # $\|X - X_k\|_F / \|X\|_F$ of the best approximation of rank $k$, without forming $X_k$.
-# Hint: {prf:ref}`thm-eckart-young` gives the error as a sum over the singular values.
+#
+# :::{dropdown} Hint
+# {prf:ref}`thm-eckart-young` gives the error as a sum over the singular values.
+# :::
 # ```
 #
 # ```{solution} ex-rank-k-error
@@ -524,7 +527,10 @@ check_rank_k_error(rank_k_error)
 # is $N_b = \big(\sum_i w_i^b\big)^{1/(1-b)}$ over the positive weights. Write
 # `hill_number(sigma, power, order)` for every order from 0 to infinity. Which power and order give
 # rank, effective rank, participation ratio and stable rank?
-# Hint: the orders 1 and infinity are limits.
+#
+# :::{dropdown} Hint
+# The orders 1 and infinity are limits.
+# :::
 # ```
 #
 # ```{solution} ex-hill-number
@@ -564,9 +570,13 @@ check_hill_number(hill_number)
 #
 # *Hard, 25 minutes.* Write `misleading_spectrum(target, error)`: singular values, as a vector, with
 # effective rank at least `target` of which one direction holds all but a share `error` of the
-# energy. How many values do you need? Can you do with fewer than the proof of
-# {prf:ref}`thm-erank-and-error`?
-# Hint: one value of 1 and $m$ equal small ones; let their sum be $c$.
+# energy, with no more values than the proof of {prf:ref}`thm-erank-and-error` needs: for a target
+# $t$ and an error $\varepsilon$ that is $\lceil \max(t^2 / 4, 1 / \varepsilon) \rceil + 2$. Can you
+# do with fewer?
+#
+# :::{dropdown} Hint
+# One value of 1 and $m$ equal small ones; let their sum be $c$.
+# :::
 # ```
 #
 # ```{solution} ex-misleading-spectrum
@@ -605,8 +615,11 @@ check_misleading_spectrum(misleading_spectrum)
 # $\mathrm{eRank}(X)$ and write `effective_rank_gradient(x)`. Then take a state of `states` and
 # measure the cosine between the gradient and the update that follows. Do attention or FFN updates
 # point where effective rank grows?
-# Hint: $\partial \sigma_i / \partial X = u_i v_i^\top$, and every $p_j$ depends on
+#
+# :::{dropdown} Hint
+# $\partial \sigma_i / \partial X = u_i v_i^\top$, and every $p_j$ depends on
 # every $\sigma_i$.
+# :::
 # ```
 #
 # ```{solution} ex-erank-gradient

@@ -623,7 +623,10 @@ run.claims_table()
 # *Warm-up, 10 minutes.* Write `lost_support(before, after)`: the number that support innovation
 # would be if time ran backwards. It is 0 exactly if nothing of the old support is gone. Use it on
 # the counterexample of {prf:ref}`thm-f4-fails`.
-# Hint: swap the roles; {prf:ref}`def-support-innovation` does the rest.
+#
+# :::{dropdown} Hint
+# Swap the roles; {prf:ref}`def-support-innovation` does the rest.
+# :::
 # ```
 #
 # ```{solution} ex-lost-support
@@ -654,7 +657,10 @@ check_lost_support(lost_support)
 # *Medium, 20 minutes.* Write `update_factors(before, update)`: size, token novelty (the share of
 # $\Delta X$, by norm, outside the column space) and feature novelty (outside the row space), for
 # states of any rank. Use the singular value decomposition and nothing of the library.
-# Hint: keep the singular vectors whose value is above $10^{-9} \sigma_1$.
+#
+# :::{dropdown} Hint
+# Keep the singular vectors whose value is above $10^{-9} \sigma_1$.
+# :::
 # ```
 #
 # ```{solution} ex-update-factors
@@ -692,7 +698,10 @@ check_update_factors(update_factors)
 # *Hard, 25 minutes.* Write `counterexample(larger, smaller)`: two states of these ranks, the first
 # larger, with $\mathrm{RID}(X \mid X') = 0$, for any `larger` > `smaller` > 1. Can you find one
 # that is not diagonal, or whose second state is not flat?
-# Hint: one unknown is enough. Bisect on it, or call `scipy.optimize.brentq`.
+#
+# :::{dropdown} Hint
+# One unknown is enough. Bisect on it, or call `scipy.optimize.brentq`.
+# :::
 # ```
 #
 # ```{solution} ex-counterexample
@@ -734,7 +743,10 @@ check_counterexample(counterexample)
 # obeys the triangle inequality, ignores scale and common rotations, is 1 for states with orthogonal
 # spaces, sees lost support, and does not jump where a weak direction fades. Then measure attention
 # and FFN with it, layer by layer. Does the order of the modules agree with RID?
-# Hint: compare $X X^\top$ and $X^\top X$, scaled to trace one, instead of projectors.
+#
+# :::{dropdown} Hint
+# Compare $X X^\top$ and $X^\top X$, scaled to trace one, instead of projectors.
+# :::
 # ```
 #
 # ```{solution} ex-support-distance
@@ -754,7 +766,7 @@ import torch
 
 
 def support_distance(before, after):
-    """Mean trace distance of the scaled Gram matrices of two S x H states, a float."""
+    """A distance in [0, 1] between two states, both S x H, as a float."""
 
     def distance(x, y):
         gap = x @ x.T / x.square().sum() - y @ y.T / y.square().sum()

@@ -645,7 +645,10 @@ glue("agree", f"{agree} of {len(signs)}", display=False)
 #
 # *Warm-up, 10 minutes.* Write `mixing_entropy(x)` from {prf:ref}`def-tme`, without the library.
 # What are the largest and the smallest value for two tokens?
-# Hint: `torch.special.entr` computes $-p \log p$ and knows that it is 0 at 0.
+#
+# :::{dropdown} Hint
+# `torch.special.entr` computes $-p \log p$ and knows that it is 0 at 0.
+# :::
 # ```
 #
 # ```{solution} ex-mixing-entropy
@@ -679,7 +682,10 @@ check_mixing_entropy(mixing_entropy)
 # *Medium, 20 minutes.* Write `common_cosine_entropy(tokens, cosine, power)`: TME in nats if every
 # pair of different tokens has this cosine, with the weights raised to `power`, without building a
 # matrix. From which power on do 1000 orthogonal tokens have less than half of $\log 1000$?
-# Hint: all rows are alike, and a row holds only two different weights.
+#
+# :::{dropdown} Hint
+# All rows are alike, and a row holds only two different weights.
+# :::
 # ```
 #
 # ```{solution} ex-common-cosine-entropy
@@ -715,7 +721,10 @@ check_common_cosine_entropy(common_cosine_entropy)
 # $x_t = a + s_t d$ with different $s_t$. Write `centring_bias(x)`: one vector which, added to every
 # token, brings TME down to the least value for this $S$, without making any token zero. What does
 # this say about layers that subtract a mean?
-# Hint: {prf:ref}`thm-tme-least` names the state to aim for. Where must 0 lie on the line?
+#
+# :::{dropdown} Hint
+# {prf:ref}`thm-tme-least` names the state to aim for. Where must 0 lie on the line?
+# :::
 # ```
 #
 # ```{solution} ex-centring-bias
@@ -752,8 +761,11 @@ check_centring_bias(centring_bias)
 # directions, rises in between, and ignores lengths, order and rotations. Write it as
 # `alikeness(x)`. Then draw its change for attention and FFN, layer by layer, beside MixIG. Whose
 # signs does it share?
-# Hint: the directions of orthogonal tokens have $S$ equal singular values, those of equal tokens
+#
+# :::{dropdown} Hint
+# The directions of orthogonal tokens have $S$ equal singular values, those of equal tokens
 # one.
+# :::
 # ```
 #
 # ```{solution} ex-alikeness

@@ -517,11 +517,18 @@ glue("verdict_c073", run.claims[0].verdict, display=False)
 # %% [markdown]
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} Read the product
 # :label: ex-read-the-product
 #
 # *Warm-up, 5 minutes.* Choose a model. At the layer where its FFN's support innovation is largest,
 # is it the size or the novelty that makes it so? Use the figure's data.
+#
+# :::{dropdown} Hint
+# `curves` has a row for each model, layer, module and quantity.
+# :::
 # ```
 #
 # ```{solution} ex-read-the-product
@@ -532,13 +539,92 @@ glue("verdict_c073", run.claims[0].verdict, display=False)
 # is the one that makes the peak.
 # ```
 #
+# ```{exercise} How much the ends weigh
+# :label: ex-depth-weights
+#
+# *Warm-up, 10 minutes.* Write `depth_weights(layers)`: the weights of a mean over depth as this
+# chapter takes it, for three layers or more. With 8 layers, how much more does a layer in the
+# middle weigh than in the plain mean?
+#
+# :::{dropdown} Hint
+# First settle what the two ends get, for 8 layers and for 64. What is left goes to the others
+# alike.
+# :::
+# ```
+#
+# ```{solution} ex-depth-weights
+# :class: dropdown
+#
+# An end gets $1/28$, or $1/L$ where that is less. With 8 layers a layer between gets
+# $(1 - 2/28)/6 = 0.155$ in place of $0.125$. The rule takes from the ends what would depend on how
+# many layers the model happens to have.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def depth_weights(layers):
+    """The weight of each layer (a list) in a mean over depth, for at least three layers."""
+    end = min(1 / 28, 1 / layers)
+    between = (1 - 2 * end) / (layers - 2)
+    return [end, *[between] * (layers - 2), end]
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.layerwise_curves import check_depth_weights
+
+check_depth_weights(depth_weights)
+
+# %% [markdown]
+# ```{exercise} Who mixes
+# :label: ex-gains-by-module
+#
+# *Medium, 20 minutes.* Write `gains_by_module(states)`: MixIG in nats, summed over all attention
+# updates and over all FFN updates, for the $2L + 1$ states of a model in order. What do the two
+# numbers add up to? So what can no model have, whatever it does?
+#
+# :::{dropdown} Hint
+# `token_mixing_entropy` in `lost_in_attention.metrics.mixing` gives the TME of one state. Attention
+# writes the first update, the FFN the second.
+# :::
+# ```
+#
+# ```{solution} ex-gains-by-module
+# :class: dropdown
+#
+# All gains together telescope to $\mathrm{TME}(X_\mathrm{last}) - \mathrm{TME}(X_\mathrm{first})$,
+# which lies within $\pm\log 2$. So two modules cannot both have a large positive MixIG, summed over
+# layers: what the one gains, the other has to give back.
+# ```
+
+# %% tags=["solution", "hide-input"]
+from itertools import pairwise
+
+from lost_in_attention.metrics.mixing import token_mixing_entropy
+
+
+def gains_by_module(states):
+    """MixIG in nats over all layers, of attention and of the FFN, from the states in order."""
+    entropies = [token_mixing_entropy(x) for x in states]
+    gains = [after - before for before, after in pairwise(entropies)]
+    return sum(gains[0::2]), sum(gains[1::2])
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.layerwise_curves import check_gains_by_module
+
+check_gains_by_module(gains_by_module)
+
+# %% [markdown]
 # ```{exercise} Sum it up
 # :label: ex-sum-it-up
 #
 # *Medium, 15 minutes.* Show from `measured` that MixIG, summed over all modules and layers of one
 # question, equals the TME of the last state minus that of the first. Check with
 # `abs(total - difference) < 1e-9`.
-# Hint: TME of the first state is the `tme` of layer 0's attention minus its `mixig`.
+#
+# :::{dropdown} Hint
+# TME of the first state is the `tme` of layer 0's attention minus its `mixig`.
+# :::
 # ```
 #
 # ```{solution} ex-sum-it-up
@@ -553,12 +639,22 @@ glue("verdict_c073", run.claims[0].verdict, display=False)
 #
 # *Research, 45 minutes.* `measure(..., tokens="visual")` looks at the visual rows alone. Does the
 # order of attention and FFN change, in RID and in MixIG? Explain what changes with $S$.
+#
+# :::{dropdown} Hint
+# Ask the same samples twice, with `tokens="all"` and `tokens="visual"`, and compare question by
+# question. What does the rank of $X$ become with fewer rows?
+# :::
+#
+# Rubric (10 points): which order you expect among the visual rows, written before the run (2); FFN
+# minus attention for both subsets with intervals over images (3); a control that takes as many rows
+# at random, visual or not (3); what a change would not show, since $S$ differs (2).
 # ```
 #
 # ```{solution} ex-only-the-picture
 # :class: dropdown
 #
 # Report both with intervals. With fewer rows the row space of $X$ is smaller, so the same update
-# leaves it more easily: novelty rises for geometric reasons alone. Compare modules at one token
-# subset, not across subsets.
+# leaves it more easily: novelty rises for geometric reasons alone. As many rows drawn at random
+# share that effect, so what visual rows do beyond it is about pictures. Compare modules at one
+# token subset, not across subsets.
 # ```

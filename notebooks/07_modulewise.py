@@ -505,11 +505,18 @@ for half in ("rid", "mixig"):
 # %% [markdown]
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} Which draw?
 # :label: ex-which-draw
 #
 # *Warm-up, 5 minutes.* Run the notebook with `noise_seeds` at 5. Which of the two baselines depends
 # more on the draw, and why would you expect that?
+#
+# :::{dropdown} Hint
+# Count the random numbers that each baseline draws for one layer.
+# :::
 # ```
 #
 # ```{solution} ex-which-draw
@@ -519,12 +526,95 @@ for half in ("rid", "mixig"):
 # few matrices, and every token goes through the same ones.
 # ```
 #
+# ```{exercise} Noise with the moments of each feature
+# :label: ex-feature-noise
+#
+# *Warm-up, 15 minutes.* NoiseΔ has one mean and one standard deviation for a whole update. Write
+# `feature_noise(update, seed)`: Gaussian noise whose every feature has the mean and the standard
+# deviation that this feature has in the update.
+#
+# :::{dropdown} Hint
+# Tokens are rows. Which dimension has to be averaged away? A `torch.Generator` takes the seed.
+# :::
+# ```
+#
+# ```{solution} ex-feature-noise
+# :class: dropdown
+#
+# The moments are those over tokens, dimension 0. This noise keeps what is common to all tokens, a
+# matrix of rank one, and the scale of each feature, and forgets which token had what. A later
+# exercise asks what that does to RID.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import torch
+
+
+def feature_noise(update, seed):
+    """Gaussian noise of the shape of `update` (tokens x features); a seed gives one noise."""
+    random = torch.Generator().manual_seed(seed)
+    noise = torch.randn(update.shape, generator=random, dtype=update.dtype)
+    return update.mean(0) + update.std(0) * noise
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.modulewise import check_feature_noise
+
+check_feature_noise(feature_noise)
+
+# %% [markdown]
+# ```{exercise} Question by question, image by image
+# :label: ex-paired-interval
+#
+# *Medium, 25 minutes.* Write `paired_interval(ffn, attention, images)`: the mean of FFN minus
+# attention over questions and the ends of its interval, 1.96 standard errors to either side.
+# `images` names the image of each question, and all images have as many questions. Questions on one
+# image are not independent: asking each of them twice must not make the interval narrower.
+#
+# :::{dropdown} Hint
+# Two steps turn this into a textbook problem: one takes away what both modules share on a question,
+# the other leaves one number for each image.
+# :::
+# ```
+#
+# ```{solution} ex-paired-interval
+# :class: dropdown
+#
+# Take differences first: what makes a question large for both modules cancels. Then average them
+# within an image; the images are the independent observations, so the standard error is
+# $s / \sqrt{n}$ with $n$ images and the standard deviation $s$ of their means (with $n - 1$). The
+# chapter resamples images instead, which needs no normal distribution and gives about the same.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import numpy as np
+
+
+def paired_interval(ffn, attention, images):
+    """Mean, low and high of FFN minus attention (arrays, a value a question)."""
+    gaps, names = np.asarray(ffn) - np.asarray(attention), np.asarray(images)
+    means = np.array([gaps[names == name].mean() for name in np.unique(names)])
+    half = 1.96 * means.std(ddof=1) / np.sqrt(len(means))
+    return means.mean(), means.mean() - half, means.mean() + half
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.modulewise import check_paired_interval
+
+check_paired_interval(paired_interval)
+
+# %% [markdown]
 # ```{exercise} Noise of one mean
 # :label: ex-noise-of-one-mean
 #
 # *Medium, 20 minutes.* Replace `gaussian_like` by noise with the mean and standard deviation of
 # *each feature* of the update. Does NoiseΔ's RID fall? Which part of the update did the noise keep
 # that it did not keep before?
+#
+# :::{dropdown} Hint
+# Write it as a control, a function of $X$ and $\Delta X$, and hand it to
+# `measure(..., controls=...)`; `feature_noise` above does the drawing.
+# :::
 # ```
 #
 # ```{solution} ex-noise-of-one-mean
@@ -541,6 +631,15 @@ for half in ("rid", "mixig"):
 # *Research, 40 minutes.* Draw keys and values independently for every token, with the moments of
 # the learned ones, instead of drawing weights (hooks on `k_proj` and `v_proj`). Is the variance
 # ratio now near $1/N$? What does the causal mask do to it?
+#
+# :::{dropdown} Hint
+# A forward hook may return another output. Draw one Gaussian for each feature of the module's
+# output, with that feature's moments over tokens.
+# :::
+#
+# Rubric (10 points): the ratio that the theorem predicts under a causal mask, worked out before the
+# run (3); the ratio of each layer with an interval over images (3); the learned keys and values
+# beside it, as a control (2); which assumption of the theorem you could not meet (2).
 # ```
 #
 # ```{solution} ex-the-theorems-setting

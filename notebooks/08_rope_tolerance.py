@@ -288,11 +288,19 @@ glue("verdict_c072", run.claims[0].verdict, display=False)
 # %% [markdown]
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} Zero by construction
 # :label: ex-zero-by-construction
 #
 # *Warm-up, 5 minutes.* Why is the tolerance zero at layer 0 but attention's RID at layer 0 changes
 # when the rotary embedding is switched off?
+#
+# :::{dropdown} Hint
+# List what lies between the embeddings and the input of layer 0, then what lies between that input
+# and $X_\mathrm{attn}$ of layer 0.
+# :::
 # ```
 #
 # ```{solution} ex-zero-by-construction
@@ -302,11 +310,98 @@ glue("verdict_c072", run.claims[0].verdict, display=False)
 # has. The first thing that the rotation can change is the update of layer 0's attention.
 # ```
 #
+# ```{exercise} Rotate by position
+# :label: ex-rotate
+#
+# *Medium, 20 minutes.* Write `rotate(x, base)`: the rotary embedding of queries `x`, a row a
+# position, counted from 0. Pair number $i$ of the $d/2$ pairs of features turns by the angle
+# $t \cdot \mathrm{base}^{-2i/d}$ at position $t$. Pair feature $i$ with feature $i + d/2$, or with
+# its neighbour; the check takes both. Why does a model without it still know the order of the
+# words?
+#
+# :::{dropdown} Hint
+# A pair $(a, b)$ becomes $(a \cos\theta - b \sin\theta,\; a \sin\theta + b \cos\theta)$. All angles
+# together are the outer product of positions and frequencies.
+# :::
+# ```
+#
+# ```{solution} ex-rotate
+# :class: dropdown
+#
+# A rotation keeps lengths, and the product of a query at $t$ with a key at $s$ depends on $t - s$
+# alone. Without it the causal mask is left: a row at position $t$ averages $t + 1$ tokens, so the
+# model can tell early from late, and `without_rope` does not take that away.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import torch
+
+
+def rotate(x, base):
+    """The rows of x (positions x features, an even number of them) in rotary embedding."""
+    positions, features = x.shape
+    half = features // 2
+    frequencies = base ** (-2 * torch.arange(half, dtype=x.dtype) / features)
+    angles = torch.arange(positions, dtype=x.dtype)[:, None] * frequencies
+    first, second = x[:, :half], x[:, half:]
+    turned = [
+        first * angles.cos() - second * angles.sin(),
+        first * angles.sin() + second * angles.cos(),
+    ]
+    return torch.cat(turned, dim=1)
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.rope_tolerance import check_rotate
+
+check_rotate(rotate)
+
+# %% [markdown]
+# ```{exercise} The tolerance as one number
+# :label: ex-tolerance
+#
+# *Warm-up, 10 minutes.* Write `tolerance(with_rope, without_rope)`: from the layers' inputs
+# $X_\mathrm{in}$ in both runs, two lists of states, the mean tolerance over the layers after
+# layer 0.
+#
+# :::{dropdown} Hint
+# The order of the two states in the chapter's formula is the order of the arguments of `rid`.
+# :::
+# ```
+#
+# ```{solution} ex-tolerance
+# :class: dropdown
+#
+# Layer 0 stays out because its tolerance is zero by construction. Taken in, it would make the
+# number smaller by a factor of $(L - 1)/L$: nothing in a deep model, an eighth in one with eight
+# layers.
+# ```
+
+# %% tags=["solution", "hide-input"]
+from lost_in_attention.metrics.rid import rid
+
+
+def tolerance(with_rope, without_rope):
+    """Mean RID over the layers after layer 0, from lists of inputs (tokens x features)."""
+    pairs = list(zip(with_rope, without_rope, strict=True))[1:]
+    return sum(rid(one, other).total for one, other in pairs) / len(pairs)
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.rope_tolerance import check_tolerance
+
+check_tolerance(tolerance)
+
+# %% [markdown]
 # ```{exercise} The other direction
 # :label: ex-the-other-direction
 #
 # *Medium, 15 minutes.* RID is not symmetric. Swap the two states in `rope_tolerance` and compare
 # the two curves. Which part of RID changes, and which cannot?
+#
+# :::{dropdown} Hint
+# Which of the two parts is an absolute value of a difference?
+# :::
 # ```
 #
 # ```{solution} ex-the-other-direction
@@ -321,7 +416,15 @@ glue("verdict_c072", run.claims[0].verdict, display=False)
 #
 # *Research, 45 minutes.* Switch the rotary embedding off in one layer only and measure the RID
 # between the outputs of that layer with and without. Is *this* tolerance about attention's RID?
-# Hint: `position_embeddings` is a keyword argument of every decoder layer.
+#
+# :::{dropdown} Hint
+# `position_embeddings` is a keyword argument of every decoder layer.
+# :::
+#
+# Rubric (10 points): what you expect of the ratio to attention's RID, before the run (2); the
+# tolerance of every layer with an interval over images (3); a control that does not concern
+# position, such as the same layer with its queries scaled by 1.01 (3); what this says of the
+# paper's number, and what not (2).
 # ```
 #
 # ```{solution} ex-one-layer-at-a-time

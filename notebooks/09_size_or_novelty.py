@@ -331,11 +331,18 @@ glue("later_resized", tally(votes(later_gaps, "resized"), run.evidence), display
 #
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} Another size
 # :label: ex-another-size
 #
 # *Warm-up, 5 minutes.* Run the notebook with `size` at 0.1 and at 0.6. Which column of the first
 # table can change its sign, and which cannot?
+#
+# :::{dropdown} Hint
+# Which of the quantities does the formula at the head of this chapter write as a product?
+# :::
 # ```
 #
 # ```{solution} ex-another-size
@@ -345,12 +352,99 @@ glue("later_resized", tally(votes(later_gaps, "resized"), run.evidence), display
 # Spectrum change is not a product, and RID contains it.
 # ```
 #
+# ```{exercise} The factor that makes a size
+# :label: ex-resize-factor
+#
+# *Medium, 20 minutes.* Write `resize_factor(before, update, size)`: the number $a > 0$ for which
+# the update $a \Delta X$ has the given size, $\|a \Delta X\|_F = s \|X + a \Delta X\|_F$, with
+# $0 < s < 1$. Why is $s \|X\|_F / \|\Delta X\|_F$ wrong, and in which direction for an update that
+# points against the state?
+#
+# :::{dropdown} Hint
+# Square both sides. What stands between $X$ and $\Delta X$ is $\langle X, \Delta X \rangle$, the
+# sum of `before * update`.
+# :::
+# ```
+#
+# ```{solution} ex-resize-factor
+# :class: dropdown
+#
+# $(1 - s^2) \|\Delta X\|^2 a^2 - 2 s^2 \langle X, \Delta X \rangle a - s^2 \|X\|^2 = 0$ has one
+# positive root. The simple factor forgets that the update changes the state it is compared with. An
+# update against the state makes it shorter, so the simple factor gives a size above $s$.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import math
+
+
+def resize_factor(before, update, size):
+    """The factor, a float, that gives `update` this size where it is added to `before`."""
+    inner = float((before * update).sum())
+    square, state = (float(x.square().sum()) for x in (update, before))
+    share = size**2
+    root = math.sqrt((share * inner) ** 2 + (1 - share) * share * square * state)
+    return (share * inner + root) / ((1 - share) * square)
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.size_or_novelty import check_resize_factor
+
+check_resize_factor(resize_factor)
+
+# %% [markdown]
+# ```{exercise} Is the novelty different?
+# :label: ex-sign-flip-p
+#
+# *Medium, 25 minutes.* For each image you have one difference, the FFN's novelty minus attention's.
+# If the two modules could change places, each difference would as likely have the other sign. Write
+# `sign_flip_p(differences)`: the share of all $2^n$ patterns of signs whose mean is at least as far
+# from zero as the one that was found. With how many images can it be below 0.05 at all?
+#
+# :::{dropdown} Hint
+# `itertools.product((1, -1), repeat=n)` goes through the patterns. Ties count, and rounding must
+# not lose them.
+# :::
+# ```
+#
+# ```{solution} ex-sign-flip-p
+# :class: dropdown
+#
+# The pattern that was found and its mirror image always count, so $p \geq 2/2^n$: six images are
+# the fewest for $p < 0.05$. This permutes the modules *within* an image. Shuffling all novelties
+# between the modules would break the pairs and test against the spread between images.
+# ```
+
+# %% tags=["solution", "hide-input"]
+from itertools import product
+
+
+def sign_flip_p(differences):
+    """Exact two-sided p-value, a float, of paired differences (a list of at most 15)."""
+    found = abs(sum(differences))
+    slack = 1e-9 * sum(map(abs, differences))
+    patterns = list(product((1, -1), repeat=len(differences)))
+    sums = [sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in patterns]
+    return sum(abs(total) >= found - slack for total in sums) / len(patterns)
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.size_or_novelty import check_sign_flip_p
+
+check_sign_flip_p(sign_flip_p)
+
+# %% [markdown]
 # ```{exercise} The novelty of chance
 # :label: ex-the-novelty-of-chance
 #
 # *Medium, 20 minutes.* Let $X$ have rank $S \le H$ and let $\Delta X$ point anywhere. Show that the
 # mean square of its feature novelty is $(H - S)/H$. Compare with the grey lines: where do they lie
 # lower or higher, and why?
+#
+# :::{dropdown} Hint
+# Write the update in a basis whose first $S$ vectors span the row space. What is the mean square of
+# each coordinate?
+# :::
 # ```
 #
 # ```{solution} ex-the-novelty-of-chance
@@ -368,6 +462,15 @@ glue("later_resized", tally(votes(later_gaps, "resized"), run.evidence), display
 # *Research, 45 minutes.* Size is one number for the whole matrix. Write a control that gives every
 # *token's* update the same size, and pass it to `measure`. Is the difference between the modules
 # carried by few tokens with large updates?
+#
+# :::{dropdown} Hint
+# `resized` in `lost_in_attention.residual.controls` is the last step of the control.
+# :::
+#
+# Rubric (10 points): which answer would speak for few large tokens, written before the run (2); the
+# modules' difference in novelty under both controls, with intervals over images (3); the same with
+# the rotated update, as chance (3); whether the control changes the rank of the update, and what
+# that means (2).
 # ```
 #
 # ```{solution} ex-equal-norms-per-token

@@ -401,11 +401,18 @@ for half, key in (("RID", "rid"), ("MixIG", "mixig")):
 # %% [markdown]
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} No change at all
 # :label: ex-no-change-at-all
 #
 # *Warm-up, 5 minutes.* Dividing TME by $\log S$ never changes the sign of FFN minus attention for
 # one question. Why may the mean over questions still change, and when can it not?
+#
+# :::{dropdown} Hint
+# What do two questions with different numbers of tokens do to each other in a mean?
+# :::
 # ```
 #
 # ```{solution} ex-no-change-at-all
@@ -416,12 +423,93 @@ for half, key in (("RID", "rid"), ("MixIG", "mixig")):
 # tip. With one number of tokens nothing but the scale changes.
 # ```
 #
+# ```{exercise} A rank by energy
+# :label: ex-directions-kept
+#
+# *Warm-up, 15 minutes.* Write `directions_kept(sigma, share)`: the smallest number of directions
+# that together hold at least this share of the energy, for singular values in any order. What is
+# the rank of the spectrum $(100, 1, 1, \ldots, 1)$ with 400 ones at a share of 0.9, and what is its
+# effective rank?
+#
+# :::{dropdown} Hint
+# The energy of a direction is $\sigma_i^2$. At a share of 1 rounding can keep a sum just below the
+# whole.
+# :::
+# ```
+#
+# ```{solution} ex-directions-kept
+# :class: dropdown
+#
+# The one long direction holds $10000/10400 = 0.96$ of the energy: rank 1. Its effective rank is
+# about 199. A reading by energy sees what is long, the entropy of $\sigma$ sees what is many.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def directions_kept(sigma, share):
+    """The number of directions, an int, that a reading by energy keeps of singular values."""
+    energy = sigma.sort(descending=True).values.square().cumsum(0)
+    return int((energy < (share - 1e-12) * energy[-1]).sum()) + 1
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.readings import check_directions_kept
+
+check_directions_kept(directions_kept)
+
+# %% [markdown]
+# ```{exercise} The released reading of TME
+# :label: ex-released-entropy
+#
+# *Medium, 20 minutes.* Write `released_entropy(x)`: the entropy under the reading *TME: released*.
+# A pair with the cosine $c$ has the weight $((1 + c)/2)^8$, only the last token's row counts, and
+# the entropy is divided by $\log S$. Which of the three choices can change the sign of a difference
+# between two modules?
+#
+# :::{dropdown} Hint
+# Start from the definition of TME in {doc}`05_token_mixing`. `torch.special.entr` knows that
+# $0 \log 0$ is 0.
+# :::
+# ```
+#
+# ```{solution} ex-released-entropy
+# :class: dropdown
+#
+# Dividing by $\log S$ cannot: both modules are divided by the same number. The power can, because
+# it orders configurations differently, and so can the row, because one token need not do what the
+# mean does. The last row is the one that answers, which may be why it was chosen.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import math
+
+import torch
+
+
+def released_entropy(x):
+    """The released helper's entropy of the state x (tokens x features), a float."""
+    x = x / x.norm(dim=1, keepdim=True)
+    weights = ((1 + x @ x[-1]) / 2).clamp(min=0) ** 8
+    return float(torch.special.entr(weights / weights.sum()).sum()) / math.log(len(x))
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.readings import check_released_entropy
+
+check_released_entropy(released_entropy)
+
+# %% [markdown]
 # ```{exercise} From the layer's input
 # :label: ex-from-the-layers-input
 #
 # *Medium, 15 minutes.* Show that under the reading *FFN from the layer's input* the difference of
 # MixIG, FFN minus attention, is the FFN's own MixIG under the paper's reading. What does that make
 # of the claim that attention's MixIG is the higher one?
+#
+# :::{dropdown} Hint
+# Write both gains as differences of the entropies of $X_\mathrm{in}$, $X_\mathrm{attn}$ and
+# $X_\mathrm{ffn}$.
+# :::
 # ```
 #
 # ```{solution} ex-from-the-layers-input
@@ -438,6 +526,15 @@ for half, key in (("RID", "rid"), ("MixIG", "mixig")):
 # *Research, 40 minutes.* Vary the share of `ExplainedEnergy` from 0.5 to 0.9999. Where does FFN
 # minus attention in RID change its sign, if it does? Explain it by what a cut adds to both modules:
 # the part of $X$ itself that lies outside the kept directions.
+#
+# :::{dropdown} Hint
+# `measure(..., rank_rule=ExplainedEnergy(share))` takes one share. A zero update is a control that
+# returns `0 * update`.
+# :::
+#
+# Rubric (10 points): where you expect the sign to change, before the run (2); the curve over at
+# least eight shares with intervals over images (3); the zero update beside both modules (3); which
+# conclusion of this chapter depends on the share, and which does not (2).
 # ```
 #
 # ```{solution} ex-where-the-cut-lies

@@ -377,11 +377,18 @@ glue("parting", "; ".join(sentences), display=False)
 #
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} Size at the start
 # :label: ex-size-at-the-start
 #
 # *Warm-up, 5 minutes.* At random weights, is the size of attention's update or the FFN's the
 # larger? Name one setting of the architecture that decides this before any training.
+#
+# :::{dropdown} Hint
+# What is the length of a mean of many independent vectors, compared with the length of one?
+# :::
 # ```
 #
 # ```{solution} ex-size-at-the-start
@@ -391,11 +398,104 @@ glue("parting", "; ".join(sentences), display=False)
 # and the averaging in attention decide it: a mean over many unlike values is small.
 # ```
 #
+# ```{exercise} Since when for good?
+# :label: ex-parting-step
+#
+# *Warm-up, 15 minutes.* Write `parting_step(steps, lows, highs)`: the saved step since which a
+# quantity has *parted* as this chapter defines it, from the ends of the interval of FFN minus
+# attention at every step, and infinity if it has not at the end. Why does the definition look
+# backwards from the last step?
+#
+# :::{dropdown} Hint
+# The last interval says on which side to be. Go back from there as long as the intervals agree.
+# :::
+# ```
+#
+# ```{solution} ex-parting-step
+# :class: dropdown
+#
+# An interval of 95% lies on the wrong side now and then, and there are many steps. The first
+# interval that excludes zero would therefore tend to come too early. That the side is the final one
+# matters: a quantity that changes sides parts twice, and the second time counts.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import math
+
+
+def parting_step(steps, lows, highs):
+    """The step of good parting, or infinity, from three lists in the order of the steps."""
+
+    def side(low, high):
+        return 1 if low > 0 else -1 if high < 0 else 0
+
+    sides = [side(low, high) for low, high in zip(lows, highs, strict=True)]
+    found = math.inf
+    for step, each in reversed(list(zip(steps, sides, strict=True))):
+        if each == 0 or each != sides[-1]:
+            break
+        found = step
+    return found
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.training_dynamics import check_parting_step
+
+check_parting_step(parting_step)
+
+# %% [markdown]
+# ```{exercise} Resample what is independent
+# :label: ex-bootstrap-interval
+#
+# *Medium, 25 minutes.* Write `bootstrap_interval(values, images, seed)`: the ends of a 95%
+# percentile interval of the mean over questions, from at least 1,000 resamples of *whole images*. A
+# resample holds as many images as there are, and all questions of each. How much too narrow is the
+# interval if questions are resampled, with five questions an image that always agree?
+#
+# :::{dropdown} Hint
+# Keep for each image the sum of its values and their number; a resample adds up both.
+# `numpy.random.default_rng(seed)` draws.
+# :::
+# ```
+#
+# ```{solution} ex-bootstrap-interval
+# :class: dropdown
+#
+# The mean of a resample is the sum of all its values over their number, because images may hold
+# different numbers of questions. With five questions that agree, resampling questions pretends to
+# have five times the observations: too narrow by $\sqrt{5}$.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import numpy as np
+
+
+def bootstrap_interval(values, images, seed):
+    """Low and high of the mean of `values`, an array; `images` has each one's image."""
+    codes = np.unique(images, return_inverse=True)[1]
+    sums, counts = np.bincount(codes, weights=values), np.bincount(codes)
+    random = np.random.default_rng(seed)
+    drawn = random.integers(len(sums), size=(2000, len(sums)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.training_dynamics import check_bootstrap_interval
+
+check_bootstrap_interval(bootstrap_interval)
+
+# %% [markdown]
 # ```{exercise} Another competence
 # :label: ex-another-competence
 #
 # *Medium, 20 minutes.* Replace `"pope"` by `"mmmu"` and one half by that set's chance. Do the
 # answers in the last two columns of the table change?
+#
+# :::{dropdown} Hint
+# Find the two places in this chapter where the benchmark is named, and the one where chance is.
+# :::
 # ```
 #
 # ```{solution} ex-another-competence
@@ -412,6 +512,16 @@ glue("parting", "; ".join(sentences), display=False)
 # (`python -m lost_in_attention train --help`). Its weights during training lie in the folder of the
 # run, under `checkpoints`; put them into `data/models/checkpoints` under the new model's name. What
 # is the same in both runs, and are two runs enough to say so?
+#
+# :::{dropdown} Hint
+# Train in the background, with the recipe that the model's card names. Read `since` before you
+# compare the runs: it gives steps that were saved, nothing between them.
+# :::
+#
+# Rubric (10 points): which orders you expect to see again, written before the second run (2); both
+# runs' steps side by side, each with its intervals (3); a comparison of loss curves, so that an
+# earlier parting is not just faster training (3); how probable your agreement would be by chance
+# (2).
 # ```
 #
 # ```{solution} ex-a-second-run

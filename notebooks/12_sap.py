@@ -529,12 +529,19 @@ glue("verdict_c074", verdicts["C074"], display=False)
 # %% [markdown]
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} Which control is missing?
 # :label: ex-which-control-is-missing
 #
 # *Warm-up, 5 minutes.* Table 2 reports three priors that all score a little above vanilla, by about
 # the same amount. Name two explanations that do not say anything about attention. Which control of
 # this page would tell them apart from the paper's explanation?
+#
+# :::{dropdown} Hint
+# What is different between the two runs besides the attention, and who chose the layers and heads?
+# :::
 # ```
 #
 # ```{solution} ex-which-control-is-missing
@@ -545,11 +552,95 @@ glue("verdict_c074", verdicts["C074"], display=False)
 # patched path and replaces nothing. The second needs questions that took no part in the choice.
 # ```
 #
+# ```{exercise} A prior in the place of scores
+# :label: ex-prior-rows
+#
+# *Medium, 25 minutes.* Write `prior_rows(scores, visual, prior)`: the attention weights of one head
+# whose scores of visual tokens are replaced by a prior, one number for each visual token and the
+# same in every row. `visual` is a mask over tokens. Rows are queries; no token may attend to a
+# later one. The check shifts all scores by 800, which a softmax must survive.
+#
+# :::{dropdown} Hint
+# Three steps in this order: replace, mask, softmax. A masked score is $-\infty$ before the softmax.
+# :::
+# ```
+#
+# ```{solution} ex-prior-rows
+# :class: dropdown
+#
+# Replaced *after* the softmax, a row would no longer sum to one; masked after it, the weights of
+# later tokens would be missing from the sum. The order decides a third thing: a prior of numbers
+# near zero also says how much attention the picture gets beside the text.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import torch
+
+
+def prior_rows(scores, visual, prior):
+    """Attention weights, tokens x tokens, from one head's scores and a prior."""
+    replaced = scores.clone()
+    replaced[:, visual] = prior
+    later = torch.ones_like(scores, dtype=torch.bool).triu(1)
+    return replaced.masked_fill(later, -torch.inf).softmax(dim=1)
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.sap import check_prior_rows
+
+check_prior_rows(prior_rows)
+
+# %% [markdown]
+# ```{exercise} Only answers that changed
+# :label: ex-mcnemar-p
+#
+# *Warm-up, 15 minutes.* Write `mcnemar_p(vanilla, variant)`: the exact two-sided p-value of
+# McNemar's test, from two arrays of zeros and ones, an answer a question. If nothing changed, it
+# is 1. A variant loses 2 answers and gains 8 among 1,000 questions: is that clear? What would two
+# independent samples say?
+#
+# :::{dropdown} Hint
+# If losing and gaining are equally likely, the answers gained are heads of a fair coin.
+# `scipy.stats.binomtest` knows the coin.
+# :::
+# ```
+#
+# ```{solution} ex-mcnemar-p
+# :class: dropdown
+#
+# $p = 0.109$: not clear. Only the ten answers that changed count, whether there are 1,000 questions
+# or 100. Two independent samples near 80% would have a standard error of 1.8 points on their
+# difference, three times the 0.6 points found, and would not see even a change twice as large.
+# ```
+
+# %% tags=["solution", "hide-input"]
+from scipy.stats import binomtest
+
+
+def mcnemar_p(vanilla, variant):
+    """The p-value, a float, from two arrays with 1 where an answer is right."""
+    lost = int(((vanilla == 1) & (variant == 0)).sum())
+    gained = int(((vanilla == 0) & (variant == 1)).sum())
+    if lost + gained == 0:
+        return 1.0
+    return float(binomtest(gained, lost + gained).pvalue)
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.sap import check_mcnemar_p
+
+check_mcnemar_p(mcnemar_p)
+
+# %% [markdown]
 # ```{exercise} Half of it
 # :label: ex-half-of-it
 #
 # *Medium, 20 minutes.* `SharedAttentionPrior` has a field `blend`. Ask the questions of one
 # benchmark with the `everywhere` plan at blends 0, 0.25, 0.5, 0.75 and 1. Is the way down straight?
+#
+# :::{dropdown} Hint
+# `dataclasses.replace` makes a plan with another blend. What is the softmax of half of every score?
+# :::
 # ```
 #
 # ```{solution} ex-half-of-it
@@ -567,6 +658,15 @@ glue("verdict_c074", verdicts["C074"], display=False)
 # *Research, 40 minutes.* Take two runs that flip close decisions at random and are equally good.
 # Show that the second loses on the questions that the first has right, and by how much. Then give a
 # restriction to questions that need the image which looks at neither run.
+#
+# :::{dropdown} Hint
+# Give each question a chance $q$ of being right in one run, and let both runs draw independently.
+# :::
+#
+# Rubric (10 points): your restriction, stated before you look at any answer (2); the losses of a
+# prior under the old and the new restriction, with intervals over images (3); `blend0` or another
+# seed under both, which should lose nothing under yours (3); which questions your restriction
+# leaves out, and what they may have in common (2).
 # ```
 #
 # ```{solution} ex-a-fair-restriction

@@ -525,11 +525,18 @@ glue("verdict_c078", verdicts["C078"], display=False)
 # %% [markdown]
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} One number for a band
 # :label: ex-one-number-for-a-band
 #
 # *Warm-up, 5 minutes.* A layer has four heads. Which of them does the band [0.3, 0.6] hold, and
 # which no narrow band of the tables?
+#
+# :::{dropdown} Hint
+# Of $n$ heads, the first rank stands at the share 0 and the last at 1.
+# :::
 # ```
 #
 # ```{solution} ex-one-number-for-a-band
@@ -539,11 +546,90 @@ glue("verdict_c078", verdicts["C078"], display=False)
 # looks least at text, is in [0, 1] alone.
 # ```
 #
+# ```{exercise} The heads of a band
+# :label: ex-heads-in-band
+#
+# *Warm-up, 15 minutes.* Write `heads_in_band(text_shares, low, high)`: the numbers of the heads
+# whose rank lies in a band, both ends included. Rank 0 is the head that gives most to text tokens,
+# and rank $r$ of $n$ heads stands at the share $r / (n - 1)$. Which band of width 0.3 holds no head
+# of three?
+#
+# :::{dropdown} Hint
+# `sorted(range(n), key=...)` gives heads in the order of their ranks. In floating point `0.1 * 3`
+# is not 0.3.
+# :::
+# ```
+#
+# ```{solution} ex-heads-in-band
+# :class: dropdown
+#
+# Three heads stand at 0, 1/2 and 1, so [0.6, 0.9] holds none, and [0.1, 0.4] neither. A band is a
+# share, and what it holds depends on how many heads there are: one of four heads, and 8 or 9 of 28.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def heads_in_band(text_shares, low, high):
+    """Heads (their numbers, a list), from what each gives to text tokens."""
+    last = len(text_shares) - 1
+    order = sorted(range(last + 1), key=lambda head: -text_shares[head])
+    slack = 1e-9
+    return [h for r, h in enumerate(order) if low - slack <= r / last <= high + slack]
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.sap_where import check_heads_in_band
+
+check_heads_in_band(heads_in_band)
+
+# %% [markdown]
+# ```{exercise} The price of choosing
+# :label: ex-chosen-and-honest
+#
+# *Medium, 20 minutes.* Write `chosen_and_honest(correct, first)`: choose the band with most right
+# answers on the questions of the mask `first`, and give its lead over the mean of all bands, as a
+# share of the questions, on these questions and on the others. `correct` is bands by questions, 0
+# or 1. Draw random answers and call it a hundred times: what is the mean of each lead?
+#
+# :::{dropdown} Hint
+# Choose once. The second number is about the same band, which may be below the mean there.
+# :::
+# ```
+#
+# ```{solution} ex-chosen-and-honest
+# :class: dropdown
+#
+# With random answers all bands are equally good, so the second lead is 0 on average; the first is
+# not. Of five bands with independent errors the best looks about 1.2 standard errors better than it
+# is. The answers of real bands share questions, which makes it less.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import numpy as np
+
+
+def chosen_and_honest(correct, first):
+    """The chosen band's lead on the questions of `first`, and on the others (two floats)."""
+    here, elsewhere = correct[:, first].mean(axis=1), correct[:, ~first].mean(axis=1)
+    best = int(np.argmax(here))
+    return float(here[best] - here.mean()), float(elsewhere[best] - elsewhere.mean())
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.sap_where import check_chosen_and_honest
+
+check_chosen_and_honest(chosen_and_honest)
+
+# %% [markdown]
 # ```{exercise} Wide or early?
 # :label: ex-wide-or-early
 #
 # *Medium, 15 minutes.* The ranges differ in width and in place. Choose three of the figure that
 # have one width and compare them. Does the place still matter?
+#
+# :::{dropdown} Hint
+# Sort the figure's data by `last - first`.
+# :::
 # ```
 #
 # ```{solution} ex-wide-or-early
@@ -560,6 +646,14 @@ glue("verdict_c078", verdicts["C078"], display=False)
 # *Research, 40 minutes.* The paper's default band is the best row of its own tables. Split the
 # questions in two halves, choose the best band on the one and score it on the other. How much of
 # its advantage stays?
+#
+# :::{dropdown} Hint
+# `chosen_and_honest` above takes one split. Put all questions of an image on the same side.
+# :::
+#
+# Rubric (10 points): how much you expect to stay, before the run (2); both leads over a hundred
+# splits, with their spread (3); the same after the bands' names are shuffled within each question,
+# where nothing should stay (3); why splits of one set of questions are not independent (2).
 # ```
 #
 # ```{solution} ex-chosen-on-the-test

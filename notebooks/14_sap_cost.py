@@ -366,12 +366,19 @@ glue("cost_cells", len(in_presets), display=False)
 #
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} Where the products go
 # :label: ex-where-the-products-go
 #
 # *Warm-up, 5 minutes.* A prompt has 2,000 tokens, 1,800 of them visual. By which factor do the
 # query-key products of a replaced head fall? By which factor those of a layer, if three of ten
 # heads are replaced?
+#
+# :::{dropdown} Hint
+# A replaced head still needs the products with text keys.
+# :::
 # ```
 #
 # ```{solution} ex-where-the-products-go
@@ -381,11 +388,85 @@ glue("cost_cells", len(in_presets), display=False)
 # products.
 # ```
 #
+# ```{exercise} Count the operations
+# :label: ex-score-flops
+#
+# *Warm-up, 10 minutes.* Write `score_flops(tokens, text, heads, replaced, features)`: the
+# floating-point operations of the query-key products of one layer, where `replaced` of its `heads`
+# take a prior for visual keys. Count whole squares, without the causal half, and two operations for
+# each feature: a product and a sum. Of what share of a layer's operations is this a part at all?
+#
+# :::{dropdown} Hint
+# All queries stay. What falls is the number of keys that a replaced head multiplies with.
+# :::
+# ```
+#
+# ```{solution} ex-score-flops
+# :class: dropdown
+#
+# A head that is left alone has $S^2$ products, a replaced one $S \cdot T$. Against the rest of a
+# layer, products with values and the weights of projections and FFN, this is little while $S$ is
+# small beside the width: the weights cost about $24 S H^2$ operations, all scores $2 S^2 H$.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def score_flops(tokens, text, heads, replaced, features):
+    """Floating-point operations of one layer's scores, a whole number."""
+    products = (heads - replaced) * tokens**2 + replaced * tokens * text
+    return 2 * features * products
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.sap_cost import check_score_flops
+
+check_score_flops(score_flops)
+
+# %% [markdown]
+# ```{exercise} A running mean
+# :label: ex-running-average
+#
+# *Medium, 20 minutes.* Write `running_average(prior, values)`: for each row $i$ the mean of the
+# values up to $i$, weighed by $e^{p_j}$, where all keys are visual. No tensor may have more entries
+# than `values`: that is the whole gain. The check adds 800 to the prior.
+#
+# :::{dropdown} Hint
+# Numerator and denominator are both sums from the first key to the last visible one. A number that
+# is taken from all of $p$ cancels.
+# :::
+# ```
+#
+# ```{solution} ex-running-average
+# :class: dropdown
+#
+# `cumsum` gives all prefix sums in one pass. Take the largest prior away first, so that no
+# exponential overflows. This is what the book's library merges with the text keys' part of each
+# row.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def running_average(prior, values):
+    """The rows, tokens x features, from a prior (tokens) and values (tokens x features)."""
+    weights = (prior - prior.max()).exp()[:, None]
+    return (weights * values).cumsum(0) / weights.cumsum(0)
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.sap_cost import check_running_average
+
+check_running_average(running_average)
+
+# %% [markdown]
 # ```{exercise} A prior for each row
 # :label: ex-a-prior-for-each-row
 #
 # *Medium, 20 minutes.* Give `eager` a prior of shape tokens by tokens. Why can `merged` not take
 # it? What would a prior have to look like to allow prefix sums all the same?
+#
+# :::{dropdown} Hint
+# When can $e^{p_{ij}}$ be taken apart into something of $i$ and something of $j$?
+# :::
 # ```
 #
 # ```{solution} ex-a-prior-for-each-row
@@ -401,6 +482,16 @@ glue("cost_cells", len(in_presets), display=False)
 # *Research, 40 minutes.* Where every head of a layer is replaced, the keys of visual tokens are
 # never read. Which part of the cache can go, and what does that save in a model of 28 layers and
 # 2,000 visual tokens?
+#
+# :::{dropdown} Hint
+# Ask of each tensor in the cache which later query still reads it. `timed_ratios` in
+# `lost_in_attention.runs.timing` times two ways in turn.
+# :::
+#
+# Rubric (10 points): what can go, and how many bytes that is, worked out before any run (3); memory
+# or time of the next tokens with and without, in rounds, with an interval (3); a check that the
+# answers are the same, and vanilla timed against itself (2); for which presets the saving does not
+# hold (2).
 # ```
 #
 # ```{solution} ex-keys-that-nobody-reads

@@ -424,11 +424,18 @@ glue("verdict_c062", run.claims[0].verdict, display=False)
 # %% [markdown]
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} Most edges to one patch
 # :label: ex-most-edges-to-one-patch
 #
 # *Warm-up, 5 minutes.* With $\tau = 0.1$, how many edges can lead to one patch, and how many can
 # start there? Find a patch with many that start there in the interactive figure.
+#
+# :::{dropdown} Hint
+# What is the sum of a row of weights, and what of a column?
+# :::
 # ```
 #
 # ```{solution} ex-most-edges-to-one-patch
@@ -438,11 +445,88 @@ glue("verdict_c062", run.claims[0].verdict, display=False)
 # later patches and the patch itself. Patches from which very many edges start are attention sinks.
 # ```
 #
+# ```{exercise} From weights to edges
+# :label: ex-attention-edges
+#
+# *Warm-up, 15 minutes.* Write `attention_edges(weights, threshold)`: the edges of one layer's graph
+# as this chapter defines it, pairs (source, target) of patch numbers, from the weights of all
+# heads. Row $i$ of a head holds what patch $i$ attends to. Edges from a patch to itself belong to
+# the graph.
+#
+# :::{dropdown} Hint
+# First one matrix for all heads. Then mind the direction: information flows from the patch that is
+# attended to.
+# :::
+# ```
+#
+# ```{solution} ex-attention-edges
+# :class: dropdown
+#
+# The mean over heads comes before the threshold: an edge of one head alone need not be an edge of
+# the mean. `nonzero` gives (row, column), which is (target, source). A weight that is the threshold
+# itself counts.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def attention_edges(weights, threshold):
+    """Pairs (source, target), a list, from weights of shape heads x patches x patches."""
+    pairs = (weights.mean(dim=0) >= threshold).nonzero().tolist()
+    return [(source, target) for target, source in pairs]
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.tracing import check_attention_edges
+
+check_attention_edges(attention_edges)
+
+# %% [markdown]
+# ```{exercise} How far a patch reaches
+# :label: ex-reached
+#
+# *Medium, 20 minutes.* Write `reached(layers, start)`: the patches whose state behind the last
+# layer may hold something of the patch `start`, where `layers` has each layer's edges (source,
+# target) in order. The residual stream keeps what a patch had. Within a layer all edges act at
+# once. What does a small reach under a threshold of 0.1 *not* show?
+#
+# :::{dropdown} Hint
+# Keep the set of patches that are reached so far. From which state does a layer's attention read?
+# :::
+# ```
+#
+# ```{solution} ex-reached
+# :class: dropdown
+#
+# One step a layer: the edges of a layer read the states before it, so two edges in a row need two
+# layers. A small reach does not show that information stays: many weights below 0.1 can add up to
+# most of a row, and text tokens carry it too.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def reached(layers, start):
+    """Patch numbers, a set, from a list of lists of edges and the number of one patch."""
+    found = {start}
+    for edges in layers:
+        found = found | {target for source, target in edges if source in found}
+    return found
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.tracing import check_reached
+
+check_reached(reached)
+
+# %% [markdown]
 # ```{exercise} Mean and single heads
 # :label: ex-mean-and-single-heads
 #
 # *Medium, 20 minutes.* How many edges of single heads, at the same threshold, have no counterpart
 # in the graph of the mean? Make the count for every layer with `trace(..., weights="heads")`.
+#
+# :::{dropdown} Hint
+# `pandas.merge(..., how="left", indicator=True)` says which rows have no partner.
+# :::
 # ```
 #
 # ```{solution} ex-mean-and-single-heads
@@ -457,6 +541,15 @@ glue("verdict_c062", run.claims[0].verdict, display=False)
 #
 # *Research, 40 minutes.* Put `<image 1>` after the question in the prompt. Does the graph depend on
 # the question now? Does accuracy stay?
+#
+# :::{dropdown} Hint
+# `vlm.prepare` takes the prompt as text; compare the graphs of two questions on one image.
+# :::
+#
+# Rubric (10 points): what would count as dependence on the question, before the run (2); a measure
+# of how alike two graphs are, for two questions on one image, with an interval over images (3); the
+# same in the usual order, where causality forbids any difference (3); accuracy in the new order,
+# and what follows if it falls (2).
 # ```
 #
 # ```{solution} ex-the-question-first

@@ -483,11 +483,18 @@ glue("verdict_c019", run.claims[0].verdict, display=False)
 # %% [markdown]
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} A region twice as large
 # :label: ex-a-region-twice-as-large
 #
 # *Warm-up, 10 minutes.* There are 576 tokens. What is $\rho$ under uniform edges for a region of 12
 # tokens, and of 40? Compare the two with the paper's two numbers.
+#
+# :::{dropdown} Hint
+# Use `uniform_share` below, or the formula above the figure by layer.
+# :::
 # ```
 #
 # ```{solution} ex-a-region-twice-as-large
@@ -498,11 +505,86 @@ glue("verdict_c019", run.claims[0].verdict, display=False)
 # does not report them.
 # ```
 #
+# ```{exercise} What chance alone gives
+# :label: ex-uniform-share
+#
+# *Warm-up, 15 minutes.* Write `uniform_share(tokens, region)`: the share of edges with an end in a
+# region of that many tokens, if edges fall uniformly on all pairs that causality allows, a token
+# and itself included. By how much does it differ from the share of the tokens?
+#
+# :::{dropdown} Hint
+# Count the pairs that miss the region: they are the pairs among the other tokens.
+# :::
+# ```
+#
+# ```{solution} ex-uniform-share
+# :class: dropdown
+#
+# $n$ tokens have $n(n+1)/2$ pairs, and the $n - k$ others $(n-k)(n-k+1)/2$ among themselves. For
+# small regions the share is about $2k/n$, twice that of the tokens, because an edge has two ends.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def uniform_share(tokens, region):
+    """The expected ratio, a float, for `region` of `tokens` tokens."""
+    others = tokens - region
+    return 1 - others * (others + 1) / (tokens * (tokens + 1))
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.key_region_ratio import check_uniform_share
+
+check_uniform_share(uniform_share)
+
+# %% [markdown]
+# ```{exercise} The ratio of one graph
+# :label: ex-region-ratio
+#
+# *Warm-up, 15 minutes.* Write `region_ratio(edges, region)`: $\rho$ of one graph, from its edges
+# (source, target) and the set of the region's tokens; `nan` for a graph without edges. Why must
+# such a layer not count as zero?
+#
+# :::{dropdown} Hint
+# *At least one end* is an *or*. An edge with both ends in the region is one edge.
+# :::
+# ```
+#
+# ```{solution} ex-region-ratio
+# :class: dropdown
+#
+# A graph without edges says nothing about where edges go. As a zero it would pull down the mean of
+# cases with flat attention, and a difference in flatness between right and wrong answers would look
+# like one in allocation.
+# ```
+
+# %% tags=["solution", "hide-input"]
+import math
+
+
+def region_ratio(edges, region):
+    """The share, a float, of a list of edges (source, target) that touch a set of tokens."""
+    if not edges:
+        return math.nan
+    touching = [1 for source, target in edges if source in region or target in region]
+    return len(touching) / len(edges)
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.key_region_ratio import check_region_ratio
+
+check_region_ratio(region_ratio)
+
+# %% [markdown]
 # ```{exercise} Edges instead of layers
 # :label: ex-edges-instead-of-layers
 #
 # *Medium, 20 minutes.* Pool the edges of all layers of a case before the share is taken, so that
 # layers with many edges count for more. Does any verdict change?
+#
+# :::{dropdown} Hint
+# `groupby` over model, case and correctness, `sum` of both counts, then one ratio.
+# :::
 # ```
 #
 # ```{solution} ex-edges-instead-of-layers
@@ -518,6 +600,15 @@ glue("verdict_c019", run.claims[0].verdict, display=False)
 # *Research, 60 minutes.* Take the attention of the *last prompt token* to the key region in place
 # of the graph (`LayerAttention` with other `tokens`). Divide by the region's share of the tokens.
 # Does it tell right from wrong answers, beside size and object?
+#
+# :::{dropdown} Hint
+# For the region's share of the tokens `key_share` of `measured` is there already.
+# :::
+#
+# Rubric (10 points): the hypothesis and the layers it is about, before the test half is touched
+# (2); the difference between right and wrong with an interval over images, after division by the
+# region's share (3); size and object in the same regression, or matched cases (3); why a miss is
+# not a hallucination, and what this design can therefore not say (2).
 # ```
 #
 # ```{solution} ex-rows-that-know-the-question

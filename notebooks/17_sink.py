@@ -684,29 +684,112 @@ run.table(listed, "Predictions for pictures, made before any was measured")
 #
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours. `make exercises` writes
+# this chapter without the solutions.
+#
 # ```{exercise} One long row
 # :label: ex-one-long-row
 #
 # *Warm-up, 10 minutes.* Let $X$ have orthogonal rows, one of length $L$ and $S - 1$ of length 1. To
 # what does $\mathrm{eRank}(X)$ tend as $L$ grows? How long must the row be until half of the rank
 # is gone, for $S = 120$? Compare with the figure.
+#
+# :::{dropdown} Hint
+# The singular values of a matrix with orthogonal rows are the lengths of the rows.
+# :::
 # ```
 #
 # ```{solution} ex-one-long-row
 # :class: dropdown
 #
 # The singular values are $L$ and ones, so $p_1 = L / (L + S - 1)$, and
-# $\log \mathrm{eRank} = h(p_1) + (1 - p_1)\log(S - 1)$ with the entropy $h$ of a coin. It tends to
-# 1. For half the rank set this to $\log(S / 2)$: $p_1 \approx 0.264$, so $L$ is about 43. The sink
-# is longer than that, but the other rows are not orthogonal, so both ranks are lower.
+# $\log \mathrm{eRank} = h(p_1) + (1 - p_1)\log(S - 1)$ with the entropy $h$ of a coin. The rank
+# tends to one. For half the rank set this to $\log(S / 2)$: $p_1 \approx 0.264$, so $L$ is
+# about 43. The sink is longer than that, but the other rows are not orthogonal, so both ranks are
+# lower.
 # ```
 #
+# ```{exercise} Take the sink away
+# :label: ex-rank-without-sinks
+#
+# *Warm-up, 15 minutes.* Write `rank_without_sinks(x, times)`: the effective rank of a state without
+# the tokens that hold an activation of at least `times` the state's median, both in absolute value.
+# Is the longest row always one of them?
+#
+# :::{dropdown} Hint
+# An activation is one entry of the matrix. `effective_rank` in `lost_in_attention.metrics.rid` does
+# the rest.
+# :::
+# ```
+#
+# ```{solution} ex-rank-without-sinks
+# :class: dropdown
+#
+# No. A row can be long without any entry that stands out, and then it stays: a massive activation
+# is about one feature. Of a row with both, removing the *token* is the chapter's control; setting
+# the feature to zero would leave what the token says otherwise.
+# ```
+
+# %% tags=["solution", "hide-input"]
+from lost_in_attention.metrics.rid import effective_rank
+
+
+def rank_without_sinks(x, times):
+    """Effective rank, a float, of the rows of x (tokens x features) that are no sinks."""
+    sizes = x.abs()
+    return effective_rank(x[sizes.amax(dim=1) < times * sizes.median()])
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.sink import check_rank_without_sinks
+
+check_rank_without_sinks(rank_without_sinks)
+
+# %% [markdown]
+# ```{exercise} What one layer makes
+# :label: ex-layer-share
+#
+# *Medium, 15 minutes.* Write `layer_share(gaps, layer)`: the share of the mean difference between
+# FFN and attention in RID that one layer makes, from `gaps`, passages by layers. Can it be above
+# one? Why not take the mean of each passage's own share?
+#
+# :::{dropdown} Hint
+# The chapter's difference is a mean over layers and passages. A layer's part of it is a sum over
+# passages.
+# :::
+# ```
+#
+# ```{solution} ex-layer-share
+# :class: dropdown
+#
+# It is above one where other layers make the difference smaller. A passage whose layers nearly
+# cancel has a total near zero, and its own share is then a huge number of either sign: a mean of
+# ratios can be anything. The ratio of means weighs such a passage little.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def layer_share(gaps, layer):
+    """The share, a float, of one layer (its number) in the mean over passages and layers."""
+    return float(gaps[:, layer].sum() / gaps.sum())
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.sink import check_layer_share
+
+check_layer_share(layer_share)
+
+# %% [markdown]
 # ```{exercise} Who is hidden
 # :label: ex-who-is-hidden
 #
 # *Medium, 20 minutes.* In layers that carry the sink, by which factor is the RID of attention
 # smaller with it than without? Derive the factor from norms alone and check it with
 # `tables.carriers` and `curves`.
+#
+# :::{dropdown} Hint
+# Compare the denominators $\|X'\|_F$ of the two, then the numerators.
+# :::
 # ```
 #
 # ```{solution} ex-who-is-hidden
@@ -724,8 +807,15 @@ run.table(listed, "Predictions for pictures, made before any was measured")
 # *Research, 60 minutes.* Give every row of a state the length 1 before RID is computed (a metric of
 # your own, or states that you change). Is the FFN's RID above attention's then, with the sink? What
 # does such a measure no longer see?
-# Rubric: a definition; the difference with an interval, on the same passages; the control without a
-# random token; one case that the new measure misjudges.
+#
+# :::{dropdown} Hint
+# A metric is a function of an `Update`, whose two states are decomposed already; to change the
+# rows, change the states before `measure`.
+# :::
+#
+# Rubric (10 points): a definition, and what you expect of the sign, before the run (2); the
+# difference with an interval, on the same passages (3); the control without a random token (3); one
+# case that the new measure misjudges (2).
 # ```
 #
 # ```{solution} ex-a-measure-that-does-not-mind
@@ -739,12 +829,18 @@ run.table(listed, "Predictions for pictures, made before any was measured")
 # ```{exercise} No sink to attend to
 # :label: ex-no-sink-to-attend-to
 #
-# *Research, 120 minutes.* Put zero in the place of the first token's feature {glue:text}`features`
-# behind the FFN of layer {glue:text}`written` (a forward hook), and measure again. Where does the
-# attention go, does another token take over, and does the text become less likely?
-# Rubric: the hook, tested on a model without a sink, where it must change nothing; shares of
-# attention by layer with intervals; the log likelihood of the passages with and without; a control
-# with another feature or token.
+# *Research, 120 minutes.* Put zero in the place of the first token's massive activation, in the
+# feature and behind the FFN that this chapter names (a forward hook), and measure again. Where does
+# the attention go, does another token take over, and does the text become less likely?
+#
+# :::{dropdown} Hint
+# A hook on the layer's `mlp` may return a changed output; change one entry and nothing else.
+# :::
+#
+# Rubric (10 points): what you expect in each of the three questions, before the run (2); the hook,
+# tested on a model without a sink, where it must change nothing (2); shares of attention by layer
+# and the log likelihood of the passages with and without, with intervals (3); another feature and
+# another token as control (2); what one decoder cannot say (1).
 # ```
 #
 # ```{solution} ex-no-sink-to-attend-to

@@ -591,11 +591,18 @@ run.table(pd.DataFrame(twice), "Passages that differ")
 # %% [markdown]
 # ## Exercises
 #
+# Where a function is asked for, the cell below its solution checks yours against the paper's tables
+# in `data/paper`. `make exercises` writes this chapter without the solutions.
+#
 # ```{exercise} How sure is a size?
 # :label: ex-how-sure-is-a-size
 #
 # *Warm-up, 10 minutes.* A data set has 23 different percentages with two decimals. How likely is it
 # that a wrong size of about 400 questions fits them all by chance? Use `audit.share_by_chance`.
+#
+# :::{dropdown} Hint
+# Are the percentages independent of each other, if the size is wrong?
+# :::
 # ```
 #
 # ```{solution} ex-how-sure-is-a-size
@@ -605,12 +612,91 @@ run.table(pd.DataFrame(twice), "Passages that differ")
 # $10^{-31}$. Multiples of the true size are the exception: they fit always.
 # ```
 #
+# ```{exercise} Can it be so many of n?
+# :label: ex-is-whole-count
+#
+# *Warm-up, 15 minutes.* Write `is_whole_count(printed, size)`: whether a percentage printed with
+# two decimals can be a whole number of right answers out of `size`. Of what share of all
+# percentages is that so for 400 questions, and for 9,000?
+#
+# :::{dropdown} Hint
+# Take the nearest whole number of answers, turn it back into a percentage, and compare what would
+# be printed. Floating-point numbers are seldom equal.
+# :::
+# ```
+#
+# ```{solution} ex-is-whole-count
+# :class: dropdown
+#
+# For 400 questions 401 of 10,001 percentages, four in a hundred: a size that is wrong is soon found
+# out. With 9,000 questions two neighbours are 0.011 points apart, so nine in ten percentages fit,
+# and the test says nothing.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def is_whole_count(printed, size):
+    """Whether k / size, for a whole number k, is printed as this percentage (True or False)."""
+    count = round(printed * size / 100)
+    return abs(100 * count / size - printed) <= 0.005 + 1e-9
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.audit import check_is_whole_count
+
+check_is_whole_count(is_whole_count)
+
+# %% [markdown]
+# ```{exercise} Do the averages add up?
+# :label: ex-largest-gap
+#
+# *Warm-up, 15 minutes.* `lost_in_attention.publishing.paper.published("tables4_5_heads")` has a row
+# for each cell of Tables 4 and 5: columns `model`, `head_min`, `head_max`, `category`, `dataset`
+# and `accuracy`. The data set AVG is the average that the paper prints. Write `largest_gap(table)`:
+# the largest distance, over models and bands, between this average and the plain mean of the data
+# sets. What would it be if the paper had averaged within categories first?
+#
+# :::{dropdown} Hint
+# AVG is no data set. Group by model and band, and keep an eye on the sign of a distance.
+# :::
+# ```
+#
+# ```{solution} ex-largest-gap
+# :class: dropdown
+#
+# At most 0.005, which is rounding: the score is a plain mean in which every data set weighs the
+# same. Means of categories give another number wherever categories differ in size and in level. One
+# miscopied cell would show as a twentieth of its error.
+# ```
+
+
+# %% tags=["solution", "hide-input"]
+def largest_gap(table):
+    """The largest distance in points, a float, of a table like `tables4_5_heads`."""
+    keys = ["model", "head_min", "head_max"]
+    is_average = table["dataset"] == "AVG"
+    printed = table[is_average].set_index(keys)["accuracy"]
+    means = table[~is_average].groupby(keys)["accuracy"].mean()
+    return float((printed - means).abs().max())
+
+
+# %% tags=["exercise-check"]
+from lost_in_attention.teaching.audit import check_largest_gap
+
+check_largest_gap(largest_gap)
+
+# %% [markdown]
 # ```{exercise} The paired test
 # :label: ex-the-paired-test
 #
 # *Medium, 20 minutes.* Of 1,000 questions vanilla has 600 right, the variant 612. Give the p-value
 # of an exact McNemar test if 12, 40, 100 and 400 answers changed. From how many on is the error of
 # two independent samples the smaller one?
+#
+# :::{dropdown} Hint
+# Fix the number $m$ of answers that changed. How many of them did the variant gain, if it has 12
+# more right?
+# :::
 # ```
 #
 # ```{solution} ex-the-paired-test
@@ -620,4 +706,31 @@ run.table(pd.DataFrame(twice), "Passages that differ")
 # 0.0005, 0.08, 0.27 and 0.58. Independent samples have the variance $2 p (1 - p) n = 478$ answers;
 # the paired one has about $m$, so from about 480 on, almost half of all answers: more than a model
 # changes that does not mostly guess.
+# ```
+#
+# ```{exercise} Audit another table
+# :label: ex-another-paper
+#
+# *Research, 180 minutes.* Take a paper that you did not write, with a table of accuracies on
+# benchmarks whose sizes are known. Ask of it what this chapter asks: do averages add up, which
+# cells are whole counts, which differences are larger than their error, and which sentences go
+# beyond the rows?
+#
+# :::{dropdown} Hint
+# Copy the cells into a CSV file, one row a cell, and check the copy with somebody else before you
+# compute.
+# :::
+#
+# Rubric (10 points): the questions, and which sentence each is about, written before the table is
+# copied (2); errors of all differences, and how many would be clear by chance among so many (3); a
+# control: the same arithmetic on a table whose answer you know, such as one that you made up from
+# counted answers (2); what the table cannot say, in words that its authors could accept (3).
+# ```
+#
+# ```{solution} ex-another-paper
+# :class: dropdown
+#
+# There is no single right answer. Most of what you find will be rounding, sizes that are not
+# stated, and differences within their error; none of that is misconduct, and a report says so. Send
+# your findings to the authors before you publish them.
 # ```

@@ -58,6 +58,9 @@ SLOW_TESTS = {
         "test_the_command_takes_prompt_and_number_format",
     ),
     "test_measure.py": ("test_two_processes_give_the_table_of_one",),
+    "test_nbgrader.py": (
+        "test_the_command_writes_a_folder_for_each_assignment_and_writes_over_no_work",
+    ),
     "test_notebooks.py": ("test_it_executes_at_tier_smoke",),
     "test_teaching.py": ("test_the_command_writes_every_chapter_without_solutions",),
     "test_tracing_chapter.py": (

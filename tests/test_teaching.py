@@ -1,7 +1,5 @@
 """Exercises: every solution passes its check, every stub and every empty answer fails it."""
 
-import contextlib
-import io
 import re
 import subprocess
 import sys
@@ -14,7 +12,8 @@ import pytest
 import torch
 
 from conftest import NOTEBOOKS, ROOT
-from lost_in_attention.teaching import CheckFailed, effective_rank, projectors, require_close
+from lost_in_attention.teaching import CheckFailed, require_close, require_equal
+from lost_in_attention.teaching.asked import without_solutions
 from lost_in_attention.teaching.student import (
     CHECK,
     SOLUTION,
@@ -25,14 +24,15 @@ from lost_in_attention.teaching.student import (
 )
 
 THEORY = ("02_effective_rank", "03_projectors", "04_rid", "05_token_mixing")
+# The first chapter only shows the models and questions that the others use.
+WITH_EXERCISES = [path for path in NOTEBOOKS if path.stem != "00_models_and_data"]
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """A solution cell, the check cell after it, and the chapter's first code cell."""
+    """A solution cell and the check cell after it."""
 
     name: str
-    imports: str
     solution: str
     check: str
 
@@ -41,12 +41,11 @@ def exercises() -> list[Exercise]:
     found = []
     for source in NOTEBOOKS:
         cells = jupytext.read(source).cells
-        imports = next(cell.source for cell in cells if cell.cell_type == "code")
         for cell, after in pairwise(cells):
             if has_tag(cell, SOLUTION):
                 assert has_tag(after, CHECK), f"{source.stem}: a solution without a check"
                 name = re.search(r"check_(\w+)\(", after.source)[1]
-                found.append(Exercise(f"{source.stem}-{name}", imports, cell.source, after.source))
+                found.append(Exercise(f"{source.stem}-{name}", cell.source, after.source))
     return found
 
 
@@ -55,9 +54,9 @@ each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.n
 
 
 def run(exercise: Exercise, answer: str) -> None:
-    """Execute the chapter's imports, an answer and the exercise's check, as a learner would."""
+    """Execute an answer and the exercise's check, as a learner would, in a notebook of its own."""
     namespace: dict = {}
-    for code in (exercise.imports, answer, exercise.check):
+    for code in (answer, exercise.check):
         exec(code, namespace)
 
 
@@ -74,6 +73,13 @@ def test_the_stub_fails_its_check(exercise):
 
 
 @each_exercise
+def test_an_answer_of_none_is_refused_in_plain_words(exercise):
+    name = exercise.name.split("-")[1]
+    with pytest.raises(CheckFailed, match=f"^{name} returned None: does every way through it"):
+        run(exercise, f"def {name}(*given):\n    given")
+
+
+@each_exercise
 @pytest.mark.parametrize(
     "answer",
     ["0.0", "1.0", "first", "getattr(first, 'mT', first)", "torch.zeros(3)", "torch.eye(3)"],
@@ -86,66 +92,47 @@ def test_answers_without_thought_fail(exercise, answer):
         run(exercise, thoughtless)
 
 
-def gram_projector(x, width):
-    """Jumps as the projector does."""
-    values, vectors = torch.linalg.eigh(x.T @ x)
-    kept = vectors[:, values > width**2]
-    return kept @ kept.T
-
-
-# What a learner may well write: right on easy input only.
-TEMPTING = {
-    "root of a difference": (
-        projectors.check_residual_norm,
-        lambda basis, y: (y.norm() ** 2 - (basis.T @ y).norm() ** 2).clamp(min=0).sqrt(),
-    ),
-    "arc cosine": (
-        projectors.check_principal_angles,
-        lambda a, b: (
-            torch.linalg.svdvals(torch.linalg.qr(a).Q.T @ torch.linalg.qr(b).Q).clamp(max=1).acos()
-        ),
-    ),
-    "basis taken for orthonormal": (projectors.check_projector, lambda basis: basis @ basis.T),
-    "hard cut-off": (projectors.check_soft_projector, gram_projector),
-    "squared error": (
-        effective_rank.check_rank_k_error,
-        lambda x, k: float((torch.linalg.svdvals(x)[k:].norm() / x.norm()) ** 2),
-    ),
-    "flat spectrum": (
-        effective_rank.check_misleading_spectrum,
-        lambda target, error: torch.ones(int(target) + 1),
-    ),
-    "some matrix of the right shape": (
-        effective_rank.check_effective_rank_gradient,
-        lambda x: (
-            torch.linalg.svd(x, full_matrices=False).U @ torch.linalg.svd(x)[2][: min(x.shape)]
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TEMPTING)
-def test_tempting_answers_fail(name):
-    check, answer = TEMPTING[name]
-    with pytest.raises(CheckFailed):
-        check(answer)
+def stated(source) -> dict[str, str]:
+    """The exercises of a chapter, by label, and what each asks."""
+    text = "\n".join(c.source for c in jupytext.read(source).cells if c.cell_type == "markdown")
+    found = re.findall(r"^`{3,}\{exercise\}.*?\n:label: (\S+)\n(.*?)^`{3,}$", text, re.M | re.S)
+    labels = [label for label, _ in found]
+    assert len(set(labels)) == len(labels)
+    assert re.findall(r"^`{3,}\{solution\} (\S+)\n:class: dropdown", text, re.M) == labels
+    return dict(found)
 
 
 @pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
-def test_exercises_say_how_hard_and_how_long_and_have_a_solution(source):
-    text = "\n".join(c.source for c in jupytext.read(source).cells if c.cell_type == "markdown")
-    stated = re.findall(r"^`{3,}\{exercise\}.*?\n:label: (\S+)\n(.*?)^`{3,}$", text, re.M | re.S)
-    labels = [label for label, _ in stated]
-    assert len(set(labels)) == len(labels)
-    solved = re.findall(r"^`{3,}\{solution\} (\S+)\n:class: dropdown", text, re.M)
-    assert solved == labels
-    for label, body in stated:
-        assert re.search(r"\*[A-Z][\w-]+, \d+ minutes\.\*", body), label
+def test_exercises_say_how_hard_and_how_long_and_fold_their_hints(source):
+    for label, body in stated(source).items():
+        assert re.search(r"^\*(Warm-up|Medium|Hard|Research), \d+ minutes\.\*", body, re.M), label
+        assert len(re.findall(r"^:::\{dropdown\} Hint\n.+?^:::$", body, re.M | re.S)) == 1, label
+
+
+@pytest.mark.parametrize("source", WITH_EXERCISES, ids=lambda path: path.stem)
+def test_every_chapter_has_exercises_of_each_sort(source):
+    asked = stated(source)
+    checked = [e for e in EXERCISES if e.name.startswith(source.stem)]
+    assert len(asked) >= 4
+    assert any("*Warm-up" in body for body in asked.values())
+    assert any("*Research" in body for body in asked.values())
     if source.stem in THEORY:
-        assert len(stated) >= 4
-        assert all("Hint:" in body for _, body in stated)
-        assert len([e for e in EXERCISES if e.name.startswith(source.stem)]) == len(stated)
-        assert "*Warm-up" in text and "*Research" in text
+        assert len(checked) == len(asked)
+    else:
+        assert len(checked) >= (1 if source.stem == "01_residual_stream" else 2)
+        assert any("Rubric (" in body for body in asked.values())
+
+
+def test_the_parts_of_a_rubric_add_up():
+    texts = [" ".join(body.split()) for source in NOTEBOOKS for body in stated(source).values()]
+    rubrics = [
+        rubric for text in texts for rubric in re.findall(r"Rubric \((\d+) points\): (.*)", text)
+    ]
+    assert len(rubrics) >= 13
+    for points, parts in rubrics:
+        each = [int(n) for n in re.findall(r"\((\d+)\)", parts)]
+        assert sum(each) == int(points) and len(each) >= 3, parts
+        assert "before" in parts and re.search("interval|error|spread|binomial", parts), parts
 
 
 def chapter(*cells) -> nbformat.NotebookNode:
@@ -170,6 +157,15 @@ def test_the_student_version_keeps_tasks_and_checks_and_nothing_of_the_solution(
     assert student.cells[1].source == stub
     assert student.cells[2].source == "f(1)"
     assert "42" in given.cells[1].source and given.cells[2].outputs, "the chapter itself changed"
+
+
+def test_exercises_are_plain_markdown_outside_the_book():
+    asked = "```{exercise} Count\n:label: ex-count\n\n*Hard, 5 minutes.* See {term}`rank`.\n\n"
+    hint = ":::{dropdown} Hint\nUse $\\sigma$.\n:::\n```\n\n"
+    solution = "```{solution} ex-count\nNo.\n```\n"
+    plain = "### Count\n\n*Hard, 5 minutes.* See rank.\n\n"
+    plain += "<details><summary>Hint</summary>\n\nUse $\\sigma$.\n\n</details>"
+    assert without_solutions(f"Before.\n\n{asked}{hint}{solution}") == f"Before.\n\n{plain}"
 
 
 @pytest.mark.parametrize(
@@ -229,5 +225,31 @@ def test_a_number_that_is_none_or_nan_is_not_close():
     for got in (None, float("nan"), "x", torch.zeros(2)):
         with pytest.raises(CheckFailed, match="norm: expected"):
             require_close("norm", got, 1.0)
-    with contextlib.redirect_stdout(io.StringIO()):
-        require_close("norm", 1.0, 1.0)
+    require_close("norm", 1.0, 1.0)
+
+
+def test_messages_show_as_many_digits_as_tell_two_numbers_apart():
+    with pytest.raises(CheckFailed, match=r"^norm: expected 2.8284271, got 2.8284272$"):
+        require_close("norm", 8**0.5 + 3e-8, 8**0.5)
+    with pytest.raises(CheckFailed, match=r"^rows: at \[1\] expected 1, got nan$"):
+        require_equal("rows", [1.0, float("nan")], torch.ones(2, dtype=torch.float64))
+    for got in (None, "x", torch.ones(3), [torch.ones(2), torch.ones(2)]):
+        with pytest.raises(CheckFailed, match="^rows: expected (numbers of )?shape"):
+            require_equal("rows", got, torch.ones(2, dtype=torch.float64))
+
+
+def test_the_page_for_teachers_names_exercises_that_are_there_and_counts_them_right():
+    page = (ROOT / "book" / "teachers.md").read_text()
+    by_chapter = {source.stem: stated(source) for source in NOTEBOOKS}
+    labels = {label for asked in by_chapter.values() for label in asked}
+    assert set(re.findall(r"\{ref\}`([^`]+)`", page)) <= labels
+    rows = re.findall(
+        r"^\| \{doc\}`notebooks/(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", page, re.M
+    )
+    counted = []
+    for name, asked in by_chapter.items():
+        minutes = sum(int(re.search(r", (\d+) minutes", body)[1]) for body in asked.values())
+        checked = [e for e in EXERCISES if e.name.startswith(name)]
+        rubrics = [body for body in asked.values() if "Rubric (" in body]
+        counted.append((name, *map(str, (len(asked), len(checked), len(rubrics), minutes))))
+    assert rows == counted

@@ -115,7 +115,7 @@ class SharedAttentionPrior:
         Raises ValueError if none does.
         """
         low, high = (share * (heads - 1) for share in self.heads)
-        # 0.3 * 10 is a little more than 3 in floating point.
+        # 0.07 * 100 is a little more than 7 in floating point.
         chosen = range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1)
         if not chosen:
             raise ValueError(

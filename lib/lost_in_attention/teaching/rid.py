@@ -7,16 +7,20 @@ from itertools import permutations
 import torch
 
 from lost_in_attention.metrics.rid import rid, support_innovation
-from lost_in_attention.teaching import passed, require, require_close
+from lost_in_attention.teaching import exercise_check, require, require_close
 from lost_in_attention.teaching.matrices import Matrix, diagonal, gaussian, low_rank, rotation
 
 
+@exercise_check
 def check_lost_support(lost_support: Callable[[Matrix, Matrix], float]) -> None:
     """Known losses, none where the spaces only grow, and no dependence on basis or scale."""
     both, first, second = diagonal(1, 1), diagonal(1, 0), diagonal(0, 1)
     require_close("diag(1, 1) to diag(1, 0)", lost_support(both, first), 1 / math.sqrt(2))
     require_close("diag(1, 0) to diag(1, 1)", lost_support(first, both), 0)
     require_close("diag(1, 0) to diag(0, 1)", lost_support(first, second), 1)
+    wide = torch.tensor([[1.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    for name, before in (("(1, 1) to (1, 0)", wide), ("columns of the same", wide.T)):
+        require_close(f"one row, {name}", lost_support(before, first), 1 / math.sqrt(8))
     random = torch.Generator().manual_seed(0)
     wide = gaussian(4, 9, random)
     mixed = rotation(4, random) @ wide
@@ -27,9 +31,9 @@ def check_lost_support(lost_support: Callable[[Matrix, Matrix], float]) -> None:
     left, right = rotation(6, random), rotation(9, random)
     turned = lost_support(5 * left @ before @ right, -0.1 * left @ after @ right)
     require_close("both states rotated and scaled", turned, lost, tolerance=1e-7)
-    passed("lost_support")
 
 
+@exercise_check
 def check_update_factors(
     update_factors: Callable[[Matrix, Matrix], tuple[float, float, float]],
 ) -> None:
@@ -55,9 +59,9 @@ def check_update_factors(
     mixing = gaussian(5, 5, random) @ before
     novelty = update_factors(before, mixing)[2]
     require_close("feature novelty of mixed tokens", novelty, 0, tolerance=1e-6)
-    passed("update_factors")
 
 
+@exercise_check
 def check_counterexample(counterexample: Callable[[int, int], tuple[Matrix, Matrix]]) -> None:
     """The two ranks are as asked for, and the library finds RID zero in one direction."""
     for larger, smaller in ((3, 2), (5, 2), (6, 4)):
@@ -68,9 +72,9 @@ def check_counterexample(counterexample: Callable[[int, int], tuple[Matrix, Matr
             require(found == rank, f"rank of {name}: expected {rank}, got {found}")
         total = rid(before.double(), after.double()).total
         require_close(f"RID, ranks {larger} and {smaller}", total, 0, tolerance=1e-6)
-    passed("counterexample")
 
 
+@exercise_check
 def check_support_distance(support_distance: Callable[[Matrix, Matrix], float]) -> None:
     """A metric up to scale that sees lost support, forgets rotations, and does not jump."""
     random = torch.Generator().manual_seed(2)
@@ -94,4 +98,3 @@ def check_support_distance(support_distance: Callable[[Matrix, Matrix], float]) 
     faded = float(support_distance(diagonal(1, 1, 1), diagonal(1, 1, 1e-6)))
     gap = abs(faded - lost)
     require(gap < 1e-3, f"strength 1e-6 instead of 0: expected a gap below 1e-3, got {gap:.3g}")
-    passed("support_distance")

@@ -4,19 +4,16 @@ The conventions that it relies on are those of `lost_in_attention.teaching`.
 """
 
 import ast
-import re
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from lost_in_attention.runs.files import replaced_when_complete
-from lost_in_attention.runs.paths import check_writable
+from lost_in_attention.teaching.asked import without_solutions
+from lost_in_attention.teaching.writing import made_of, write_new
 
 SOLUTION, CHECK = "solution", "exercise-check"
-# The directive with the solution in words, to the fence that closes it.
-_WORDS = re.compile(r"^(`{3,})\{solution\}.*?^\1\n?", re.MULTILINE | re.DOTALL)
 
 
 def has_tag(cell: NotebookNode, tag: str) -> bool:
@@ -46,11 +43,14 @@ def stub_of(solution: str) -> str:
 
 
 def student_version(chapter: NotebookNode) -> NotebookNode:
-    """A copy of a chapter without outputs, the words of its solutions, and their code."""
+    """A copy of a chapter without outputs, the words of its solutions, and their code.
+
+    Its exercises are in plain markdown.
+    """
     student = nbformat.from_dict(chapter)
     for cell in student.cells:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\n{3,}", "\n\n", _WORDS.sub("", cell.source)).strip()
+            cell.source = without_solutions(cell.source)
         elif cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
             if has_tag(cell, SOLUTION):
@@ -66,38 +66,14 @@ def student_version(chapter: NotebookNode) -> NotebookNode:
 def write_student_versions(sources: list[Path], output: Path) -> list[Path]:
     """Write <output>/<chapter>.py and .ipynb for each py:percent source; the paths written.
 
-    Raises, before anything is written:
-        FileNotFoundError: a source is not there.
-        ValueError: a solution cell that breaks the conventions, named with its file, or an
-            `output` that cannot be written or holds a folder of a chapter's name.
-        FileExistsError: a file lies there that says something else, such as a student's work.
+    Raises what `made_of` and `write_new` do, before anything is written.
     """
-    for source in sources:
-        if not source.is_file():
-            raise FileNotFoundError(f"sources: expected {source} to be a file")
-    texts = {}
-    for source in sources:
-        try:
-            student = student_version(jupytext.read(source))
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
-        for suffix, kind in ((".py", "py:percent"), (".ipynb", "ipynb")):
-            texts[output / f"{source.stem}{suffix}"] = jupytext.writes(student, fmt=kind)
-    check_writable("output", output)
-    if folders := [str(path) for path in texts if path.is_dir()]:
-        raise ValueError(f"output: expected files or nothing, got the folder {folders[0]!r}")
-    other = [
-        str(path) for path, text in texts.items() if path.exists() and path.read_text() != text
-    ]
-    if other:
-        raise FileExistsError(
-            f"output: expected no exercises that were worked on, found {', '.join(other)}; "
-            "move them or choose another folder"
-        )
-    for path, text in texts.items():
-        with replaced_when_complete(path) as part:
-            part.write_text(text)
-    return list(texts)
+    texts = {
+        output / f"{name}{suffix}": jupytext.writes(student, fmt=kind)
+        for name, student in made_of(sources, student_version).items()
+        for suffix, kind in ((".py", "py:percent"), (".ipynb", "ipynb"))
+    }
+    return write_new(texts, output)
 
 
 def _stub(solution: str, function: ast.FunctionDef) -> str:

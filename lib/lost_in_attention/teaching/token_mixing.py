@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lost_in_attention.metrics.mixing import token_mixing_entropy
-from lost_in_attention.teaching import passed, require, require_close
+from lost_in_attention.teaching import exercise_check, numbers, require, require_close
 from lost_in_attention.teaching.matrices import Matrix, gaussian, rotation
 
 
+@exercise_check
 def check_mixing_entropy(mixing_entropy: Callable[[Matrix], float]) -> None:
     """Closed forms, and no dependence on the tokens' norms and order or on a rotation."""
     plane = [[math.cos(angle), math.sin(angle)] for angle in (0, 2 * math.pi / 3, 4 * math.pi / 3)]
@@ -34,9 +35,13 @@ def check_mixing_entropy(mixing_entropy: Callable[[Matrix], float]) -> None:
     turn = rotation(4, random)
     for name, other in (("norms", norms * x), ("order", x.flip(0)), ("rotation", x @ turn)):
         require_close(f"another {name}", mixing_entropy(other), entropy)
-    passed("mixing_entropy")
+    # Among so many pairs the rounded cosine of some lies below -1.
+    for opposite in gaussian(200, 7, random):
+        pair = torch.stack([opposite, -opposite])
+        require_close("two opposite tokens", mixing_entropy(pair), 0, tolerance=1e-6)
 
 
+@exercise_check
 def check_common_cosine_entropy(
     common_cosine_entropy: Callable[[int, float, float], float],
 ) -> None:
@@ -54,9 +59,9 @@ def check_common_cosine_entropy(
         require_close(what, got, expected, tolerance=1e-6)
     large = common_cosine_entropy(1000, 0.0, 400)
     require_close("a thousand orthogonal tokens, power 400", large, 0)
-    passed("common_cosine_entropy")
 
 
+@exercise_check
 def check_centring_bias(centring_bias: Callable[[Matrix], Float[Tensor, " features"]]) -> None:
     """One vector, added to every token of a line, brings TME down to its least value."""
     random = torch.Generator().manual_seed(1)
@@ -64,8 +69,7 @@ def check_centring_bias(centring_bias: Callable[[Matrix], Float[Tensor, " featur
         along = gaussian(tokens, 1, random)
         direction = gaussian(1, features, random)
         x = 3 + gaussian(1, features, random) + along * direction
-        bias = torch.as_tensor(centring_bias(x)).double()
-        require(bias.shape == (features,), f"expected shape ({features},), got {bias.shape}")
+        bias = numbers("centring_bias", centring_bias(x), features)
         moved = x + bias
         shortest = float(moved.norm(dim=1).min())
         require(shortest > 1e-9, "a token became zero: it has no direction")
@@ -73,9 +77,9 @@ def check_centring_bias(centring_bias: Callable[[Matrix], Float[Tensor, " featur
         least = sum(n * math.log(n) for n in (few, tokens - few)) / tokens
         what = f"TME of {tokens} tokens with the vector added"
         require_close(what, token_mixing_entropy(moved), least, tolerance=1e-6)
-    passed("centring_bias")
 
 
+@exercise_check
 def check_alikeness(alikeness: Callable[[Matrix], float]) -> None:
     """0 for orthogonal tokens, 1 for equal ones, rising between; blind to norms and order."""
     random = torch.Generator().manual_seed(2)
@@ -94,4 +98,3 @@ def check_alikeness(alikeness: Callable[[Matrix], float]) -> None:
     turn = rotation(4, random)
     for name, other in (("norms", norms * x), ("order", x.flip(0)), ("rotation", x @ turn)):
         require_close(f"another {name}", alikeness(other), value)
-    passed("alikeness")
