@@ -12,9 +12,12 @@ BIN := .venv/bin
 SOURCES := $(wildcard notebooks/*.py)
 EXECUTED := $(SOURCES:notebooks/%.py=book/notebooks/%.ipynb)
 # Pages that commands write: what was found, and what the paper has where.
-FOUND := book/scorecard.md book/paper_map.md book/departures.md
-PAGES := $(filter-out $(FOUND),$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*))
+FOUND := book/scorecard.md book/paper_map.md book/departures.md book/cite.md
+PAGES := $(filter-out $(FOUND),$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*)) \
+    $(wildcard CHANGELOG.md)
 HTML := book/_build/html/index.html
+PDF := book/_build/html/lost-in-attention.pdf
+DECODER := $(or $(LOST_IN_ATTENTION_CACHE),.cache)/smollm2/source.json
 COMMA := ,
 
 # $(call install,extras): this package and what the extras need, at the pinned versions.
@@ -24,10 +27,14 @@ install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '
 # Two files of tests at a time, with a thread each: most tests gain little from a second thread.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: book test test-ready quick smoke outputs exercises nbgrader gpu-env FORCE
+.PHONY: book pdf lab test test-ready quick smoke outputs exercises nbgrader gpu-env FORCE
 
 book: $(HTML)
 	@echo "The book is built. Open file://$(abspath $(HTML))"
+
+# The same pages as one PDF, printed by Chromium and linked from the first page.
+pdf: $(PDF)
+	@echo "The book is printed. Open file://$(abspath $(PDF))"
 
 test: test-ready
 	@REQUIRE_BROWSER=1 $(PYTEST)
@@ -62,6 +69,10 @@ exercises: .venv/book-installed
 nbgrader: .venv/book-installed
 	@$(BIN)/python -m lost_in_attention.teaching $(SOURCES) --nbgrader --output build/nbgrader
 
+# The notebooks in a browser, to change and run them.  Their kernel runs in notebooks/.
+lab: .venv/lab-installed $(DECODER)
+	@$(BIN)/jupyter lab notebooks
+
 # For machines with CUDA: adds what published models need.
 gpu-env: .venv/created
 	@echo "== installing what the book and published models need"
@@ -90,9 +101,12 @@ ELSEWHERE := $(shell [ ! -e .venv/created ] || grep -qF " $$(pwd -P)/.venv" .ven
 	@$(call install,test)
 	@touch $@
 
-# --- the pretrained decoder, 93 MB to fetch, 540 MB unpacked
+.venv/lab-installed: .venv/book-installed
+	@echo "== installing Jupyter"
+	@$(call install,lab)
+	@touch $@
 
-DECODER := $(or $(LOST_IN_ATTENTION_CACHE),.cache)/smollm2/source.json
+# --- the pretrained decoder, 93 MB to fetch, 540 MB unpacked
 
 $(DECODER): | .venv/book-installed
 	@echo "== fetching the pretrained decoder"
@@ -134,6 +148,9 @@ book/paper_map.md book/departures.md &: $(EXECUTED) .stamps/inputs | .venv/book-
 	@echo "== writing the pages on the paper"
 	@$(BIN)/python -m lost_in_attention pages --results book/generated --output book
 
+book/cite.md: $(wildcard CITATION.cff book/references.bib book/_config.yml) .stamps/inputs | .venv/book-installed
+	@$(BIN)/python -m lost_in_attention.publishing.citation CITATION.cff book
+
 # The pages on the library name its modules; Sphinx fills them in.
 book/api.rst: .stamps/inputs | .venv/book-installed
 	@$(BIN)/python -m lost_in_attention.publishing.api_reference book
@@ -147,3 +164,9 @@ $(HTML): $(PAGES) $(FOUND) book/api.rst $(EXECUTED) | .venv/book-installed
 	    sed -u 's|\.stamps/pages/_build|book/_build|'
 	@rm -rf book/_build
 	@mv .stamps/pages/_build book/_build
+
+# Beside the pages, so that it goes when they are built anew.
+$(PDF): $(HTML)
+	@.ci/browser
+	@echo "== printing the book"
+	@$(BIN)/python -m lost_in_attention.publishing.printed $(@D)

@@ -75,7 +75,6 @@ SLOW_TESTS = {
 }
 BOOK_FILES = ("test_book.py",)
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -144,6 +143,9 @@ def chromium_path() -> str:
 
     `make test` sets REQUIRE_BROWSER, and then it fails.
     """
+    # Not above: the library's types are checked only where pytest imports it.
+    from lost_in_attention.publishing.printed import BROWSERS
+
     found = [path for path in map(shutil.which, BROWSERS) if path]
     if not importlib.util.find_spec("playwright"):
         missing = "playwright is not installed"

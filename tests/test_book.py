@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urldefrag, urljoin, urlparse
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 from conftest import NOTEBOOKS, ROOT
+from lost_in_attention.publishing import printed
 from lost_in_attention.publishing.api_reference import rooms
 
 if TYPE_CHECKING:
@@ -36,26 +38,12 @@ PROSE = """() => {
 }"""
 UNRENDERED = re.compile(r"\$\$|\\[a-zA-Z]{2,}|:::|```|\{(?:prf:)?(?:ref|doc|term|cite\S*)\}")
 
-# The least contrast of a caption with the ground behind it, after WCAG 2; 21 where there is none.
-CONTRAST = """() => {
-    const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-    const light = colour => {
-        const [r, g, b] = parts(colour).map(c => c / 255)
-            .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const ground = element => {
-        for (let e = element; e; e = e.parentElement) {
-            const colour = getComputedStyle(e).backgroundColor;
-            if ((parts(colour)[3] ?? 1) > 0) return colour;
-        }
-        return 'rgb(255, 255, 255)';
-    };
-    const ratios = [...document.querySelectorAll('article figcaption')].map(e => {
-        const both = [light(getComputedStyle(e).color), light(ground(e))];
-        return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
-    });
-    return Math.min(21, ...ratios);
+# In the dark the same page has other colours alone.
+RULES = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
+AXE = """async options => {
+    const found = await axe.run(document, {...options, resultTypes: ['violations']});
+    return found.violations.flatMap(rule => rule.nodes.map(
+        node => [rule.id, node.target.join(' '), node.html.slice(0, 80), node.failureSummary]));
 }"""
 
 
@@ -101,10 +89,11 @@ class Build:
 @pytest.fixture(scope="session")
 def build(tmp_path_factory, replay) -> Build:
     """The book, built from nothing as `make book` builds it, around the stored notebooks."""
-    written = ("scorecard.md", "paper_map.md", "departures.md", "api*")
+    written = ("scorecard.md", "paper_map.md", "departures.md", "cite.md", "api*")
     generated = shutil.ignore_patterns("_build", "notebooks", "generated", *written)
     book = tmp_path_factory.mktemp("site") / "book"
     shutil.copytree(ROOT / "book", book, ignore=generated)
+    shutil.copy(ROOT / "CHANGELOG.md", book.parent)
     (book / "notebooks").mkdir()
     for notebook in NOTEBOOKS:
         shutil.copy(notebook.with_suffix(".ipynb"), book / "notebooks")
@@ -113,7 +102,9 @@ def build(tmp_path_factory, replay) -> Build:
     paper = [sys.executable, "-m", "lost_in_attention", "pages"]
     paper += ["--results", str(replay.results), "--output", str(book)]
     reference = [sys.executable, "-m", "lost_in_attention.publishing.api_reference", str(book)]
-    for command in (scorecard, paper, reference):
+    cite = [sys.executable, "-m", "lost_in_attention.publishing.citation"]
+    cite += [str(ROOT / "CITATION.cff"), str(book)]
+    for command in (scorecard, paper, reference, cite):
         subprocess.run(command, check=True, cwd=ROOT)
     builder = str(Path(sys.executable).with_name("jupyter-book"))
     command = [builder, "build", "-W", "-n", "--keep-going", str(book)]
@@ -257,10 +248,60 @@ def test_a_request_to_another_host_would_be_seen(phone, address):
     assert foreign(requests, address) == ["http://other.invalid/x.png"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@each_page
-def test_captions_can_be_read(browser, address, name, scheme):
-    with browser.new_context(color_scheme=scheme) as context:
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The script of axe-core, which looks for what keeps a reader out."""
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text()
+
+
+def barriers(page: "Page", axe: str, scheme: str) -> list[list[str]]:
+    """What axe-core finds in the light or in the dark: rule, place, element and what to do."""
+    page.evaluate("scheme => document.documentElement.dataset.theme = scheme", scheme)
+    page.evaluate(axe)
+    return page.evaluate(AXE, RULES[scheme])
+
+
+@pytest.mark.parametrize("scheme", RULES)
+def test_nothing_keeps_a_reader_out(reading, axe, scheme):
+    assert barriers(reading.page, axe, scheme) == []
+
+
+def test_a_caption_too_pale_would_be_seen(phone, address, axe):
+    open_page(phone, f"{address}scorecard.html")
+    for scheme, pale in (("light", "#aaa"), ("dark", "#444")):
+        phone.add_style_tag(content=f"article figcaption {{ color: {pale} !important; }}")
+        rules = {rule for rule, *_ in barriers(phone, axe, scheme)}
+        assert rules == {"color-contrast"}
+
+
+def test_wide_tables_fit_beside_the_sidebar(browser, address):
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         page = context.new_page()
-        open_page(page, f"{address}{name}.html")
-        assert page.evaluate(CONTRAST) >= 4.5
+        for name in ("scorecard", "paper_map", "departures"):
+            open_page(page, f"{address}{name}.html")
+            tables = page.locator("article .pst-scrollable-table-container")
+            hidden = tables.evaluate_all("all => all.map(t => t.scrollWidth - t.clientWidth)")
+            assert hidden
+            assert max(hidden) <= 0
+
+
+def test_paper_shows_the_code_that_a_screen_folds(phone, address):
+    open_page(phone, f"{address}notebooks/06_layerwise_curves.html")
+    code = phone.locator("article details.hide pre")
+    shown = "all => all.map(pre => pre.checkVisibility())"
+    assert not any(code.evaluate_all(shown))
+    phone.emulate_media(media="print")
+    assert all(code.evaluate_all(shown))
+
+
+def test_the_book_is_one_document_that_fits_a_sheet(browser, address, site):
+    (site / "printed.html").write_text(printed.one_document(site))
+    with browser.new_context(viewport={"width": 700, "height": 900}) as context:
+        page = context.new_page()
+        page.emulate_media(media="print")
+        page.goto(f"{address}printed.html", wait_until="load")
+        page.wait_for_function(f"document.title === {printed.TITLE!r}")
+        assert page.locator(".page").count() == len(PAGES)
+        assert page.locator("mjx-merror").count() == 0
+        assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    (site / "printed.html").unlink()

@@ -1,5 +1,6 @@
 """The files that describe the environment agree with one another and with what is installed."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from importlib.metadata import version
 
 import pytest
 import yaml
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -57,6 +59,19 @@ def test_every_package_is_pinned_within_its_range_and_installed_so(name, specifi
     assert pinned, f"constraints.txt has no {name}"
     assert Requirement(f"{name}{specifier}").specifier.contains(pinned)
     assert version(name).split("+")[0] == pinned
+
+
+def test_what_make_lab_installs_is_pinned_within_its_range():
+    """Not installed here: no test opens a notebook by hand."""
+    book, *own = PROJECT["optional-dependencies"]["lab"]
+    assert book == f"{PROJECT['name']}[book]"
+    for name, specifier in ranges(own).items():
+        assert Requirement(f"{name}{specifier}").specifier.contains(pins()[name])
+
+
+def test_notebooks_ask_for_the_kernel_that_is_installed():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        assert json.loads(path.read_text())["metadata"]["kernelspec"]["name"] == NATIVE_KERNEL_NAME
 
 
 def test_torch_is_pinned_to_the_build_that_the_book_was_made_with():

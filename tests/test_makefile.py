@@ -25,7 +25,16 @@ PYTHON = """#!/usr/bin/env bash
 echo > book/scorecard.md
 echo > book/paper_map.md
 echo > book/departures.md
+echo > book/cite.md
 echo > book/api.rst
+"""
+# Stands before them for the one that prints.
+PRINTER = """#!/usr/bin/env bash
+case "$*" in *printed*)
+    echo "$@" >> printed
+    touch book/_build/html/lost-in-attention.pdf
+    exit
+esac
 """
 
 
@@ -93,6 +102,38 @@ def test_a_killed_rebuild_leaves_the_older_pages_and_is_done_again(book):
     (book / "dies").unlink()
     assert make(book, "book").returncode == 0
     assert pages(book) == dict.fromkeys(("index.html", "last.html"), "two\n")
+
+
+def test_lab_installs_its_extra_and_opens_the_notebooks(book):
+    decoder = book / ".cache/smollm2/source.json"
+    decoder.parent.mkdir(parents=True)
+    decoder.touch()
+    for name in ("pip", "jupyter"):
+        program(book / ".venv/bin" / name, f'#!/bin/sh\necho {name} "$@"\n')
+    opened = "jupyter lab notebooks"
+    first = make(book, "lab")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.splitlines() == [
+        "== installing Jupyter",
+        "pip install --disable-pip-version-check -c constraints.txt -e .[lab]",
+        opened,
+    ]
+    assert make(book, "lab").stdout.strip() == opened
+
+
+def test_the_book_is_printed_beside_its_pages_and_anew_where_they_are(book):
+    program(book / ".ci/browser", "#!/bin/sh\n")
+    program(book / ".venv/bin/python", PRINTER + PYTHON)
+    pdf = book / "book/_build/html/lost-in-attention.pdf"
+    for built in (1, 2):
+        printed = make(book, "pdf")
+        assert printed.returncode == 0, printed.stderr
+        assert f"Open file://{pdf}" in printed.stdout
+        command = "-m lost_in_attention.publishing.printed book/_build/html\n"
+        assert (book / "printed").read_text() == command * built
+        assert "printing" not in make(book, "pdf").stdout
+        (book / "book/intro.md").write_text("other\n")
+        os.utime(book / "book/_build/html/index.html", (1, 1))
 
 
 def test_an_environment_is_made_anew_where_its_clone_was_copied_or_moved(tmp_path):
