@@ -6,7 +6,7 @@ that sees reads questions of a benchmark.
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import numpy as np
 
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.models.devices import SPREAD
+from lost_in_attention.models.loading import Loading
 from lost_in_attention.models.settings import settings_of
 from lost_in_attention.models.shipped import world_of
 from lost_in_attention.models.text_decoder import NAME, load_text_decoder
@@ -29,14 +31,14 @@ BENCHMARK = "pope"
 
 
 @dataclass(frozen=True)
-class SinkRun:
+class SinkRun(Loading):
     """One subject: `model` on `count` samples, drawn under `seed`.
 
     `model` is "smollm2", the decoder by itself, or what `load` takes; `random_seed` is that of a
     decoder that has learned nothing.  `source` is "texts" for the decoder, else the source of POPE.
 
     Raises ValueError on a count below 2, a negative seed, a random seed for another model than the
-    decoder.
+    decoder, or for that one other weights than it has, on more than one device; and as `Loading`.
     """
 
     model: str
@@ -46,12 +48,24 @@ class SinkRun:
     batch_size: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model == NAME:
+            self._check_decoder()
         check_whole("count", self.count, least=2)
         check_whole("seed", self.seed, least=0)
         if self.random_seed is not None:
             check_whole("random_seed", self.random_seed, least=0)
             if self.model != NAME:
                 raise ValueError(f"random_seed: expected none but for {NAME}, got {self.model!r}")
+
+    def _check_decoder(self) -> None:
+        """It is the package's, in float32, as transformers chooses to run it."""
+        usual = {"dtype": "float32", "quantization": None, "revision": None, "attention": None}
+        for name, value in usual.items():
+            if (got := getattr(self, name)) != value:
+                raise ValueError(f"{name}: expected {value or 'none'} for {NAME}, got {got!r}")
+        if self.device == SPREAD:
+            raise ValueError(f"device: expected one for {NAME}, got {SPREAD!r}")
 
     @property
     def subject(self) -> str:
@@ -61,9 +75,10 @@ class SinkRun:
 
     def load(self) -> VisionLanguageModel:
         """The model; raises what `load` and `load_text_decoder` do."""
+        how = self.arguments()
         if self.model == NAME:
-            return load_text_decoder(random_seed=self.random_seed)
-        return load(self.model)
+            return load_text_decoder(random_seed=self.random_seed, device=how["device"])
+        return load(self.model, **how)
 
     def samples(self) -> list[Sample]:
         """What it reads, in order; raises ValueError if there are not that many."""
@@ -93,7 +108,7 @@ class SinkRun:
         return place
 
     def _facts(self, vlm: VisionLanguageModel, samples: Sequence[Sample]) -> dict[str, Any]:
-        options = {name: value for name, value in asdict(self).items() if value is not None}
+        options = self.options
         told = (f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items())
         return {
             "command": f"python -m lost_in_attention sinks {' '.join(told)}",
