@@ -56,7 +56,8 @@ def test_auto_means_all_gpus_and_needs_one(monkeypatch):
 
 def test_weights_that_find_no_room_on_gpus_are_not_left_elsewhere(monkeypatch):
     """transformers would place them in the processor's memory or on disk and go on."""
-    monkeypatch.setattr(LOAD, "usable_devices", lambda _: (torch.device("cpu"),) * 2)
+    monkeypatch.setattr(LOAD, "usable_devices", lambda _: GPUS)
+    monkeypatch.setattr(memory, "free_bytes", lambda place: 2**40)
     with pytest.raises(ValueError, match="name: expected the GPUs to hold all of 'small-llava', "):
         load(MODEL, device="auto")
 

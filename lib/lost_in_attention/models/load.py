@@ -273,11 +273,11 @@ def _model(
     except (OSError, SafetensorError) as error:
         raise unreadable(shown, "weights", error) from error
     check_complete(shown, model, found)
-    # What no GPU has room for is left elsewhere without a word, and read anew for every pass.
-    left = {"cpu", "disk"} & set(map(str, getattr(model, "hf_device_map", {}).values()))
+    # What no GPU has room for is left elsewhere, and brought there anew for every pass.
+    left = {name for name, weight in model.named_parameters() if weight.device.type != "cuda"}
     if placed and left:
         raise ValueError(
-            f"name: expected the GPUs to hold all of {shown!r}, got weights left on "
-            f"{' and '.join(sorted(left))}"
+            f"name: expected the GPUs to hold all of {shown!r}, got {len(left)} weights left "
+            f"elsewhere, {min(left)} among them"
         )
     return model
