@@ -138,7 +138,7 @@ def test_bad_input_is_refused_in_one_line(command, message, tmp_path, capsys):
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["Orsta-7B", "One-RL-to-See-Them-All/Orsta-7B"])
+@pytest.mark.parametrize("name", ["Orsta-7B", "one-rl-to-see-them-all/orsta-7b"])
 def test_a_model_is_told_by_name_or_hub_id_and_nothing_is_loaded(name, capsys):
     with pytest.raises(SystemExit) as end:
         run(app, ["models", "--name", name])

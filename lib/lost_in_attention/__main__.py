@@ -179,7 +179,7 @@ def models(
         typer.echo(f"\nhere: the format whose weights fit into what is free on {place} now.")
         typer.echo("--name NAME says all of one model, also what is not supported and why.")
         return
-    asked = [model for model in known if name and name in (model.name, model.hub)]
+    asked = [model for model in known if model.is_called(name)]
     if not asked:
         _one_of("name", name, [model.name for model in known])
     typer.echo("\n".join(in_full(asked[0], place, width)))

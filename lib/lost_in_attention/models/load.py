@@ -20,7 +20,7 @@ from lost_in_attention.models.memory import check_weights_fit
 from lost_in_attention.models.processors import load_processor
 from lost_in_attention.models.quantization import bitsandbytes_config, check_quantization
 from lost_in_attention.models.reading import errors_only, unreadable
-from lost_in_attention.models.registry import registered
+from lost_in_attention.models.registry import RegisteredModel, registered
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.models.weights import check_complete, check_finite
 from lost_in_attention.runs.paths import data_folder
@@ -149,7 +149,8 @@ def resolve(name: str | Path) -> str:
     """What `from_pretrained` is given: a folder, or a hub id as it is.
 
     "organisation/model" means the hub, a name without "/" the small zoo, and a path that starts
-    with ".", "/" or "~", or is a `Path`, a folder.  Other names may be folders too.
+    with ".", "/" or "~", or is a `Path`, a folder.  Other names may be folders too.  A registered
+    hub id comes back in its own capitals, which name the folder of the hub's cache.
 
     Raises FileNotFoundError where nothing of that name is found, and ValueError where a name
     has two meanings here, or is that of a registered model that is not supported.
@@ -162,8 +163,9 @@ def resolve(name: str | Path) -> str:
         return _folder(text, folder)
     if _HUB_ID.fullmatch(text):
         _refuse_both(text, folder, "a model on the hub (to load that, start elsewhere)")
-        _refuse_unsupported(text)
-        return text
+        model = registered(text)
+        _refuse_unsupported(model)
+        return model.hub if model else text
     if "/" in text:
         return _folder(text, folder)
     return _zoo_folder(text, folder)
@@ -205,10 +207,9 @@ def _refuse_both(text: str, folder: Path, other: str) -> None:
         )
 
 
-def _refuse_unsupported(hub: str) -> None:
-    model = registered(hub)
+def _refuse_unsupported(model: RegisteredModel | None) -> None:
     if model and not model.supported:
-        raise ValueError(f"name: expected a supported model, got {hub!r}: {model.reason}")
+        raise ValueError(f"name: expected a supported model, got {model.hub!r}: {model.reason}")
 
 
 def _commit(source: str, revision: str | None) -> str | None:

@@ -63,6 +63,10 @@ class RegisteredModel:
         """Whether `load` takes it."""
         return not self.reason
 
+    def is_called(self, name: str) -> bool:
+        """Whether this is its name or hub id; the hub does not tell capitals apart."""
+        return bool(name) and name.casefold() in (self.name.casefold(), self.hub.casefold())
+
     def weight_bytes(self, dtype: torch.dtype) -> float:
         """What its weights take in memory, from the rounded number of parameters."""
         return self.parameters * 1e9 * dtype.itemsize
@@ -113,8 +117,8 @@ def paper_variants() -> tuple[RegisteredModel, ...]:
 
 
 def registered(name: str) -> RegisteredModel | None:
-    """The model of this name or hub id; None if it is not registered."""
-    return next((model for model in registry() if name in (model.name, model.hub)), None)
+    """The model of this name or hub id, in whatever capitals; None if it is not registered."""
+    return next((model for model in registry() if model.is_called(name)), None)
 
 
 def _model(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> RegisteredModel:
