@@ -213,12 +213,41 @@ def test_a_command_is_told_the_model_and_its_questions():
         ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
         ({"batch_size": "big"}, "batch_size: expected a whole number"),
         ({"annotations": "nowhere.json"}, "annotations: expected a file"),
+        ({"source": "digit"}, "source: expected 'auto', .* got 'digit'"),
+        ({"source": "./nowhere"}, "source: expected 'auto', .* got './nowhere'"),
         ({"question": 5}, "config: expected the keys of config.yaml"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message, unchecked):
     with pytest.raises(ValueError, match=message):
         Workload.of(SETTINGS | wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "last"),
+    [
+        (
+            ["tabel2"],
+            "Error: target: expected one of ['all', 'table1', .* got 'tabel2'; "
+            "did you mean 'table2'?",
+        ),
+        (["table2", "--config", "source=typo"], "Error: source: expected 'auto', .* got 'typo'"),
+        (["table2", "--config", "models=none"], "Error: name: expected one of .* got 'none'"),
+    ],
+)
+def test_what_is_mistyped_is_one_line(given, last, tmp_path):
+    """The folder is not left locked behind it."""
+    run = snakemake("--profile", "workflow/profiles/laptop", *given)
+    *_, said = run.communicate()[0].strip().splitlines()
+    assert run.returncode == 1
+    assert re.fullmatch(re.escape(last).replace(r"\.\*", ".*"), said), said
+    assert not list((ROOT / ".snakemake" / "locks").glob("*"))
+
+
+@pytest.mark.parametrize("source", ["auto", "pictures", "hub", "./data", "lmms-lab/POPE"])
+def test_a_source_may_be_a_name_a_folder_or_a_hub_id(source, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert Workload.of(SETTINGS | {"source": source}).source == source
 
 
 @pytest.mark.parametrize("other", ["b/mine", "small-llava"])

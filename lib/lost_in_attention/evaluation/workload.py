@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lost_in_attention.benchmarks import BENCHMARKS
-from lost_in_attention.benchmarks.base import WORLDS
+from lost_in_attention.benchmarks.base import WORLDS, is_source
 from lost_in_attention.evaluation import cost
 from lost_in_attention.evaluation.cost import Cost, Machine
 from lost_in_attention.evaluation.grid import PRESETS
@@ -36,8 +36,8 @@ _SETS = 10
 class Workload:
     """What is asked for: the fields are the keys of workflow/config.yaml, which explains them.
 
-    Raises ValueError on an empty value, a number that is too small, an unknown name or annotations
-    that are not there; `subjects` raises what `job_subjects` does.
+    Raises ValueError on an empty value, a number that is too small, an unknown name, or a source
+    or annotations that are not there; `subjects` raises what `job_subjects` does.
     """
 
     models: str
@@ -82,6 +82,11 @@ class Workload:
             raise ValueError(f"dtype: expected one of {list(DTYPES)}, got {self.dtype!r}")
         if self.batch_size != "auto":
             check_whole("batch_size", self.batch_size, least=1)
+        if self.source != "auto" and not is_source(self.source):
+            raise ValueError(
+                f"source: expected 'auto', 'digits', 'pictures', 'hub', a folder that exists or "
+                f"a hub id, got {self.source!r}"
+            )
         if self.annotations not in ("own", *WORLDS) and not Path(self.annotations).is_file():
             raise ValueError(f"annotations: expected a file, got {self.annotations!r}")
 
