@@ -386,6 +386,9 @@ def sinks(
         int | None, typer.Option(help="Of random weights in the decoder's place, the control.")
     ] = None,
     batch_size: int = 1,
+    source: Annotated[
+        str, typer.Option(help="own (the model's world), digits, pictures, hub, a folder, an id.")
+    ] = "own",
     output: Annotated[
         Path | None, typer.Option(help="Where the tables go; data/results/sinks if not said.")
     ] = None,
@@ -394,7 +397,7 @@ def sinks(
     """Measure massive activations, attention sinks and what they do to RID, and keep the tables."""
     from lost_in_attention.residual.sink_store import SinkRun
 
-    run = SinkRun(model, count, seed, random_seed, batch_size, **how)
+    run = SinkRun(model, count, seed, random_seed, batch_size, source, **how)
     if output is not None:
         check_writable("output", output)
     typer.echo(run.measure(output))

@@ -17,13 +17,13 @@ from lost_in_attention.evaluation.decoding import (
     prompted,
 )
 from lost_in_attention.evaluation.grid import PRESETS, Variant, ablations, family_of, presets
-from lost_in_attention.evaluation.measure_run import OWN_WORLD, own_source
 from lost_in_attention.evaluation.stored import GRIDS, Results, results_path
 from lost_in_attention.evaluation.under_plans import answer_under
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.load import ATTENTIONS
 from lost_in_attention.models.loading import Loading
 from lost_in_attention.models.settings import commit_of
+from lost_in_attention.models.shipped import OWN_WORLD, own_source
 from lost_in_attention.runs.names import names_in
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import weights_digest

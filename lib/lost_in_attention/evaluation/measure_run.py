@@ -14,14 +14,11 @@ from lost_in_attention.evaluation.measured import Subject, measured_path, store
 from lost_in_attention.evaluation.measurements import MEASUREMENTS, OF_WEIGHTS
 from lost_in_attention.models.load import resolve
 from lost_in_attention.models.loading import Loading
-from lost_in_attention.models.shipped import world_of
+from lost_in_attention.models.shipped import own_source
 from lost_in_attention.residual.measurements import BATCH_SIZE, Measurement, take
 from lost_in_attention.runs.names import names_in
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import made_by, without_folders
-
-# A source that is another one for each model.
-OWN_WORLD = "own"
 
 
 @dataclass(frozen=True)
@@ -119,21 +116,6 @@ class MeasureRun(Loading):
             "source": without_folders(source),
             **made_by("measure", asked, started),
         }
-
-
-def own_source(model: str, source: str | None) -> str:
-    """Where a model's questions come from: `source`, or the world that it was trained on, for which
-    "own" stands too.
-
-    Raises ValueError where neither says it.
-    """
-    found = world_of(model) if source in (None, OWN_WORLD) else source
-    if found is None:
-        raise ValueError(
-            f"source: expected the name of one for {without_folders(model)!r}, "
-            "which has no world of its own, got none"
-        )
-    return found
 
 
 def draw_at_most(samples: Samples, count: int, *, seed: int) -> Samples:

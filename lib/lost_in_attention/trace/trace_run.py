@@ -8,9 +8,9 @@ import torch
 from accelerate import PartialState
 
 from lost_in_attention.benchmarks.base import WORLDS
-from lost_in_attention.evaluation.measure_run import OWN_WORLD
 from lost_in_attention.evaluation.measured import Subject
 from lost_in_attention.models.loading import Loading
+from lost_in_attention.models.shipped import OWN_WORLD
 from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import made_by
