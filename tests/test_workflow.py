@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from lost_in_attention.evaluation.job_costs import JobCosts
 from lost_in_attention.evaluation.measured import measured_path
 from lost_in_attention.evaluation.stored import results_path
 from lost_in_attention.evaluation.subjects import PAPER, PUBLISHED, job_subjects
@@ -264,11 +265,11 @@ def test_results_of_two_models_never_share_a_folder(other, tmp_path):
 def test_a_folder_is_no_download_and_a_model_without_boxes_is_told():
     work = Workload.of(SETTINGS | {"models": "./data/models/small-llava"})
     [folder] = work.possible
-    said = work.summary([("trace", {"model": folder})])
+    said = JobCosts(work).summary([("trace", {"model": folder})])
     assert "0 GB of weights (0 models)" in said
     assert "trace: 1 jobs will be refused without annotations=FILE" in said
     own = Workload.of(SETTINGS | {"models": "small-llava"})
-    assert "refused" not in own.summary([("trace", {"model": "small-llava"})])
+    assert "refused" not in JobCosts(own).summary([("trace", {"model": "small-llava"})])
 
 
 def test_other_settings_keep_their_unfinished_work_elsewhere():
