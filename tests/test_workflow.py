@@ -23,6 +23,7 @@ from lost_in_attention.evaluation.subjects import PAPER, PUBLISHED, job_subjects
 from lost_in_attention.evaluation.targets import TARGETS
 from lost_in_attention.evaluation.workload import Workload
 from lost_in_attention.models.registry import paper_variants
+from lost_in_attention.residual.sink_store import read_sinks
 from lost_in_attention.trace.stored import traced_path
 
 PROFILES = sorted(path.parent.name for path in (ROOT / "workflow/profiles").glob("*/config.yaml"))
@@ -32,7 +33,7 @@ SMALL = [each.folder for each in job_subjects("families")]
 FEW = {
     "questions": 20, "ablation_questions": 20, "benchmarks": "pope,mmmu", "preset": "paper",
     "ablation_benchmarks": "vmcbench", "noise_seeds": 1, "cases": 2, "traced_questions": 20,
-    "counted": 2,
+    "counted": 2, "sink_questions": 2,
 }  # fmt: skip
 
 
@@ -122,6 +123,16 @@ def test_all_holds_every_job_once(dry_run, tmp_path):
     jobs = jobs_of(words)
     assert (jobs["measure"], jobs["gather"], jobs["trace"]) == (3 * models, 2 * models, models)
     assert jobs["answer"] == 8 * models
+
+
+@pytest.mark.parametrize("profile", ["gpu", "node"])
+def test_sinks_are_jobs_of_their_own_which_no_processes_share(profile, dry_run, tmp_path):
+    words, costs = dry_run(*arguments(profile, "sinks", "-p", models=PUBLISHED, results=tmp_path))
+    models = sum(each.supported for each in paper_variants())
+    jobs = jobs_of(words)
+    assert (jobs["sink_tables"], jobs["sinks"]) == (models, 1) and "nproc" not in words
+    assert words.count(" sinks --model ") == models and f"sink_tables: {models} jobs" in costs
+    assert "--source hub --dtype bfloat16 --seed 0 --count 200 --batch-size 1 " in words
 
 
 def printed_costs() -> list[tuple[str, str]]:
@@ -324,6 +335,14 @@ def test_the_whole_graph_runs_goes_on_after_a_kill_and_repeats_nothing(tmp_path)
     answers = pd.read_parquet(results_path(SMALL[0], "default", folders(tmp_path)["results"]))
     assert answers.groupby("benchmark")["sample"].nunique().to_dict() == {"pope": 20, "mmmu": 20}
     assert "Nothing to be done" in snakemake(*given).communicate()[0]
+
+
+def test_what_a_sink_job_keeps_is_what_the_chapter_reads(tmp_path):
+    run = snakemake(*arguments("laptop", "sinks", models=SMALL[0], **FEW, **folders(tmp_path)))
+    words = run.communicate()[0]
+    assert run.returncode == 0, words
+    tables, facts = read_sinks(SMALL[0], folders(tmp_path)["results"] / "sinks")
+    assert tables.updates["sample"].nunique() == facts["options"]["count"] == 2
 
 
 def test_a_failing_job_is_tried_again_and_reported(tmp_path):

@@ -10,7 +10,9 @@ from lost_in_attention.evaluation.cost import Cost, Machine
 from lost_in_attention.evaluation.workload import PREFIXES, Workload
 
 # The jobs that run a model.
-_COMMANDS = ("measure", "answer", "gather", "trace")
+_COMMANDS = ("measure", "answer", "gather", "trace", "sink_tables")
+# Of these, what processes do not share.
+_ALONE = ("sink_tables",)
 # Gigabytes that the published question sets come to, all seven together, rounded up.
 _SETS = 10
 
@@ -32,6 +34,8 @@ class JobCosts:
         if job == "measure":
             measurement = wildcards["measurement"]
             return cost.measuring(subject.shape, measurement, work.questions, machine)
+        if job == "sink_tables":
+            return cost.measuring(subject.shape, "sinks", work.sink_questions, machine)
         if job == "trace":
             counts = {"cases": work.cases, "counted": work.counted}
             questions = work.traced_questions
@@ -46,7 +50,7 @@ class JobCosts:
         `runtime` in minutes after which it may be stopped (twice that among its GPUs, and some),
         `mem_mb` of memory for all of its processes."""
         minutes = max(1, round(60 * self.of(job, model, **wildcards).hours))
-        processes = max(self.work.gpus, 1)
+        processes = 1 if job in _ALONE else max(self.work.gpus, 1)
         runtime = 30 + 2 * minutes // processes
         return {"minutes": minutes, "runtime": runtime, "mem_mb": processes * self.memory(model)}
 

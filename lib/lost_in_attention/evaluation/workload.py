@@ -1,7 +1,8 @@
 """The paper's tables and figures as jobs of a workflow: their files and their options.
 
 A job is one command for one model: `measure` of one measurement, `answer` (`sap` on one benchmark),
-`gather` (`sap` on all of them, whose answers are there by then) or `trace`.
+`gather` (`sap` on all of them, whose answers are there by then), `trace` or `sink_tables`
+(`sinks`).
 """
 
 import shlex
@@ -45,6 +46,7 @@ class Workload:
     cases: int
     traced_questions: int
     counted: int
+    sink_questions: int
     annotations: str
     source: str
     dtype: str
@@ -119,6 +121,10 @@ class Workload:
         traced = [f"traced/{model}/cases"] if self.has_boxes(model) else []
         return [f"{self.results}/{name}.parquet" for name in (*measured, *grids, *traced)]
 
+    def sinks(self) -> list[str]:
+        """The tables of the chapter on the sink, one for each model that there are jobs for."""
+        return [f"{self.results}/sinks/{model}/updates.parquet" for model in self.possible]
+
     def in_chapters(self, model: str) -> dict[str, Any]:
         """What chapters about one model are told, so that they read what is stored of it."""
         return {
@@ -183,6 +189,10 @@ class Workload:
             "counted": self.counted,
         }
 
+    def _sink_tables_options(self, subject: JobSubject, source: str) -> dict:
+        # One question's states and attention are kept at a time.
+        return {"count": self.sink_questions, "batch_size": 1}
+
     def _batch_size(self, subject: JobSubject) -> int:
         return subject.shape.batch_size if self.batch_size == "auto" else self.batch_size
 
@@ -193,4 +203,5 @@ class Workload:
 
 _COUNTS = (
     "questions", "ablation_questions", "noise_seeds", "cases", "traced_questions", "counted",
+    "sink_questions",
 )  # fmt: skip
