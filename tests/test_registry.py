@@ -21,7 +21,8 @@ from lost_in_attention.models.families import KEYS, family_named
 from lost_in_attention.models.listing import as_table, fitting_format, in_full, known_models
 from lost_in_attention.models.load import resolve
 from lost_in_attention.models.memory import weight_bytes
-from lost_in_attention.models.registry import _table, registered, registry
+from lost_in_attention.models.registry import _table, folder_name, registered, registry
+from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.runs.paths import data_folder
 
 CPU = torch.device("cpu")
@@ -49,7 +50,9 @@ def test_capitals_do_not_tell_hub_ids_apart():
     model = registered("Qwen-2.5-VL-7B")
     assert registered("qwen/qwen2.5-vl-7b-instruct") is registered(model.hub.upper()) is model
     assert resolve(model.hub.lower()) == model.hub
-    assert resolve("someone/MODEL") == "someone/MODEL"
+    assert chosen_models(f"{model.hub.lower()},someone/MODEL") == [model.hub, "someone/MODEL"]
+    assert folder_name(model.hub.upper()) == model.hub.replace("/", "--")
+    assert resolve("someone/MODEL") == folder_name("someone/MODEL").replace("--", "/")
     with pytest.raises(ValueError, match="expected a supported model, got '01-ai/Yi-VL-6B'"):
         resolve("01-AI/yi-vl-6b")
 

@@ -17,6 +17,7 @@ import torch
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.load import ATTENTIONS, release, resolve
+from lost_in_attention.models.registry import folder_name
 from lost_in_attention.models.settings import commit_of, identity_of, questions_digest
 from lost_in_attention.residual.measurements import Measurement, take
 from lost_in_attention.runs.paths import data_folder
@@ -31,8 +32,8 @@ NOTHING_STORED = "nothing is stored to compare with"
 
 def measured_path(model: str, name: str, folder: Path | None = None) -> Path:
     """<folder>/<model>/<name>.parquet; the folder is data/results/measured by default."""
-    shown = str(without_folders(model)).strip("/").replace("/", "--")
-    return (folder or data_folder() / "results" / "measured") / shown / f"{name}.parquet"
+    place = folder or data_folder() / "results" / "measured"
+    return place / folder_name(model) / f"{name}.parquet"
 
 
 @dataclass

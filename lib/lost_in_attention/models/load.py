@@ -20,7 +20,7 @@ from lost_in_attention.models.memory import check_weights_fit
 from lost_in_attention.models.processors import load_processor
 from lost_in_attention.models.quantization import bitsandbytes_config, check_quantization
 from lost_in_attention.models.reading import errors_only, unreadable
-from lost_in_attention.models.registry import RegisteredModel, registered
+from lost_in_attention.models.registry import registered, spelled
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.models.weights import check_complete, check_finite
 from lost_in_attention.runs.paths import data_folder
@@ -76,7 +76,7 @@ def load(
     """
     places = check_how(device, dtype, attention, quantization)
     source = resolve(name)
-    shown = str(without_folders(str(name)))
+    shown = str(without_folders(spelled(str(name))))
     commit = _commit(source, revision)
     config = configuration(shown, source, commit)
     check_weights_fit(shown, config, dtype, places, quantization)
@@ -163,9 +163,8 @@ def resolve(name: str | Path) -> str:
         return _folder(text, folder)
     if _HUB_ID.fullmatch(text):
         _refuse_both(text, folder, "a model on the hub (to load that, start elsewhere)")
-        model = registered(text)
-        _refuse_unsupported(model)
-        return model.hub if model else text
+        _refuse_unsupported(text)
+        return spelled(text)
     if "/" in text:
         return _folder(text, folder)
     return _zoo_folder(text, folder)
@@ -207,7 +206,8 @@ def _refuse_both(text: str, folder: Path, other: str) -> None:
         )
 
 
-def _refuse_unsupported(model: RegisteredModel | None) -> None:
+def _refuse_unsupported(hub: str) -> None:
+    model = registered(hub)
     if model and not model.supported:
         raise ValueError(f"name: expected a supported model, got {model.hub!r}: {model.reason}")
 

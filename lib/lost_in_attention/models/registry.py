@@ -19,6 +19,7 @@ import torch
 from lost_in_attention.models.families import family_named
 from lost_in_attention.models.families.base import Layers
 from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import without_folders
 
 # How a model is asked (Appendix C.2): with the question alone, by a protocol of its own, or with
 # the reasoning trigger.
@@ -119,6 +120,17 @@ def paper_variants() -> tuple[RegisteredModel, ...]:
 def registered(name: str) -> RegisteredModel | None:
     """The model of this name or hub id, in whatever capitals; None if it is not registered."""
     return next((model for model in registry() if model.is_called(name)), None)
+
+
+def spelled(name: str) -> str:
+    """A registered hub id in its own capitals; any other name as it is."""
+    model = registered(name) if "/" in name else None
+    return model.hub if model else name
+
+
+def folder_name(model: str) -> str:
+    """What a model's results are kept under: its name without folders, "--" for each "/"."""
+    return str(without_folders(spelled(model))).strip("/").replace("/", "--")
 
 
 def _model(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> RegisteredModel:

@@ -11,6 +11,7 @@ from lost_in_attention.models import ModelName, VisionLanguageModel
 from lost_in_attention.models.changed import changing
 from lost_in_attention.models.joined import has_published_decoder, in_parts
 from lost_in_attention.models.load import resolve
+from lost_in_attention.models.registry import spelled
 from lost_in_attention.models.smollm2 import is_package
 from lost_in_attention.models.text_decoder import NAME
 from lost_in_attention.models.weights import check_finite
@@ -49,7 +50,7 @@ def chosen_models(models: str) -> list[str]:
 def _expanded(name: str) -> list[str]:
     """A name, or the names in a group."""
     if name not in _GROUPS:
-        return [ModelName(name)]
+        return [ModelName(spelled(name))]
     folders = sorted(path.parent for path in data_folder().glob("models/*/config.json"))
     held = [path.name for path in folders if in_parts(path) == (name == PRETRAINED)]
     if not held:

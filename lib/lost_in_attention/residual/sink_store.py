@@ -16,13 +16,14 @@ from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.devices import SPREAD
 from lost_in_attention.models.loading import Loading
+from lost_in_attention.models.registry import folder_name
 from lost_in_attention.models.settings import settings_of
 from lost_in_attention.models.shipped import OWN_WORLD, own_source
 from lost_in_attention.models.text_decoder import NAME, load_text_decoder
 from lost_in_attention.residual.sink_effect import SIZE, SinkTables, measure_sinks
 from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import data_folder
-from lost_in_attention.runs.provenance import made_by, weights_digest, without_folders
+from lost_in_attention.runs.provenance import made_by, weights_digest
 from lost_in_attention.runs.tables import read_table, write_table
 from lost_in_attention.texts import passages
 
@@ -75,7 +76,7 @@ class SinkRun(Loading):
     @property
     def subject(self) -> str:
         """What the tables are kept under."""
-        name = str(without_folders(self.model)).replace("/", "--")
+        name = folder_name(self.model)
         return name if self.random_seed is None else f"{name}-random-{self.random_seed}"
 
     def load(self) -> VisionLanguageModel:
