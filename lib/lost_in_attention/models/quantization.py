@@ -35,7 +35,8 @@ def check_quantization(
         )
     if not is_bitsandbytes_available():
         raise ValueError(
-            f"quantization: expected bitsandbytes to be installed for {quantization!r}, got none"
+            f"quantization: expected bitsandbytes (pip install '.[quantization]') for "
+            f"{quantization!r}, got none"
         )
 
 
