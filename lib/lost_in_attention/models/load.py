@@ -74,7 +74,8 @@ def load(
     (`joined_model`), a `decoder` for a model that is whole, or a model that fails a check
     (`check`).
     """
-    places = check_how(device, dtype, attention, quantization)
+    places = usable_devices(device)
+    check_how(places, dtype, attention, quantization)
     source = resolve(name)
     shown = str(without_folders(spelled(str(name))))
     commit = _commit(source, revision)
@@ -104,20 +105,15 @@ def load(
 
 
 def check_how(
-    device: str | torch.device,
+    places: Sequence[torch.device],
     dtype: torch.dtype,
-    attention: str | None = None,
-    quantization: str | None = None,
-) -> tuple[torch.device, ...]:
-    """The devices that `load` puts a model on.
-
-    Raises ValueError as `load` does on what it is told of how, before it looks for a model.
-    """
-    places = usable_devices(device)
+    attention: str | None,
+    quantization: str | None,
+) -> None:
+    """Raises ValueError as `load` does on what it is told of how, for a model on these devices."""
     if attention not in (None, *ATTENTIONS):
         raise ValueError(f"attention: expected one of {[*ATTENTIONS]}, got {attention!r}")
     check_quantization(quantization, dtype, places)
-    return places
 
 
 def each_model(

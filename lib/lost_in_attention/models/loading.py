@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 
-from lost_in_attention.models.devices import SPREAD
+from lost_in_attention.models.devices import SPREAD, usable_devices
 from lost_in_attention.models.load import DTYPES, check_how
 from lost_in_attention.runs.provenance import Scalar
 
@@ -18,7 +18,7 @@ class Loading:
     `dtype` is one of `DTYPES`.  Without `device` each process takes the accelerator that is its
     own, or the processor.  The others are those of `load`.
 
-    Raises ValueError on an unknown name, and as `check_how` does.
+    Raises ValueError on an unknown name, and as `usable_devices` and `check_how` do.
     """
 
     dtype: str = "float32"
@@ -30,8 +30,10 @@ class Loading:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype: expected one of {list(DTYPES)}, got {self.dtype!r}")
-        usual = "cuda" if torch.cuda.is_available() else "cpu"
-        check_how(self.device or usual, DTYPES[self.dtype], self.attention, self.quantization)
+        # The usual device is not touched: which GPU is its own a process knows later.
+        usual = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        places = usable_devices(self.device) if self.device is not None else (usual,)
+        check_how(places, DTYPES[self.dtype], self.attention, self.quantization)
 
     @property
     def options(self) -> dict[str, Scalar]:
