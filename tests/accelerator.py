@@ -7,6 +7,7 @@ processor's tensors, and NumPy.  Numbers that bear no dimension may be mixed, an
 
     with accelerator():
         vlm = load("small-llava", device=DEVICE)
+        spread(vlm.model)
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
+from accelerate.utils import send_to_device
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -77,6 +80,36 @@ def accelerator() -> Iterator[None]:
             yield
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swapped)
+
+
+class _Arriving(ModelHook):
+    """What a module is given is brought to its device, as accelerate's own hook does it."""
+
+    def __init__(self, device: torch.device, back: bool = False) -> None:
+        self.device, self.back = device, back
+
+    def pre_forward(self, module, *args, **kwargs):
+        kept = {key: kwargs.pop(key) for key in ("past_key_values",) if key in kwargs}
+        moved = send_to_device(kwargs, self.device)
+        return send_to_device(args, self.device), moved | kept
+
+    def post_forward(self, module, output):
+        return send_to_device(output, DEVICE) if self.back else output
+
+
+def spread(model: Any) -> None:
+    """Bring the second half of a model's decoder layers, and its norm, to the processor's memory.
+
+    The rest stays on `DEVICE`.  Modules are hooked as accelerate does for a map of devices.
+    """
+    layers = model.get_decoder().layers
+    half, here = len(layers) // 2, torch.device("cpu")
+    for index, layer in enumerate(layers):
+        device = DEVICE if index < half else here
+        add_hook_to_module(layer.to(device), _Arriving(device))
+    add_hook_to_module(model.get_decoder().norm.to(here), _Arriving(here))
+    add_hook_to_module(model.lm_head, _Arriving(DEVICE))
+    add_hook_to_module(model, _Arriving(DEVICE, back=True))
 
 
 def _moved(func: Callable, args: tuple, kwargs: dict[str, Any]) -> torch.Tensor:

@@ -19,6 +19,7 @@ ASK = "evaluate --model small-llava --benchmark pope --output {tmp}/replies.json
 SAP = "sap --model small-llava --benchmarks pope --questions 2 --runs {tmp}/runs --output {tmp}/out"
 TRACE = "trace --model small-llava --runs {tmp}/runs --output {tmp}/out"
 MEASURE = "measure --model small-llava --questions 2 --runs {tmp}/runs --output {tmp}/out"
+SINKS = "sinks --model small-llava --count 2 --output {tmp}/out"
 PLACE = "a place that can be written, got "
 
 
@@ -88,6 +89,21 @@ def no_work(monkeypatch):
         (MEASURE + " --dtype float8", "dtype: expected one of .* got 'float8'"),
         (MEASURE + " --runs {tmp}/file/runs", "runs: expected " + PLACE),
         (MEASURE + " --output {tmp}/file/out", "output: expected " + PLACE),
+        (MEASURE + " --device auto", "device: expected a GPU for 'auto', got a machine without"),
+        (SINKS + " --source nowhere", "source: expected 'digits', .* got 'nowhere'"),
+        (SINKS + " --model a/b", "source: expected the name of one for 'a/b', .* got none"),
+        (SINKS + " --model smollm2 --source hub", "source: expected own for smollm2, got 'hub'"),
+        (SINKS + " --count 9999999", "count: expected 2 to .*, got 9999999"),
+        (SINKS + " --device gpu", "device: expected one that this machine has, .* got 'gpu'"),
+        (TRACE + " --quantization 4bit", "dtype: expected bfloat16 or float16 .* got float32"),
+        (SAP + " --quantization 2bit", "quantization: expected one of .* got '2bit'"),
+        (SAP + " --attention eager", "attention: expected 'sdpa', in whose .* got 'eager'"),
+        (
+            ASK + " --quantization 8bit --dtype float16",
+            "device: expected a GPU for quantization '8bit', got 'cpu'",
+        ),
+        (ASK + " --attention flash", "attention: expected one of .*'eager'.* got 'flash'"),
+        (ASK + " --revision main", "revision: expected none for a folder, got 'main'"),
         ("pictures --split test", "split: expected one of .* got 'test'"),
         ("pictures --images 0", "images: expected at least 1, got 0"),
         ("pictures --questions 0", "questions: expected at least 1, got 0"),
@@ -126,7 +142,7 @@ def test_bad_input_is_refused_in_one_line(command, message, tmp_path, capsys):
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["Orsta-7B", "One-RL-to-See-Them-All/Orsta-7B"])
+@pytest.mark.parametrize("name", ["Orsta-7B", "one-rl-to-see-them-all/orsta-7b"])
 def test_a_model_is_told_by_name_or_hub_id_and_nothing_is_loaded(name, capsys):
     with pytest.raises(SystemExit) as end:
         run(app, ["models", "--name", name])

@@ -4,17 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from accelerator import DEVICE, AcceleratorTensor, accelerator
+from accelerator import DEVICE, AcceleratorTensor, accelerator, spread
 from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.evaluation import answer_under, family_of, presets, prior_entropies
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.metrics.rid import ExplainedEnergy
 from lost_in_attention.models import load
 from lost_in_attention.models.patch_boxes import patch_boxes
+from lost_in_attention.models.settings import settings_of
 from lost_in_attention.residual.baselines import noise_qkv, noise_update
 from lost_in_attention.residual.controls import Noise, Resized, Rotated
 from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.readings import readings_of_batch
 from lost_in_attention.residual.rope_tolerance import rope_tolerance
+from lost_in_attention.residual.sink_effect import measure_sinks
 from lost_in_attention.residual.value_average import output_against_values
 from lost_in_attention.trace import trace
 from lost_in_attention.training import TrainingConfig, train
@@ -26,10 +29,18 @@ def on_accelerator():
         yield
 
 
-@pytest.fixture(scope="module", params=["small-qwen2.5-vl", "small-llava-next"])
+CASES = [(name, parts) for name in ("small-qwen2.5-vl", "small-llava-next") for parts in (1, 2)]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-on-{case[1]}")
 def vlm(request):
+    """On the accelerator, or half there and half in the processor's memory."""
+    name, parts = request.param
     with accelerator():
-        return load(request.param, device=DEVICE)
+        vlm = load(name, device=DEVICE)
+        if parts == 2:
+            spread(vlm.model)
+        return vlm
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +74,12 @@ def test_the_pretend_device_refuses_what_a_gpu_refuses():
 def test_the_model_lies_there(vlm):
     assert vlm.device == DEVICE
     tensors = [*vlm.model.parameters(), *vlm.model.buffers()]
-    assert all(isinstance(tensor, AcceleratorTensor) for tensor in tensors)
+    if len(vlm.devices) == 1:
+        assert all(isinstance(tensor, AcceleratorTensor) for tensor in tensors)
+    else:
+        assert vlm.devices == (DEVICE, torch.device("cpu"))
+        asked = settings_of(vlm, list(load_benchmark("pope")[:1]), 1)
+        assert asked["device"] == "2 cuda"
 
 
 def test_measuring(vlm, samples):
@@ -78,6 +94,14 @@ def test_measuring(vlm, samples):
             measure(noisy, samples)
     rope_tolerance(vlm, samples)
     output_against_values(vlm, samples)
+    readings_of_batch(vlm, samples)
+
+
+def test_sinks(vlm, samples):
+    there, here = (measure_sinks(each, samples, seed=0) for each in (vlm, load(vlm.name)))
+    for name in ("carriers", "attention"):
+        one, other = (getattr(each, name).select_dtypes("number") for each in (there, here))
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 def test_answering(vlm, samples):

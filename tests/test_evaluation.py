@@ -453,7 +453,7 @@ def test_holm_lies_between_no_correction_and_bonferroni(p_values):
 
 
 def results(model, folder, *, weights="abc", variants=(VANILLA,), **options) -> Results:
-    asked = vars(GridRun(model, source="digits")) | options
+    asked = GridRun(model, source="digits").options | options
     return Results(results_path(model, "default", folder), weights, variants, asked)
 
 

@@ -19,8 +19,10 @@ from transformers import (
 from lost_in_attention.models import listing, load, memory
 from lost_in_attention.models.families import KEYS, family_named
 from lost_in_attention.models.listing import as_table, fitting_format, in_full, known_models
+from lost_in_attention.models.load import resolve
 from lost_in_attention.models.memory import weight_bytes
-from lost_in_attention.models.registry import _table, registered, registry
+from lost_in_attention.models.registry import _table, folder_name, registered, registry
+from lost_in_attention.models.shipped import chosen_models
 from lost_in_attention.runs.paths import data_folder
 
 CPU = torch.device("cpu")
@@ -44,8 +46,19 @@ def test_what_is_known_has_its_form_and_what_is_unknown_is_empty(model):
     assert registered(model.name) is registered(model.hub) is model
 
 
+def test_capitals_do_not_tell_hub_ids_apart():
+    model = registered("Qwen-2.5-VL-7B")
+    assert registered("qwen/qwen2.5-vl-7b-instruct") is registered(model.hub.upper()) is model
+    assert resolve(model.hub.lower()) == model.hub
+    assert chosen_models(f"{model.hub.lower()},someone/MODEL") == [model.hub, "someone/MODEL"]
+    assert folder_name(model.hub.upper()) == model.hub.replace("/", "--")
+    assert resolve("someone/MODEL") == folder_name("someone/MODEL").replace("--", "/")
+    with pytest.raises(ValueError, match="expected a supported model, got '01-ai/Yi-VL-6B'"):
+        resolve("01-AI/yi-vl-6b")
+
+
 def test_what_is_not_registered_is_none():
-    assert registered("small-llava") is registered("someone/model") is None
+    assert registered("") is registered("small-llava") is registered("someone/model") is None
 
 
 def test_the_categories_are_those_of_appendix_c2():

@@ -300,7 +300,10 @@ def test_what_is_kept_comes_back_and_is_measured_again(tmp_path):
     run = SinkRun("small-llava", 2)
     assert run.measure(tmp_path) == tmp_path / "small-llava"
     tables, facts = read_sinks("small-llava", tmp_path)
-    assert facts["command"].endswith("sinks --model small-llava --count 2 --seed 0 --batch-size 1")
+    assert facts["command"].endswith(
+        "sinks --model small-llava --count 2 --seed 0 --batch-size 1 --source digits "
+        "--dtype float32"
+    )
     said = measured_again(tables, facts, 1)
     assert "with the same weights: 1 of 2 samples; 32 of 32 updates" in said
     assert said.endswith("by more than 0.")

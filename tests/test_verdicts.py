@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lost_in_attention.benchmarks import BENCHMARKS, load_benchmark
 from lost_in_attention.digits import COLOURS, DIGIT_NAMES
-from lost_in_attention.models import load
+from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.registry import paper_variants
 from lost_in_attention.publishing import claims, evidence, report
 from lost_in_attention.publishing.evidence import (
@@ -504,14 +504,20 @@ def test_the_commit_is_that_of_the_hubs_cache(stand_in, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(("billions", "variant"), [(8.3, "Qwen-2.5-VL-7B"), (0.002, None)])
-def test_weights_of_another_size_are_no_published_ones(monkeypatch, billions, variant):
+@pytest.mark.parametrize(
+    ("billions", "quantised", "variant"),
+    [(8.3, False, "Qwen-2.5-VL-7B"), (0.002, False, None), (8.3, True, None)],
+)
+def test_other_weights_are_no_published_ones(monkeypatch, billions, quantised, variant):
+    """They are of another size, or have lost digits."""
     weight = SimpleNamespace(numel=lambda: int(billions * 1e9))
-    model = SimpleNamespace(name_or_path=PUBLISHED, parameters=lambda: [weight])
+    model = SimpleNamespace(
+        name_or_path=PUBLISHED, parameters=lambda: [weight], is_loaded_in_8bit=quantised
+    )
     monkeypatch.setattr(evidence, "weights_digest", lambda model: "digest")
     monkeypatch.setattr(evidence, "hub_revision", lambda name, revision: COMMIT)
     found = Evidence()
-    found.saw(SimpleNamespace(model=model, name=PUBLISHED, revision=COMMIT))
+    found.saw(VisionLanguageModel(model, None, PUBLISHED, COMMIT))
     assert found.models[PUBLISHED] == Model("digest", None, variant, COMMIT)
 
 

@@ -16,12 +16,14 @@ import pytest
 import yaml
 
 from conftest import ROOT
+from lost_in_attention.evaluation.job_costs import JobCosts
 from lost_in_attention.evaluation.measured import measured_path
 from lost_in_attention.evaluation.stored import results_path
 from lost_in_attention.evaluation.subjects import PAPER, PUBLISHED, job_subjects
 from lost_in_attention.evaluation.targets import TARGETS
 from lost_in_attention.evaluation.workload import Workload
 from lost_in_attention.models.registry import paper_variants
+from lost_in_attention.residual.sink_store import read_sinks
 from lost_in_attention.trace.stored import traced_path
 
 PROFILES = sorted(path.parent.name for path in (ROOT / "workflow/profiles").glob("*/config.yaml"))
@@ -31,7 +33,7 @@ SMALL = [each.folder for each in job_subjects("families")]
 FEW = {
     "questions": 20, "ablation_questions": 20, "benchmarks": "pope,mmmu", "preset": "paper",
     "ablation_benchmarks": "vmcbench", "noise_seeds": 1, "cases": 2, "traced_questions": 20,
-    "counted": 2,
+    "counted": 2, "sink_questions": 2,
 }  # fmt: skip
 
 
@@ -121,6 +123,16 @@ def test_all_holds_every_job_once(dry_run, tmp_path):
     jobs = jobs_of(words)
     assert (jobs["measure"], jobs["gather"], jobs["trace"]) == (3 * models, 2 * models, models)
     assert jobs["answer"] == 8 * models
+
+
+@pytest.mark.parametrize("profile", ["gpu", "node"])
+def test_sinks_are_jobs_of_their_own_which_no_processes_share(profile, dry_run, tmp_path):
+    words, costs = dry_run(*arguments(profile, "sinks", "-p", models=PUBLISHED, results=tmp_path))
+    models = sum(each.supported for each in paper_variants())
+    jobs = jobs_of(words)
+    assert (jobs["sink_tables"], jobs["sinks"]) == (models, 1) and "nproc" not in words
+    assert words.count(" sinks --model ") == models and f"sink_tables: {models} jobs" in costs
+    assert "--source hub --dtype bfloat16 --seed 0 --count 200 --batch-size 1 " in words
 
 
 def printed_costs() -> list[tuple[str, str]]:
@@ -213,12 +225,41 @@ def test_a_command_is_told_the_model_and_its_questions():
         ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
         ({"batch_size": "big"}, "batch_size: expected a whole number"),
         ({"annotations": "nowhere.json"}, "annotations: expected a file"),
+        ({"source": "digit"}, "source: expected 'auto', .* got 'digit'"),
+        ({"source": "./nowhere"}, "source: expected 'auto', .* got './nowhere'"),
         ({"question": 5}, "config: expected the keys of config.yaml"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, message, unchecked):
     with pytest.raises(ValueError, match=message):
         Workload.of(SETTINGS | wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "last"),
+    [
+        (
+            ["tabel2"],
+            "Error: target: expected one of ['all', 'table1', .* got 'tabel2'; "
+            "did you mean 'table2'?",
+        ),
+        (["table2", "--config", "source=typo"], "Error: source: expected 'auto', .* got 'typo'"),
+        (["table2", "--config", "models=none"], "Error: name: expected one of .* got 'none'"),
+    ],
+)
+def test_what_is_mistyped_is_one_line(given, last, tmp_path):
+    """The folder is not left locked behind it."""
+    run = snakemake("--profile", "workflow/profiles/laptop", *given)
+    *_, said = run.communicate()[0].strip().splitlines()
+    assert run.returncode == 1
+    assert re.fullmatch(re.escape(last).replace(r"\.\*", ".*"), said), said
+    assert not list((ROOT / ".snakemake" / "locks").glob("*"))
+
+
+@pytest.mark.parametrize("source", ["auto", "pictures", "hub", "./data", "lmms-lab/POPE"])
+def test_a_source_may_be_a_name_a_folder_or_a_hub_id(source, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert Workload.of(SETTINGS | {"source": source}).source == source
 
 
 @pytest.mark.parametrize("other", ["b/mine", "small-llava"])
@@ -235,11 +276,11 @@ def test_results_of_two_models_never_share_a_folder(other, tmp_path):
 def test_a_folder_is_no_download_and_a_model_without_boxes_is_told():
     work = Workload.of(SETTINGS | {"models": "./data/models/small-llava"})
     [folder] = work.possible
-    said = work.summary([("trace", {"model": folder})])
+    said = JobCosts(work).summary([("trace", {"model": folder})])
     assert "0 GB of weights (0 models)" in said
     assert "trace: 1 jobs will be refused without annotations=FILE" in said
     own = Workload.of(SETTINGS | {"models": "small-llava"})
-    assert "refused" not in own.summary([("trace", {"model": "small-llava"})])
+    assert "refused" not in JobCosts(own).summary([("trace", {"model": "small-llava"})])
 
 
 def test_other_settings_keep_their_unfinished_work_elsewhere():
@@ -294,6 +335,14 @@ def test_the_whole_graph_runs_goes_on_after_a_kill_and_repeats_nothing(tmp_path)
     answers = pd.read_parquet(results_path(SMALL[0], "default", folders(tmp_path)["results"]))
     assert answers.groupby("benchmark")["sample"].nunique().to_dict() == {"pope": 20, "mmmu": 20}
     assert "Nothing to be done" in snakemake(*given).communicate()[0]
+
+
+def test_what_a_sink_job_keeps_is_what_the_chapter_reads(tmp_path):
+    run = snakemake(*arguments("laptop", "sinks", models=SMALL[0], **FEW, **folders(tmp_path)))
+    words = run.communicate()[0]
+    assert run.returncode == 0, words
+    tables, facts = read_sinks(SMALL[0], folders(tmp_path)["results"] / "sinks")
+    assert tables.updates["sample"].nunique() == facts["options"]["count"] == 2
 
 
 def test_a_failing_job_is_tried_again_and_reported(tmp_path):

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lost_in_attention.runs.options import sharing
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.refusals import run
 
@@ -14,6 +15,25 @@ if TYPE_CHECKING:
 
 # No markup: what is wrong with an option stands on one line.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def loading(
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[
+        str | None,
+        typer.Option(help="One, or auto: all GPUs share the layers; the accelerator if not said."),
+    ] = None,
+    quantization: Annotated[
+        str | None, typer.Option(help="8bit or 4bit: weights as bitsandbytes keeps them.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="A commit, branch or tag on the hub.")
+    ] = None,
+    attention: Annotated[
+        str | None, typer.Option(help="sdpa or eager; as transformers chooses if not said.")
+    ] = None,
+) -> None:
+    """The options of all commands that load a model (`models.loading.Loading`)."""
 
 
 @app.command()
@@ -159,7 +179,7 @@ def models(
         typer.echo(f"\nhere: the format whose weights fit into what is free on {place} now.")
         typer.echo("--name NAME says all of one model, also what is not supported and why.")
         return
-    asked = [model for model in known if name and name in (model.name, model.hub)]
+    asked = [model for model in known if model.is_called(name)]
     if not asked:
         _one_of("name", name, [model.name for model in known])
     typer.echo("\n".join(in_full(asked[0], place, width)))
@@ -169,6 +189,7 @@ def models(
 
 
 @app.command()
+@sharing(loading)
 def evaluate(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     benchmark: Annotated[str, typer.Option(help="pope, realworldqa, ...")],
@@ -183,10 +204,10 @@ def evaluate(
     prompt: Annotated[
         str, typer.Option(help="plain, reasoning, or own: that of the model's category.")
     ] = "own",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: int = 0,
     batch_size: int = 50,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run.")] = False,
+    **how: Any,
 ) -> None:
     """Ask a model a benchmark's questions, keep the replies and print the score.
 
@@ -204,11 +225,12 @@ def evaluate(
     )
     from lost_in_attention.evaluation.questions import evaluate as ask
     from lost_in_attention.models import load
-    from lost_in_attention.models.load import DTYPES, resolve
+    from lost_in_attention.models.load import resolve
+    from lost_in_attention.models.loading import Loading
 
     _one_of("benchmark", benchmark, BENCHMARKS)
     decoding, prompt = decoding_for(model, decoding), prompt_for(model, prompt)
-    _one_of("dtype", dtype, DTYPES)
+    asked = Loading(**how)
     _at_least(1, batch_size=batch_size, questions=questions)
     _at_least(0, seed=seed)
     resolve(model)
@@ -218,7 +240,7 @@ def evaluate(
     samples = _drawn(load_benchmark(benchmark, source), questions, seed)
     state = PartialState(cpu=not torch.cuda.is_available())
     table = ask(
-        load(model, device=state.device, dtype=DTYPES[dtype]),
+        load(model, **asked.arguments()),
         prompted(samples, prompt),
         benchmark=benchmark,
         decoding=DECODINGS[decoding],
@@ -229,14 +251,15 @@ def evaluate(
     )
     if state.is_main_process:
         # `accelerate launch --cpu` runs one process, however many it is asked for.
-        asked = f"{len(table)} questions, processes: {state.num_processes}"
-        typer.echo(f"{model} on {benchmark}, {asked}, replies in {output}")
+        count = f"{len(table)} questions, processes: {state.num_processes}"
+        typer.echo(f"{model} on {benchmark}, {count}, replies in {output}")
         typer.echo(f"prompt: {prompt}, decoding: {decoding}")
         _print_score(BENCHMARKS[benchmark].score(table))
     state.destroy_process_group()
 
 
 @app.command()
+@sharing(loading)
 def sap(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     source: Annotated[
@@ -257,11 +280,11 @@ def sap(
     prompt: Annotated[
         str, typer.Option(help="plain, reasoning, or own: that of the model's category.")
     ] = "own",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: Annotated[int, typer.Option(help="Of the draw, and of sampled replies.")] = 0,
     batch_size: int = 50,
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs/sap"),
     output: Annotated[Path, typer.Option(help="Where results go.")] = Path("data/results"),
+    **how: Any,
 ) -> None:
     """Answer benchmarks with and without replaced attention (or go on with it), keep the answers.
 
@@ -273,7 +296,7 @@ def sap(
     try:
         asked = GridRun(
             model, source, benchmarks, questions, preset, noise_seeds, where,
-            decoding, prompt, dtype, seed, batch_size,
+            decoding, prompt, seed, batch_size, **how,
         )  # fmt: skip
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -285,6 +308,7 @@ def sap(
 
 
 @app.command()
+@sharing(loading)
 def trace(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     source: Annotated[
@@ -297,10 +321,10 @@ def trace(
     questions: Annotated[int, typer.Option(help="How many to ask at most for these.")] = 1500,
     counted: Annotated[int, typer.Option(help="Questions whose edges are counted.")] = 40,
     threshold: Annotated[float, typer.Option(help="The weight that makes an edge.")] = 0.1,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     seed: Annotated[int, typer.Option(help="Of the order of the questions.")] = 0,
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
     output: Annotated[Path, typer.Option(help="Where tables go.")] = Path("data/results/traced"),
+    **how: Any,
 ) -> None:
     """Ask about objects that are there, trace right and wrong answers (or go on), keep the counts.
 
@@ -309,13 +333,14 @@ def trace(
     from lost_in_attention.models.load import resolve
     from lost_in_attention.trace.trace_run import TraceRun
 
-    asked = TraceRun(model, source, annotations, cases, questions, counted, threshold, dtype, seed)
+    asked = TraceRun(model, source, annotations, cases, questions, counted, threshold, seed, **how)
     resolve(model)
     if path := asked.run(runs=runs, output=output):
         typer.echo(path)
 
 
 @app.command()
+@sharing(loading)
 def measure(
     model: Annotated[str, typer.Option(help="A zoo name, a folder or a hub id.")],
     measurements: Annotated[str, typer.Option(help="all, or names parted by commas.")] = "all",
@@ -329,12 +354,12 @@ def measure(
     ] = 150,
     seed: Annotated[int, typer.Option(help="Of the draw, of noise and of rotations.")] = 0,
     batch_size: int = 8,
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     every: Annotated[
         bool, typer.Option("--every", help="All QUESTIONS, where fewer suffice too.")
     ] = False,
     runs: Annotated[Path, typer.Option(help="Where a run keeps its state.")] = Path("runs"),
     output: Annotated[Path, typer.Option(help="Where results go.")] = Path("data/results/measured"),
+    **how: Any,
 ) -> None:
     """Measure a model's residual stream as chapters 6 to 10 read it (or go on), keep the tables.
 
@@ -343,13 +368,14 @@ def measure(
     from lost_in_attention.evaluation.measure_run import MeasureRun
 
     asked = MeasureRun(
-        model, measurements, benchmark, source, questions, seed, batch_size, dtype, every
-    )  # fmt: skip
+        model, measurements, benchmark, source, questions, seed, batch_size, every, **how
+    )
     for path in asked.run(runs=runs, output=output):
         typer.echo(path)
 
 
 @app.command()
+@sharing(loading)
 def sinks(
     model: Annotated[
         str, typer.Option(help="smollm2 (the decoder, on texts), a zoo name, a folder or a hub id.")
@@ -360,14 +386,18 @@ def sinks(
         int | None, typer.Option(help="Of random weights in the decoder's place, the control.")
     ] = None,
     batch_size: int = 1,
+    source: Annotated[
+        str, typer.Option(help="own (the model's world), digits, pictures, hub, a folder, an id.")
+    ] = "own",
     output: Annotated[
         Path | None, typer.Option(help="Where the tables go; data/results/sinks if not said.")
     ] = None,
+    **how: Any,
 ) -> None:
     """Measure massive activations, attention sinks and what they do to RID, and keep the tables."""
     from lost_in_attention.residual.sink_store import SinkRun
 
-    run = SinkRun(model, count, seed, random_seed, batch_size)
+    run = SinkRun(model, count, seed, random_seed, batch_size, source, **how)
     if output is not None:
         check_writable("output", output)
     typer.echo(run.measure(output))

@@ -22,7 +22,15 @@ _UNREADABLE = (
 )  # fmt: skip
 # The embedded sets: folders of the repository's data.
 WORLDS = ("digits", "pictures")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+
+
+def is_source(source: str) -> bool:
+    """Whether questions could come from there: one of `WORLDS`, "hub", a folder, or a hub id.
+
+    Of a hub id no more than its form is known.
+    """
+    return source in (*WORLDS, "hub") or Path(source).is_dir() or bool(_HUB_ID.fullmatch(source))
 
 
 class Judgement(NamedTuple):

@@ -21,11 +21,11 @@ from lost_in_attention.evaluation.grid import (
     presets,
 )
 from lost_in_attention.evaluation.grid_run import GridRun
-from lost_in_attention.evaluation.measure_run import own_source
 from lost_in_attention.evaluation.prior_entropy import prior_entropies
 from lost_in_attention.evaluation.readings import READINGS, readings, reproduces
 from lost_in_attention.evaluation.stored import Results, read_results
 from lost_in_attention.evaluation.under_plans import answer_under
+from lost_in_attention.models.shipped import own_source
 
 __all__ = [
     "READINGS",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
-from lost_in_attention.evaluation.measure_run import own_source
 from lost_in_attention.evaluation.stored import read_results, run_of
+from lost_in_attention.models.shipped import own_source
 from lost_in_attention.runs.provenance import without_folders
 
 _KEY = ["benchmark", "sample", "preset", "variant", "noise_seed"]

@@ -18,14 +18,15 @@ REPLY_TOKENS = {"plain": 10, "reasoning": 400}
 BYTES = 2
 # A traced case also has its maps counted: as much work as these many forward passes.
 TRACED_AS_PASSES = 10
-# Of a measurement, for each question: forward passes, and decompositions for each update.
+# Of a measurement, for each question: forward passes, and decompositions for each update.  Where
+# a model has sinks, each update is taken with all rows, without the sinks and without others.
 PASSES = {
     "updates": 1, "baselines": 4, "averaging": 2, "tolerance": 2, "rotary_answers": 4,
-    "readings": 24,
+    "readings": 24, "sinks": 1,
 }  # fmt: skip
 DECOMPOSITIONS = {
     "updates": 4, "baselines": 4, "averaging": 0, "tolerance": 1, "rotary_answers": 0,
-    "readings": 24,
+    "readings": 24, "sinks": 4,
 }  # fmt: skip
 # Bytes on disk that a question leaves, in runs and in results together.
 _BYTES_A_ROW = 500

@@ -133,7 +133,7 @@ def replies_to(
     """
     check_named(vlm)
     vlm.check_context(inputs, decoding.max_new_tokens)
-    with torch.random.fork_rng([vlm.device] if vlm.device.type == "cuda" else []):
+    with torch.random.fork_rng([place for place in vlm.devices if place.type == "cuda"]):
         torch.manual_seed(seed)
         output = vlm.model.generate(**again(inputs), **decoding.arguments())
     new = output[:, inputs["input_ids"].shape[1] :]

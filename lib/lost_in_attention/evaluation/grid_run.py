@@ -17,29 +17,30 @@ from lost_in_attention.evaluation.decoding import (
     prompted,
 )
 from lost_in_attention.evaluation.grid import PRESETS, Variant, ablations, family_of, presets
-from lost_in_attention.evaluation.measure_run import OWN_WORLD, own_source
 from lost_in_attention.evaluation.stored import GRIDS, Results, results_path
 from lost_in_attention.evaluation.under_plans import answer_under
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.models.load import DTYPES
+from lost_in_attention.models.load import ATTENTIONS
+from lost_in_attention.models.loading import Loading
 from lost_in_attention.models.settings import commit_of
+from lost_in_attention.models.shipped import OWN_WORLD, own_source
 from lost_in_attention.runs.names import names_in
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import weights_digest
 
 
 @dataclass(frozen=True)
-class GridRun:
+class GridRun(Loading):
     """What is asked for; the fields are the options of the command `sap`.
 
     The source "own" is the world that the model was trained on (`own_source`).  `benchmarks` and
     `preset` are names parted by commas, or "all" and "both"; `where` is the grid,
     "default" or "ablations" (`preset` and `noise_seeds` are the former's alone).  `questions` are
     drawn from each benchmark, all where it has no more.  `decoding` and `prompt` are names of
-    `decoding`, or "own", those of the model's category (`decoding_for`, `prompt_for`), `dtype` is
-    one of `models.load.DTYPES`.
+    `decoding`, or "own", those of the model's category (`decoding_for`, `prompt_for`).
 
-    Raises ValueError on an unknown name or a number that is too small.
+    Raises ValueError on an unknown name, a number that is too small, or an attention in whose
+    place no plan stands, and as `Loading` does.
     """
 
     model: str
@@ -51,20 +52,22 @@ class GridRun:
     where: str = "default"
     decoding: str = OWN
     prompt: str = OWN
-    dtype: str = "float32"
     seed: int = 0
     batch_size: int = 50
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.attention not in (None, ATTENTIONS[0]):
+            raise ValueError(
+                f"attention: expected {ATTENTIONS[0]!r}, in whose place plans stand, "
+                f"got {self.attention!r}"
+            )
         names_in("benchmarks", self.benchmarks, "all", BENCHMARKS)
         names_in("preset", self.preset, "both", PRESETS)
         prompt_for(self.model, self.prompt)
         decoding_for(self.model, self.decoding)
-        for name, known in (("where", GRIDS), ("dtype", DTYPES)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name}: expected one of {list(known)}, got {getattr(self, name)!r}"
-                )
+        if self.where not in GRIDS:
+            raise ValueError(f"where: expected one of {list(GRIDS)}, got {self.where!r}")
         for name in ("questions", "noise_seeds", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
@@ -133,10 +136,10 @@ class GridRun:
         check_writable("runs", runs)
         check_writable("output", output)
         samples, state = self.samples(), PartialState(cpu=not torch.cuda.is_available())
-        vlm = load(self.model, device=state.device, dtype=DTYPES[self.dtype])
+        vlm = load(self.model, **self.arguments())
         path = results_path(self.model, self.where, output)
         variants = self.variants(vlm)
-        options = vars(self) | {"source": self.asked_in} | self.asked_with
+        options = self.options | {"source": self.asked_in} | self.asked_with
         results = Results(path, weights_digest(vlm.model), variants, options, commit_of(vlm))
         results.check(list(samples))
         tables = [

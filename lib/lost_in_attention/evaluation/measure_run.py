@@ -11,28 +11,27 @@ from accelerate import PartialState
 from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
 from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.evaluation.measured import Subject, measured_path, store
-from lost_in_attention.evaluation.measurements import MEASUREMENTS
-from lost_in_attention.models.load import DTYPES, resolve
-from lost_in_attention.models.shipped import world_of
+from lost_in_attention.evaluation.measurements import MEASUREMENTS, OF_WEIGHTS
+from lost_in_attention.models.load import resolve
+from lost_in_attention.models.loading import Loading
+from lost_in_attention.models.shipped import own_source
 from lost_in_attention.residual.measurements import BATCH_SIZE, Measurement, take
 from lost_in_attention.runs.names import names_in
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import made_by, without_folders
 
-# A source that is another one for each model.
-OWN_WORLD = "own"
-
 
 @dataclass(frozen=True)
-class MeasureRun:
+class MeasureRun(Loading):
     """What is asked for; the fields are the options of the command `measure`.
 
     `measurements` are names parted by commas, or "all".  `questions` are drawn from the benchmark,
     and of these as many as suffice for a measurement (`Measurement.questions`).  Without `source`
     the model is asked in the world that it was trained on.
 
-    Raises ValueError on an unknown name, a number that is too small, or a model without a world
-    of its own where no source is named, and what `resolve` does.
+    Raises ValueError on an unknown name, a number that is too small, quantised weights for a
+    measurement that replaces them (`OF_WEIGHTS`), or a model without a world of its own where no
+    source is named, and what `Loading` and `resolve` do.
     """
 
     model: str
@@ -42,16 +41,15 @@ class MeasureRun:
     questions: int = 150
     seed: int = 0
     batch_size: int = BATCH_SIZE
-    dtype: str = "float32"
     every: bool = False
 
     def __post_init__(self) -> None:
-        names_in("measurements", self.measurements, "all", MEASUREMENTS)
-        for name, known in (("benchmark", BENCHMARKS), ("dtype", DTYPES)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name}: expected one of {list(known)}, got {getattr(self, name)!r}"
-                )
+        super().__post_init__()
+        self._check_measurements()
+        if self.benchmark not in BENCHMARKS:
+            raise ValueError(
+                f"benchmark: expected one of {list(BENCHMARKS)}, got {self.benchmark!r}"
+            )
         for name in ("questions", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
@@ -72,7 +70,7 @@ class MeasureRun:
         check_writable("runs", runs)
         check_writable("output", output)
         drawn, state = self._drawn(), PartialState(cpu=not torch.cuda.is_available())
-        subject = Subject(self.model, state.device, DTYPES[self.dtype])
+        subject = Subject(self.model, **self.arguments())
         written = []
         for name in names_in("measurements", self.measurements, "all", MEASUREMENTS):
             measurement, started = MEASUREMENTS[name](self.benchmark), datetime.now(UTC)
@@ -93,6 +91,14 @@ class MeasureRun:
                 written.append(path)
         return written
 
+    def _check_measurements(self) -> None:
+        asked = names_in("measurements", self.measurements, "all", MEASUREMENTS)
+        if self.quantization and (of_weights := [name for name in asked if name in OF_WEIGHTS]):
+            raise ValueError(
+                f"measurements: expected none of {list(OF_WEIGHTS)}, which put noise in the place "
+                f"of weights, with quantization {self.quantization!r}, got {of_weights}"
+            )
+
     def _drawn(self) -> Samples:
         """The questions that all measurements draw from; raises what `load_benchmark` does."""
         samples = load_benchmark(self.benchmark, own_source(self.model, self.source))
@@ -103,28 +109,13 @@ class MeasureRun:
     def _origin(self, measurement: Measurement, started: datetime) -> dict[str, Any]:
         """Where a measurement's table comes from."""
         source = own_source(self.model, self.source)
-        asked = vars(self) | {"measurements": measurement.name, "source": source}
+        asked = self.options | {"measurements": measurement.name, "source": source}
         return {
             "tier": "book" if source in WORLDS else "paper",
             "benchmark": self.benchmark,
             "source": without_folders(source),
             **made_by("measure", asked, started),
         }
-
-
-def own_source(model: str, source: str | None) -> str:
-    """Where a model's questions come from: `source`, or the world that it was trained on, for which
-    "own" stands too.
-
-    Raises ValueError where neither says it.
-    """
-    found = world_of(model) if source in (None, OWN_WORLD) else source
-    if found is None:
-        raise ValueError(
-            f"source: expected the name of one for {without_folders(model)!r}, "
-            "which has no world of its own, got none"
-        )
-    return found
 
 
 def draw_at_most(samples: Samples, count: int, *, seed: int) -> Samples:

@@ -16,7 +16,8 @@ import torch
 
 from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.models.load import release, resolve
+from lost_in_attention.models.load import ATTENTIONS, release, resolve
+from lost_in_attention.models.registry import folder_name
 from lost_in_attention.models.settings import commit_of, identity_of, questions_digest
 from lost_in_attention.residual.measurements import Measurement, take
 from lost_in_attention.runs.paths import data_folder
@@ -31,18 +32,24 @@ NOTHING_STORED = "nothing is stored to compare with"
 
 def measured_path(model: str, name: str, folder: Path | None = None) -> Path:
     """<folder>/<model>/<name>.parquet; the folder is data/results/measured by default."""
-    shown = str(without_folders(model)).strip("/").replace("/", "--")
-    return (folder or data_folder() / "results" / "measured") / shown / f"{name}.parquet"
+    place = folder or data_folder() / "results" / "measured"
+    return place / folder_name(model) / f"{name}.parquet"
 
 
 @dataclass
 class Subject:
-    """A model by its name, loaded when it is first needed; `seen` is then told of it."""
+    """A model by its name, loaded when it is first needed; `seen` is then told of it.
+
+    The other fields are what `load` takes.
+    """
 
     name: str
     device: str | torch.device = "cpu"
     dtype: torch.dtype = torch.float32
     seen: Callable[[VisionLanguageModel], None] = lambda vlm: None
+    quantization: str | None = None
+    revision: str | None = None
+    attention: str | None = None
 
     @classmethod
     def of(cls, vlm: VisionLanguageModel) -> "Subject":
@@ -54,7 +61,14 @@ class Subject:
     @cached_property
     def vlm(self) -> VisionLanguageModel:
         """The model; raises what `load` does."""
-        vlm = load(self.name, device=self.device, dtype=self.dtype)
+        vlm = load(
+            self.name,
+            device=self.device,
+            dtype=self.dtype,
+            quantization=self.quantization,
+            revision=self.revision,
+            attention=self.attention,
+        )
         self.seen(vlm)
         return vlm
 
@@ -67,9 +81,15 @@ class Subject:
         """Whether stored facts are about this very model; loads it if its files cannot tell."""
         if facts["dtype"] != _short(self.dtype):
             return False
-        if not self.loaded and self._files and self._files == facts["files"]:
+        same = self._files and self._files == facts["files"] and self._reads_as(facts["identity"])
+        if not self.loaded and same:
             return True
         return identity_of(self.vlm) == facts["identity"]
+
+    def _reads_as(self, identity: Facts) -> bool:
+        """Whether files would be read as those of a stored identity were."""
+        asked = (self.quantization, self.attention or ATTENTIONS[0])
+        return asked == (identity.get("quantization"), identity["attention"])
 
     def facts(self) -> Facts:
         """What it will be known by."""

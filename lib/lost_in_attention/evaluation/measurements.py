@@ -54,3 +54,6 @@ MEASUREMENTS: Mapping[str, Callable[[str], Measurement]] = MappingProxyType({
     "readings": lambda _: Readings(),
 })  # fmt: skip
 """Each as the pages read it, for the questions of a benchmark."""
+
+# Those that put noise in the place of weights (`noise_qkv`), which must be there as numbers.
+OF_WEIGHTS = ("baselines", "averaging", "readings")

@@ -13,6 +13,7 @@ import pandas as pd
 
 from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.evaluation.grid import Variant
+from lost_in_attention.models.registry import folder_name
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import Scalar, made_by, without_folders
 from lost_in_attention.runs.tables import read_table, write_table
@@ -29,9 +30,8 @@ def results_path(model: str, grid: str, folder: Path | None = None) -> Path:
     """
     if grid not in GRIDS:
         raise ValueError(f"grid: expected one of {list(GRIDS)}, got {grid!r}")
-    name = str(without_folders(model)).strip("/").replace("/", "--")
     prefix = "sap" if grid == "default" else "sap-ablations"
-    return (folder or data_folder() / "results") / f"{prefix}-{name}.parquet"
+    return (folder or data_folder() / "results") / f"{prefix}-{folder_name(model)}.parquet"
 
 
 @dataclass(frozen=True)

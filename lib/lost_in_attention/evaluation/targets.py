@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import MappingProxyType
 
 
@@ -30,3 +31,16 @@ TARGETS: Mapping[str, Target] = MappingProxyType({
 })  # fmt: skip
 """Section 4.2: Table 1, Figures 2 and 3a, tracing (Appendix E).  Section 4.3 and Appendix D: the
 tables of replaced attention."""
+
+
+# Targets that are about models, not tables of the paper.
+BESIDE = ("sinks", "report")
+
+
+def unknown_target(word: str) -> str:
+    """The line for a word that is none of the workflow's targets, with the one that is nearest."""
+    known = ["all", *TARGETS, *BESIDE]
+    nearest = get_close_matches(word, known, n=1)
+    return f"target: expected one of {known}, got {word!r}" + "".join(
+        f"; did you mean {each!r}?" for each in nearest
+    )

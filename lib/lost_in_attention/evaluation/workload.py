@@ -1,21 +1,19 @@
-"""The paper's tables and figures as jobs of a workflow: their files, their options, their costs.
+"""The paper's tables and figures as jobs of a workflow: their files and their options.
 
 A job is one command for one model: `measure` of one measurement, `answer` (`sap` on one benchmark),
-`gather` (`sap` on all of them, whose answers are there by then) or `trace`.
+`gather` (`sap` on all of them, whose answers are there by then), `trace` or `sink_tables`
+(`sinks`).
 """
 
 import shlex
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lost_in_attention.benchmarks import BENCHMARKS
-from lost_in_attention.benchmarks.base import WORLDS
-from lost_in_attention.evaluation import cost
-from lost_in_attention.evaluation.cost import Cost, Machine
+from lost_in_attention.benchmarks.base import WORLDS, is_source
 from lost_in_attention.evaluation.grid import PRESETS
 from lost_in_attention.evaluation.measurements import MEASUREMENTS
 from lost_in_attention.evaluation.subjects import JobSubject, for_target, job_subjects
@@ -28,16 +26,14 @@ from lost_in_attention.runs.numbers import check_whole
 PREFIXES = {"sap": "default", "sap-ablations": "ablations"}
 # What is measured of all questions, as the paper does; of the others as many as suffice.
 _OF_ALL = frozenset(name for target in TARGETS.values() for name in target.measurements)
-# Gigabytes that the published question sets come to, all seven together, rounded up.
-_SETS = 10
 
 
 @dataclass(frozen=True)
 class Workload:
     """What is asked for: the fields are the keys of workflow/config.yaml, which explains them.
 
-    Raises ValueError on an empty value, a number that is too small, an unknown name or annotations
-    that are not there; `subjects` raises what `job_subjects` does.
+    Raises ValueError on an empty value, a number that is too small, an unknown name, or a source
+    or annotations that are not there; `subjects` raises what `job_subjects` does.
     """
 
     models: str
@@ -50,6 +46,7 @@ class Workload:
     cases: int
     traced_questions: int
     counted: int
+    sink_questions: int
     annotations: str
     source: str
     dtype: str
@@ -82,6 +79,11 @@ class Workload:
             raise ValueError(f"dtype: expected one of {list(DTYPES)}, got {self.dtype!r}")
         if self.batch_size != "auto":
             check_whole("batch_size", self.batch_size, least=1)
+        if self.source != "auto" and not is_source(self.source):
+            raise ValueError(
+                f"source: expected 'auto', 'digits', 'pictures', 'hub', a folder that exists or "
+                f"a hub id, got {self.source!r}"
+            )
         if self.annotations not in ("own", *WORLDS) and not Path(self.annotations).is_file():
             raise ValueError(f"annotations: expected a file, got {self.annotations!r}")
 
@@ -94,11 +96,6 @@ class Workload:
     def possible(self) -> list[str]:
         """The folders of those models that there are jobs for."""
         return [folder for folder, each in self.subjects.items() if not each.reason]
-
-    @property
-    def machine(self) -> Machine:
-        """What costs are counted for."""
-        return cost.GPU if self.gpus else cost.CORE
 
     @property
     def state(self) -> str:
@@ -123,6 +120,10 @@ class Workload:
         grids = [f"{prefix}-{model}" for prefix in PREFIXES]
         traced = [f"traced/{model}/cases"] if self.has_boxes(model) else []
         return [f"{self.results}/{name}.parquet" for name in (*measured, *grids, *traced)]
+
+    def sinks(self) -> list[str]:
+        """The tables of the chapter on the sink, one for each model that there are jobs for."""
+        return [f"{self.results}/sinks/{model}/updates.parquet" for model in self.possible]
 
     def in_chapters(self, model: str) -> dict[str, Any]:
         """What chapters about one model are told, so that they read what is stored of it."""
@@ -170,7 +171,7 @@ class Workload:
     ) -> dict:
         return {
             "benchmarks": benchmark,
-            "questions": self._drawn(prefix),
+            "questions": self.drawn(prefix),
             "where": PREFIXES[prefix],
             "preset": self.preset,
             "noise_seeds": self.noise_seeds,
@@ -188,79 +189,19 @@ class Workload:
             "counted": self.counted,
         }
 
+    def _sink_tables_options(self, subject: JobSubject, source: str) -> dict:
+        # One question's states and attention are kept at a time.
+        return {"count": self.sink_questions, "batch_size": 1}
+
     def _batch_size(self, subject: JobSubject) -> int:
         return subject.shape.batch_size if self.batch_size == "auto" else self.batch_size
 
-    def _drawn(self, prefix: str) -> int:
+    def drawn(self, prefix: str) -> int:
+        """How many questions are drawn for a grid, by the prefix of its file."""
         return self.ablation_questions if PREFIXES[prefix] == "ablations" else self.questions
 
-    def cost(self, job: str, model: str, **wildcards: str) -> Cost:
-        """What a job costs on `machine`; gathering answers takes no more than to load the model."""
-        subject, machine = self.subjects[model], self.machine
-        if job == "measure":
-            measurement = wildcards["measurement"]
-            return cost.measuring(subject.shape, measurement, self.questions, machine)
-        if job == "trace":
-            counts = {"cases": self.cases, "counted": self.counted}
-            questions = self.traced_questions
-            return cost.tracing(subject.shape, questions=questions, machine=machine, **counts)
-        prefix = wildcards["prefix"]
-        how = {"prompt": subject.prompt, "noise_seeds": self.noise_seeds, "machine": machine}
-        questions = self._drawn(prefix) if job == "answer" else 0
-        return cost.answering(subject.shape, PREFIXES[prefix], questions, **how)
 
-    def resources(self, job: str, model: str, **wildcards: str) -> dict[str, int]:
-        """What a job asks a scheduler for: `minutes` that it should take one GPU or core in all,
-        `runtime` in minutes after which it may be stopped (twice that among its GPUs, and some),
-        `mem_mb` of memory for all of its processes."""
-        minutes = max(1, round(60 * self.cost(job, model, **wildcards).hours))
-        processes = max(self.gpus, 1)
-        runtime = 30 + 2 * minutes // processes
-        return {"minutes": minutes, "runtime": runtime, "mem_mb": processes * self.memory(model)}
-
-    def memory(self, model: str) -> int:
-        """Megabytes that a process needs: the weights twice, while they are read."""
-        return 4000 + round(2000 * self.subjects[model].shape.download)
-
-    def summary(self, jobs: Iterable[tuple[str, Mapping[str, str]]]) -> str:
-        """What jobs come to together, given by their names and wildcards: machine hours, disk,
-        and what has to be there of weights, question sets and boxes."""
-        costs, folders, blind = defaultdict(list), set(), set()
-        for job, wildcards in jobs:
-            if job not in _COMMANDS:
-                continue
-            costs[job].append(self.cost(job, **wildcards))
-            folders.add(wildcards["model"])
-            if job == "trace" and not self.has_boxes(wildcards["model"]):
-                blind.add(wildcards["model"])
-        lines = [
-            _line(f"{job}: {len(own)} jobs", sum(own, Cost(0, 0)), self.machine.name)
-            for job, own in costs.items()
-        ]
-        total = sum((each for own in costs.values() for each in own), Cost(0, 0))
-        lines.append(_line("all", total, self.machine.name))
-        lines.append(self._download(folders))
-        if blind:
-            lines.append(f"trace: {len(blind)} jobs will be refused without annotations=FILE")
-        lines += [f"left out: {s.name}: {s.reason}" for s in self.subjects.values() if s.reason]
-        return "\n".join(["Counted beforehand (lost_in_attention.evaluation.cost):", *lines])
-
-    def _download(self, folders: Collection[str]) -> str:
-        """Of models that the repository does not hold, and of sets that are not embedded."""
-        foreign = [self.subjects[each] for each in folders if self.subjects[each].on_hub]
-        weights = sum(each.shape.download for each in foreign)
-        sets = _SETS if any(self.source_of(each) not in WORLDS for each in folders) else 0
-        return (
-            f"download, once: {weights:.0f} GB of weights ({len(foreign)} models), "
-            f"up to {sets} GB of questions"
-        )
-
-
-_COMMANDS = ("measure", "answer", "gather", "trace")
 _COUNTS = (
     "questions", "ablation_questions", "noise_seeds", "cases", "traced_questions", "counted",
+    "sink_questions",
 )  # fmt: skip
-
-
-def _line(what: str, total: Cost, machine: str) -> str:
-    return f"{what}, {total.hours:.2f} {machine} hours, {total.disk:.2f} GB of results and runs"

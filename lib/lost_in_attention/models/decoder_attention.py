@@ -66,7 +66,8 @@ def reading_attention(
 
     `tokens` says which tokens of each sample are read; padding must not be among them.  Where a
     key-value cache is in use, only the pass over the prompt is shown.  Logits are those of the
-    model under SDPA, bit for bit.  The model is left as it was, also after an exception.
+    model under SDPA, bit for bit.  Weights are computed where `tokens` lie, whatever device a
+    layer is on.  The model is left as it was, also after an exception.
 
     Raises ValueError if the decoder's attention is not a plain one.
     """
@@ -95,6 +96,8 @@ class _Reader:
         """Show the pass over the prompt, sample by sample; SDPA computes its output."""
         if query.shape[2] != key.shape[2]:
             return
+        query, key = query.to(self.tokens.device), key.to(self.tokens.device)
+        mask = None if mask is None else mask.to(self.tokens.device)
         for sample, tokens in enumerate(self.tokens):
             self.visit(
                 LayerAttention(

@@ -1,7 +1,22 @@
-"""The device that a model is asked to run on: whether it is there, and its free memory."""
+"""The devices that a model is asked to run on: whether they are there, and their free memory."""
 
 import psutil
 import torch
+
+# In the place of a device: the layers are spread over all GPUs.
+SPREAD = "auto"
+
+
+def usable_devices(device: str | torch.device) -> tuple[torch.device, ...]:
+    """The device alone, or for `SPREAD` all GPUs.
+
+    Raises ValueError as `usable_device` does, and on `SPREAD` where there is no GPU.
+    """
+    if device != SPREAD:
+        return (usable_device(device),)
+    if not torch.cuda.is_available():
+        raise ValueError(f"device: expected a GPU for {SPREAD!r}, got a machine without")
+    return tuple(torch.device("cuda", index) for index in range(torch.cuda.device_count()))
 
 
 def usable_device(device: str | torch.device) -> torch.device:

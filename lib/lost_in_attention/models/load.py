@@ -2,23 +2,25 @@
 
 import gc
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.hooks import remove_hook_from_submodules
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig, PreTrainedModel
 from transformers.utils import resolve_revision
 
 from lost_in_attention.models.checks import check
-from lost_in_attention.models.devices import usable_device
+from lost_in_attention.models.devices import SPREAD, usable_devices
 from lost_in_attention.models.families import family_of
 from lost_in_attention.models.joined import in_parts, joined_model
 from lost_in_attention.models.memory import check_weights_fit
 from lost_in_attention.models.processors import load_processor
+from lost_in_attention.models.quantization import bitsandbytes_config, check_quantization
 from lost_in_attention.models.reading import errors_only, unreadable
-from lost_in_attention.models.registry import registered
+from lost_in_attention.models.registry import registered, spelled
 from lost_in_attention.models.vlm import VisionLanguageModel
 from lost_in_attention.models.weights import check_complete, check_finite
 from lost_in_attention.runs.paths import data_folder
@@ -53,43 +55,65 @@ def load(
     decoder: str | None = None,
     revision: str | None = None,
     attention: str | None = None,
+    quantization: str | None = None,
 ) -> VisionLanguageModel:
     """Load `name`: a model of the repository, a local folder or a hub id (see `resolve`).
 
+    `device` is one, or "auto": then all GPUs share the layers, one behind the other.
+    `quantization` keeps the weights in "8bit" or "4bit" there (`quantization`).
     `decoder` says where the decoder of a model in parts is, if it was not trained on the
     package's weights (see `smollm2`).  `revision` is a commit, branch or tag on the hub; without
     it a registered model is taken at its registered commit, and another at its newest.
     `attention` is one of `ATTENTIONS`, or as transformers chooses.
 
     Raises FileNotFoundError where nothing of that name is found, and ValueError: a device that
-    is not there, a registered model that is not supported, a `revision` of a folder, an unknown
+    is not there, a `quantization` that cannot be had (`check_quantization`), either of them for a
+    model in parts, a registered model that is not supported, a `revision` of a folder, an unknown
     `attention`, a model of no known family, weights that do not fit into memory, are incomplete,
     left over, of another shape or not finite, parts that are not those of one model
     (`joined_model`), a `decoder` for a model that is whole, or a model that fails a check
     (`check`).
     """
-    device = usable_device(device)
-    if attention not in (None, *ATTENTIONS):
-        raise ValueError(f"attention: expected one of {[*ATTENTIONS]}, got {attention!r}")
+    places = usable_devices(device)
+    check_how(places, dtype, attention, quantization)
     source = resolve(name)
-    shown = str(without_folders(str(name)))
+    shown = str(without_folders(spelled(str(name))))
     commit = _commit(source, revision)
     config = configuration(shown, source, commit)
-    check_weights_fit(shown, config, dtype, device)
+    check_weights_fit(shown, config, dtype, places, quantization)
+    placed = _placed(device, places, dtype, quantization)
     if in_parts(source):
+        if placed:
+            raise ValueError(
+                f"device, quantization: expected one device and whole weights for {shown!r}, "
+                f"a model in parts, got {str(device)!r} and {quantization!r}"
+            )
         model = joined_model(shown, source, config, dtype=dtype, decoder=decoder)
     elif decoder is not None:
         raise ValueError(f"decoder: expected none for {shown!r}, which is whole, got {decoder!r}")
     else:
-        model = _model(shown, source, commit, dtype)
+        model = _model(shown, source, commit, dtype, placed)
     if attention is not None:
         model.set_attn_implementation(attention)
     processor = load_processor(source, config, commit)
     known = commit if _COMMIT.fullmatch(commit or "") else None
-    vlm = VisionLanguageModel(model.to(device).eval(), processor, shown, known)
+    model = model if placed else model.to(*places)
+    vlm = VisionLanguageModel(model.eval(), processor, shown, known)
     check_finite(shown, vlm.model)
     check(vlm)
     return vlm
+
+
+def check_how(
+    places: Sequence[torch.device],
+    dtype: torch.dtype,
+    attention: str | None,
+    quantization: str | None,
+) -> None:
+    """Raises ValueError as `load` does on what it is told of how, for a model on these devices."""
+    if attention not in (None, *ATTENTIONS):
+        raise ValueError(f"attention: expected one of {[*ATTENTIONS]}, got {attention!r}")
+    check_quantization(quantization, dtype, places)
 
 
 def each_model(
@@ -109,6 +133,8 @@ def each_model(
 
 def release(vlm: VisionLanguageModel) -> None:
     """Give the memory of a model's weights back; it cannot be used any more."""
+    # Hooks of a model on several devices hold weights too.
+    remove_hook_from_submodules(vlm.model)
     vlm.model.to("meta")
     gc.collect()
     if torch.cuda.is_available():
@@ -119,7 +145,8 @@ def resolve(name: str | Path) -> str:
     """What `from_pretrained` is given: a folder, or a hub id as it is.
 
     "organisation/model" means the hub, a name without "/" the small zoo, and a path that starts
-    with ".", "/" or "~", or is a `Path`, a folder.  Other names may be folders too.
+    with ".", "/" or "~", or is a `Path`, a folder.  Other names may be folders too.  A registered
+    hub id comes back in its own capitals, which name the folder of the hub's cache.
 
     Raises FileNotFoundError where nothing of that name is found, and ValueError where a name
     has two meanings here, or is that of a registered model that is not supported.
@@ -133,7 +160,7 @@ def resolve(name: str | Path) -> str:
     if _HUB_ID.fullmatch(text):
         _refuse_both(text, folder, "a model on the hub (to load that, start elsewhere)")
         _refuse_unsupported(text)
-        return text
+        return spelled(text)
     if "/" in text:
         return _folder(text, folder)
     return _zoo_folder(text, folder)
@@ -178,7 +205,7 @@ def _refuse_both(text: str, folder: Path, other: str) -> None:
 def _refuse_unsupported(hub: str) -> None:
     model = registered(hub)
     if model and not model.supported:
-        raise ValueError(f"name: expected a supported model, got {hub!r}: {model.reason}")
+        raise ValueError(f"name: expected a supported model, got {model.hub!r}: {model.reason}")
 
 
 def _commit(source: str, revision: str | None) -> str | None:
@@ -216,8 +243,25 @@ def configuration(shown: str, source: str, commit: str | None = None) -> PreTrai
     return config
 
 
-def _model(shown: str, source: str, commit: str | None, dtype: torch.dtype) -> PreTrainedModel:
-    how: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+def _placed(
+    device: str | torch.device,
+    places: Sequence[torch.device],
+    dtype: torch.dtype,
+    quantization: str | None,
+) -> dict[str, Any]:
+    """What `from_pretrained` is told of where weights go; nothing if they are moved afterwards."""
+    if device != SPREAD and quantization is None:
+        return {}
+    how: dict[str, Any] = {"device_map": SPREAD if device == SPREAD else {"": places[0]}}
+    if quantization is None:
+        return how
+    return how | {"quantization_config": bitsandbytes_config(quantization, dtype)}
+
+
+def _model(
+    shown: str, source: str, commit: str | None, dtype: torch.dtype, placed: Mapping[str, Any]
+) -> PreTrainedModel:
+    how: dict[str, Any] = {"output_loading_info": True, "ignore_mismatched_sizes": True, **placed}
     try:
         with errors_only():
             model, found = AutoModelForImageTextToText.from_pretrained(
@@ -226,4 +270,11 @@ def _model(shown: str, source: str, commit: str | None, dtype: torch.dtype) -> P
     except (OSError, SafetensorError) as error:
         raise unreadable(shown, "weights", error) from error
     check_complete(shown, model, found)
+    # What no GPU has room for is left elsewhere, and brought there anew for every pass.
+    left = {name for name, weight in model.named_parameters() if weight.device.type != "cuda"}
+    if placed and left:
+        raise ValueError(
+            f"name: expected the GPUs to hold all of {shown!r}, got {len(left)} weights left "
+            f"elsewhere, {min(left)} among them"
+        )
     return model

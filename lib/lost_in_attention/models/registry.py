@@ -19,6 +19,7 @@ import torch
 from lost_in_attention.models.families import family_named
 from lost_in_attention.models.families.base import Layers
 from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import without_folders
 
 # How a model is asked (Appendix C.2): with the question alone, by a protocol of its own, or with
 # the reasoning trigger.
@@ -62,6 +63,10 @@ class RegisteredModel:
     def supported(self) -> bool:
         """Whether `load` takes it."""
         return not self.reason
+
+    def is_called(self, name: str) -> bool:
+        """Whether this is its name or hub id; the hub does not tell capitals apart."""
+        return bool(name) and name.casefold() in (self.name.casefold(), self.hub.casefold())
 
     def weight_bytes(self, dtype: torch.dtype) -> float:
         """What its weights take in memory, from the rounded number of parameters."""
@@ -113,8 +118,19 @@ def paper_variants() -> tuple[RegisteredModel, ...]:
 
 
 def registered(name: str) -> RegisteredModel | None:
-    """The model of this name or hub id; None if it is not registered."""
-    return next((model for model in registry() if name in (model.name, model.hub)), None)
+    """The model of this name or hub id, in whatever capitals; None if it is not registered."""
+    return next((model for model in registry() if model.is_called(name)), None)
+
+
+def spelled(name: str) -> str:
+    """A registered hub id in its own capitals; any other name as it is."""
+    model = registered(name) if "/" in name else None
+    return model.hub if model else name
+
+
+def folder_name(model: str) -> str:
+    """What a model's results are kept under: its name without folders, "--" for each "/"."""
+    return str(without_folders(spelled(model))).strip("/").replace("/", "--")
 
 
 def _model(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> RegisteredModel:

@@ -38,7 +38,7 @@ def settings_of(
         "samples": len(samples),
         "questions": questions_digest(samples),
         "batch_size": batch_size,
-        "device": vlm.device.type,
+        "device": _places(vlm),
         "versions": versions(),
     }
     if generation is None:
@@ -48,6 +48,12 @@ def settings_of(
     return settings | {"generation": _hash(_without_origin(config.to_dict()))}
 
 
+def _places(vlm: VisionLanguageModel) -> str:
+    """The kind of device, behind the number of them where layers are spread."""
+    number = len(vlm.devices)
+    return vlm.device.type if number == 1 else f"{number} {vlm.device.type}"
+
+
 def commit_of(vlm: VisionLanguageModel) -> dict[str, str]:
     """The commit on the hub that a model was loaded from, under "revision"; empty for others."""
     return {"revision": vlm.revision} if vlm.revision else {}
@@ -55,6 +61,8 @@ def commit_of(vlm: VisionLanguageModel) -> dict[str, str]:
 
 def identity_of(vlm: VisionLanguageModel) -> dict[str, str]:
     """What tells a model from any other, by whatever name: its weights, and what it reads with.
+
+    Quantised weights are said to be so, under "quantization".
 
     Raises ValueError if the model is changed and `vlm` does not name it so (`check_named`).
     """
@@ -67,6 +75,7 @@ def identity_of(vlm: VisionLanguageModel) -> dict[str, str]:
         "chat_template": _hash(templates),
         "processor": _hash(json.loads(vlm.processor.to_json_string())),
         "tokenizer": _hash(_tokens(vlm.processor.tokenizer)),
+        **({"quantization": vlm.quantization} if vlm.quantization else {}),
     }
 
 

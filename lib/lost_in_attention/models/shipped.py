@@ -11,15 +11,19 @@ from lost_in_attention.models import ModelName, VisionLanguageModel
 from lost_in_attention.models.changed import changing
 from lost_in_attention.models.joined import has_published_decoder, in_parts
 from lost_in_attention.models.load import resolve
+from lost_in_attention.models.registry import spelled
 from lost_in_attention.models.smollm2 import is_package
 from lost_in_attention.models.text_decoder import NAME
 from lost_in_attention.models.weights import check_finite
 from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import without_folders
 
 # Everything that was trained here from scratch, one model a recipe, and what has a decoder that
 # was published.
 SHIPPED, FAMILIES, PRETRAINED = "zoo", "families", "pretrained"
 _GROUPS = (SHIPPED, FAMILIES, PRETRAINED)
+# A source that is another one for each model: the world that it was trained on.
+OWN_WORLD = "own"
 # What was trained here from scratch, as the subject of a measurement; PRETRAINED is the other one.
 SMALL = "small"
 
@@ -46,7 +50,7 @@ def chosen_models(models: str) -> list[str]:
 def _expanded(name: str) -> list[str]:
     """A name, or the names in a group."""
     if name not in _GROUPS:
-        return [ModelName(name)]
+        return [ModelName(spelled(name))]
     folders = sorted(path.parent for path in data_folder().glob("models/*/config.json"))
     held = [path.name for path in folders if in_parts(path) == (name == PRETRAINED)]
     if not held:
@@ -63,6 +67,21 @@ def world_of(name: str) -> str | None:
     if "/" in source or not (folder / "config.json").exists():
         return None
     return "pictures" if in_parts(folder) else "digits"
+
+
+def own_source(model: str, source: str | None) -> str:
+    """Where a model's questions come from: `source`, or the world that it was trained on, for which
+    "own" stands too.
+
+    Raises ValueError where neither says it.
+    """
+    found = world_of(model) if source in (None, OWN_WORLD) else source
+    if found is None:
+        raise ValueError(
+            f"source: expected the name of one for {without_folders(model)!r}, "
+            "which has no world of its own, got none"
+        )
+    return found
 
 
 def subject_of(name: str) -> str | None:

@@ -35,8 +35,20 @@ class VisionLanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the model's weights lie and its inputs belong."""
-        return self.model.device
+        """Where the model's inputs belong: with the weights that embed them."""
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def devices(self) -> tuple[torch.device, ...]:
+        """Where its weights lie, that of its inputs first; several where layers are spread."""
+        return tuple(dict.fromkeys((self.device, *(w.device for w in self.model.parameters()))))
+
+    @property
+    def quantization(self) -> str | None:
+        """What its weights are quantised to, "8bit" or "4bit"; None where they are not."""
+        model = self.model
+        kept = (bits for bits in (8, 4) if getattr(model, f"is_loaded_in_{bits}bit", False))
+        return next((f"{bits}bit" for bits in kept), None)
 
     @property
     def decoder(self) -> nn.Module:

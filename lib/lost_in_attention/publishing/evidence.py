@@ -184,9 +184,10 @@ def hub_revision(name: str, revision: str | None = None) -> str | None:
 
 
 def _variant(vlm: VisionLanguageModel) -> str | None:
-    """The paper's variant of this hub id, if the model has about the size that it should have."""
+    """The paper's variant of this hub id, if the model has about the size that it should have and
+    all digits of its weights."""
     known, (least, most) = registered(vlm.name), _SIZES
-    if known is None or not known.in_paper:
+    if known is None or not known.in_paper or vlm.quantization:
         return None
     billions = sum(weight.numel() for weight in vlm.model.parameters()) / 1e9
     return known.name if least <= billions / known.parameters <= most else None

@@ -26,11 +26,11 @@ import torch
 from matplotlib.figure import Figure
 
 from lost_in_attention.benchmarks import Sample, Samples, load_benchmark
-from lost_in_attention.evaluation.measure_run import draw_at_most, own_source
+from lost_in_attention.evaluation.measure_run import draw_at_most
 from lost_in_attention.evaluation.measured import Measured, Subject
 from lost_in_attention.models import VisionLanguageModel, each_model
 from lost_in_attention.models.load import resolve
-from lost_in_attention.models.shipped import PRETRAINED, SMALL, chosen_models
+from lost_in_attention.models.shipped import PRETRAINED, SMALL, chosen_models, own_source
 from lost_in_attention.publishing import page, plots
 from lost_in_attention.publishing.claims import Claim, words
 from lost_in_attention.publishing.evidence import Evidence

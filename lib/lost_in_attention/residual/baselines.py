@@ -64,9 +64,12 @@ def noise_qkv(vlm: VisionLanguageModel, *, seed: int) -> Iterator[VisionLanguage
     own.  Biases, where a family has them, stay as they were learned, and so does the output
     projection.
 
-    Raises ValueError on a negative seed, or on a model that is not what it is named.
+    Raises ValueError on a negative seed, on quantised weights, whose entries are codes, or on a
+    model that is not what it is named.
     """
     check_seed(seed)
+    if kinds := {str(w.dtype) for w in _qkv(vlm) if not w.is_floating_point()}:
+        raise ValueError(f"vlm: expected weights of numbers, got {kinds.pop()}, quantised ones")
     with changing(vlm, f"noise QKV, seed {seed}") as noisy, ExitStack() as undo:
         for index, layer in enumerate(vlm.layers):
             for number, name in enumerate(_PROJECTIONS):
@@ -98,10 +101,17 @@ def without_rope(vlm: VisionLanguageModel) -> Iterator[VisionLanguageModel]:
             hook.remove()
 
 
+def _qkv(vlm: VisionLanguageModel) -> Iterator[Tensor]:
+    """The query, key and value weights, layer by layer."""
+    return (getattr(layer.self_attn, name).weight for layer in vlm.layers for name in _PROJECTIONS)
+
+
 def _noise_outside_padding(
     update: Tensor, not_padding: Bool[Tensor, "batch tokens"] | None, seed: list[int]
 ) -> Tensor:
     noisy = update.clone()
+    if not_padding is not None:
+        not_padding = not_padding.to(update.device)
     for index, tokens in enumerate(update):
         # A cache makes the mask longer than the update: its last columns are the new tokens.
         rows = slice(None) if not_padding is None else not_padding[index, -len(tokens) :]

@@ -4,9 +4,8 @@ A subject is a model and what it reads.  The pretrained decoder reads passages o
 that sees reads questions of a benchmark.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,16 @@ import numpy as np
 
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.models import VisionLanguageModel, load
+from lost_in_attention.models.devices import SPREAD
+from lost_in_attention.models.loading import Loading
+from lost_in_attention.models.registry import folder_name
 from lost_in_attention.models.settings import settings_of
-from lost_in_attention.models.shipped import world_of
+from lost_in_attention.models.shipped import OWN_WORLD, own_source
 from lost_in_attention.models.text_decoder import NAME, load_text_decoder
 from lost_in_attention.residual.sink_effect import SIZE, SinkTables, measure_sinks
 from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import data_folder
-from lost_in_attention.runs.provenance import weights_digest, without_folders
+from lost_in_attention.runs.provenance import made_by, weights_digest
 from lost_in_attention.runs.tables import read_table, write_table
 from lost_in_attention.texts import passages
 
@@ -29,14 +31,16 @@ BENCHMARK = "pope"
 
 
 @dataclass(frozen=True)
-class SinkRun:
+class SinkRun(Loading):
     """One subject: `model` on `count` samples, drawn under `seed`.
 
     `model` is "smollm2", the decoder by itself, or what `load` takes; `random_seed` is that of a
-    decoder that has learned nothing.  `source` is "texts" for the decoder, else the source of POPE.
+    decoder that has learned nothing.  `source` is where POPE's questions come from, "own" the world
+    that the model was trained on (`own_source`).  The decoder reads passages.
 
     Raises ValueError on a count below 2, a negative seed, a random seed for another model than the
-    decoder.
+    decoder, or for that one a source, other weights than it has, or more than one device; a model
+    without a world of its own where no source is named; and as `Loading`.
     """
 
     model: str
@@ -44,8 +48,14 @@ class SinkRun:
     seed: int = 0
     random_seed: int | None = None
     batch_size: int = 1
+    source: str = OWN_WORLD
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model == NAME:
+            self._check_decoder()
+        else:
+            own_source(self.model, self.source)
         check_whole("count", self.count, least=2)
         check_whole("seed", self.seed, least=0)
         if self.random_seed is not None:
@@ -53,55 +63,71 @@ class SinkRun:
             if self.model != NAME:
                 raise ValueError(f"random_seed: expected none but for {NAME}, got {self.model!r}")
 
+    def _check_decoder(self) -> None:
+        """It is the package's, in float32, as transformers chooses to run it, and reads texts."""
+        usual = {"source": OWN_WORLD, "dtype": "float32"}
+        usual |= dict.fromkeys(("quantization", "revision", "attention"))
+        for name, value in usual.items():
+            if (got := getattr(self, name)) != value:
+                raise ValueError(f"{name}: expected {value or 'none'} for {NAME}, got {got!r}")
+        if self.device == SPREAD:
+            raise ValueError(f"device: expected one for {NAME}, got {SPREAD!r}")
+
     @property
     def subject(self) -> str:
         """What the tables are kept under."""
-        name = str(without_folders(self.model)).replace("/", "--")
+        name = folder_name(self.model)
         return name if self.random_seed is None else f"{name}-random-{self.random_seed}"
 
     def load(self) -> VisionLanguageModel:
         """The model; raises what `load` and `load_text_decoder` do."""
+        how = self.arguments()
         if self.model == NAME:
-            return load_text_decoder(random_seed=self.random_seed)
-        return load(self.model)
+            return load_text_decoder(random_seed=self.random_seed, device=how["device"])
+        return load(self.model, **how)
 
     def samples(self) -> list[Sample]:
         """What it reads, in order; raises ValueError if there are not that many."""
         if self.model != NAME:
-            source = world_of(self.model) or "digits"
-            return list(load_benchmark(BENCHMARK, source).draw(self.count, seed=self.seed))
+            pool = load_benchmark(BENCHMARK, own_source(self.model, self.source))
+            if self.count > len(pool):
+                raise ValueError(f"count: expected 2 to {len(pool)}, got {self.count}")
+            return list(pool.draw(self.count, seed=self.seed))
         return drawn(passages(), self.count, seed=self.seed)
 
     def measure(self, folder: Path | None = None) -> Path:
-        """Measure and keep; returns the folder of the tables."""
-        vlm, samples = self.load(), self.samples()
+        """Measure and keep; returns the folder of the tables.
+
+        Raises, before the model is loaded, what `samples` and `load_benchmark` do.
+        """
+        started, samples = datetime.now(UTC), self.samples()
+        vlm = self.load()
         tables = measure_sinks(vlm, samples, batch_size=self.batch_size, seed=self.seed)
-        return self.keep(tables, vlm, samples, folder)
+        return self.keep(tables, vlm, samples, started, folder)
 
     def keep(
         self,
         tables: SinkTables,
         vlm: VisionLanguageModel,
         samples: Sequence[Sample],
+        started: datetime,
         folder: Path | None = None,
     ) -> Path:
-        """Write what was measured of the model on the samples; returns the folder."""
+        """Write what was measured of the model on the samples since then; returns the folder."""
         place = sinks_folder(self.subject, folder)
-        facts = self._facts(vlm, samples)
+        facts = self._facts(vlm, samples, started)
         for name in _TABLES:
             write_table(place / f"{name}.parquet", getattr(tables, name), facts | {"table": name})
         return place
 
-    def _facts(self, vlm: VisionLanguageModel, samples: Sequence[Sample]) -> dict[str, Any]:
-        options = {name: value for name, value in asdict(self).items() if value is not None}
-        told = (f"--{name.replace('_', '-')} {shlex.quote(str(v))}" for name, v in options.items())
-        return {
-            "command": f"python -m lost_in_attention sinks {' '.join(told)}",
-            "options": options,
-            "size": SIZE,
-            **settings_of(vlm, samples, self.batch_size),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+    def _facts(
+        self, vlm: VisionLanguageModel, samples: Sequence[Sample], started: datetime
+    ) -> dict[str, Any]:
+        options = dict(self.options)
+        if self.model != NAME:
+            options["source"] = own_source(self.model, self.source)
+        origin = made_by("sinks", options, started)
+        return {**origin, "size": SIZE, **settings_of(vlm, samples, self.batch_size)}
 
 
 _TABLES = tuple(each.name for each in fields(SinkTables))

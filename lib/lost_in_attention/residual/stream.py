@@ -43,8 +43,9 @@ StateVisitor = Callable[[State], None]
 def record(vlm: VisionLanguageModel, inputs: Mapping[str, Any], visit: StateVisitor) -> None:
     """Run the model once on `inputs` and show `visit` its 2L + 1 states, first to last.
 
-    The tensors are the model's own: a visitor that wants to keep one copies it.  The
-    model is left as it was, also after an exception in the visitor.
+    The tensors are the model's own: a visitor that wants to keep one copies it.  States of
+    layers on another device are brought to that of the inputs.  The model is left as it was,
+    also after an exception in the visitor.
     """
     with visiting(vlm, visit):
         vlm.model.model(**inputs, use_cache=False)
@@ -62,31 +63,34 @@ def visiting(vlm: VisionLanguageModel, visit: StateVisitor) -> Iterator[None]:
     handles = []
     try:
         for index, layer in enumerate(vlm.layers):
-            handles += _watch(layer, index, visit)
+            handles += _watch(layer, index, visit, vlm.device)
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _watch(layer: torch.nn.Module, index: int, visit: StateVisitor) -> list:
+def _watch(layer: torch.nn.Module, index: int, visit: StateVisitor, device: torch.device) -> list:
     """Hooks on one layer: where attention's sum enters the second norm, and the output."""
     prompt = True
+
+    def show(module: str, hidden: Tensor) -> None:
+        visit(State(index, module, hidden.to(device)))
 
     def entered(module, args, kwargs):
         nonlocal prompt
         cache = kwargs.get("past_key_values")
         prompt = cache is None or cache.get_seq_length(index) == 0
         if prompt and index == 0:
-            visit(State(0, "input", args[0]))
+            show("input", args[0])
 
     def after_attention(module, args):
         if prompt:
-            visit(State(index, "attention", args[0]))
+            show("attention", args[0])
 
     def after_ffn(module, args, output):
         if prompt:
-            visit(State(index, "ffn", output))
+            show("ffn", output)
 
     return [
         layer.register_forward_pre_hook(entered, with_kwargs=True),

@@ -83,7 +83,7 @@ def _watched(vlm: VisionLanguageModel) -> Iterator[tuple[list[Tensor], list[Tens
     size = vlm.layers[0].self_attn.head_dim
 
     def heads(flat: Tensor) -> Tensor:
-        return flat.unflatten(-1, (-1, size))
+        return flat.to(vlm.device).unflatten(-1, (-1, size))
 
     def see_values(module, args, output):
         values.append(heads(output))

@@ -70,6 +70,10 @@ def replayed(vlm: VisionLanguageModel, kept: KeptLayers, count: int) -> Iterator
 
     with ExitStack() as undo:
         for index, layer in enumerate(vlm.layers[:count]):
-            undo.callback(layer.__dict__.pop, "forward", None)
-            layer.forward = in_place_of(layer, index)
+            # A layer among others on several devices has a forward of its own already.
+            own = {"forward": layer.forward} if "forward" in vars(layer) else {}
+            forward = in_place_of(layer, index)
+            undo.callback(vars(layer).update, own)
+            undo.callback(vars(layer).pop, "forward", None)
+            layer.forward = forward
         yield

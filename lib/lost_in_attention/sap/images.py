@@ -91,6 +91,11 @@ class EncodedImages(BaseModelOutputWithPooling):
     pooler_output: list[Float[Tensor, "_ features"]] | None = None
     images: BatchImages | None = None
 
+    def to(self, device: torch.device | str | int, **how: Any) -> "EncodedImages":
+        """The features on a device, as accelerate asks where layers lie on several."""
+        moved = [each.to(device, **how) for each in self.pooler_output]
+        return EncodedImages(pooler_output=moved, images=self.images)
+
 
 def encoded(vlm: VisionLanguageModel, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of a batch with its pixels encoded; those without pixels as they are.

@@ -5,7 +5,7 @@ cache whose tokens continue the prompts counts as the prompts' continuation.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate
 
@@ -33,6 +33,17 @@ class DecoderPass:
     visual: Bool[Tensor, "batch keys"]
     not_padding: Bool[Tensor, "batch keys"]
     prior: Float[Tensor, "batch #rows keys"]
+    _copies: dict[torch.device, "DecoderPass"] = field(default_factory=dict)
+
+    def on(self, device: torch.device) -> "DecoderPass":
+        """The pass with its tensors on the device of a layer, brought there once."""
+        if device == self.visual.device:
+            return self
+        if device not in self._copies:
+            own = ("visual", "not_padding", "prior")
+            moved = {name: getattr(self, name).to(device) for name in own}
+            self._copies[device] = replace(self, **moved)
+        return self._copies[device]
 
     @cached_property
     def text(self) -> TextKeys:
@@ -71,7 +82,7 @@ class Prompts:
         return (
             ids.shape[0] == self.ids.shape[0]
             and ids.shape[1] > known
-            and torch.equal(ids[:, :known], self.ids)
+            and torch.equal(ids[:, :known].to(self.ids.device), self.ids)
         )
 
     def passed(self, first: int, not_padding: Bool[Tensor, "batch keys"]) -> DecoderPass:

@@ -99,7 +99,8 @@ class Replacement:
         scaling: float,
     ) -> Float[Tensor, "batch heads rows features"] | None:
         """The attention under the plan; None where it is the model's own."""
-        now, layer = self.now, module.layer_idx
+        now, layer = self.now.on(query.device), module.layer_idx
+        self.now = now
         keys = now.not_padding.shape[1]
         if key.shape[2] != keys:
             raise ValueError(f"inputs: expected a cache that holds {keys} keys, got {key.shape[2]}")
@@ -254,4 +255,4 @@ def _not_padding(
         return torch.ones(shape, dtype=torch.bool, device=ids.device)
     if mask.shape != shape:
         raise ValueError(f"attention_mask: expected the shape {shape}, got {tuple(mask.shape)}")
-    return mask.bool()
+    return mask.to(ids.device).bool()

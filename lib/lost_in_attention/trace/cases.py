@@ -10,10 +10,10 @@ import pandas as pd
 
 from lost_in_attention.benchmarks import Samples, load_benchmark
 from lost_in_attention.benchmarks.base import WORLDS
-from lost_in_attention.evaluation.measure_run import OWN_WORLD, own_source
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.models.settings import questions_digest
+from lost_in_attention.models.shipped import OWN_WORLD, own_source
 from lost_in_attention.runs.provenance import without_folders
 from lost_in_attention.trace.annotations import Annotations, asked_object
 

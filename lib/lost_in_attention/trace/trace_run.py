@@ -1,6 +1,6 @@
 """One model traced over POPE's questions on objects that are there, into three tables."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import torch
 from accelerate import PartialState
 
 from lost_in_attention.benchmarks.base import WORLDS
-from lost_in_attention.evaluation.measure_run import OWN_WORLD
 from lost_in_attention.evaluation.measured import Subject
-from lost_in_attention.models.load import DTYPES
+from lost_in_attention.models.loading import Loading
+from lost_in_attention.models.shipped import OWN_WORLD
 from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import made_by
@@ -21,13 +21,13 @@ from lost_in_attention.trace.stored import trace_chosen, traced_path, write_trac
 
 
 @dataclass(frozen=True)
-class TraceRun:
+class TraceRun(Loading):
     """What is asked for; the fields are the options of the command `trace`.
 
     Questions are asked until `cases` are right and as many wrong, at most `questions`; of the first
     `counted` the graphs' edges are counted.  "own" is the model's own world (`questions_for`).
 
-    Raises ValueError on a number that is too small or a name that is not known.
+    Raises ValueError on a number that is too small, and as `Loading` does.
     """
 
     model: str
@@ -37,16 +37,14 @@ class TraceRun:
     questions: int = 1500
     counted: int = 40
     threshold: float = THRESHOLD
-    dtype: str = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("cases", "questions", "counted"):
             check_whole(name, getattr(self, name), least=1)
         check_whole("seed", self.seed, least=0)
         check_threshold(self.threshold)
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype: expected one of {list(DTYPES)}, got {self.dtype!r}")
 
     def run(self, *, runs: Path, output: Path) -> Path | None:
         """Trace everything, or what a broken-off run left, and write the tables.
@@ -62,7 +60,7 @@ class TraceRun:
         check_writable("output", output)
         asked, state = self._asked(), PartialState(cpu=not torch.cuda.is_available())
         folder = traced_path(self.model, "", output).parent
-        subject = Subject(self.model, state.device, DTYPES[self.dtype])
+        subject = Subject(self.model, **self.arguments())
         tracing = Tracing(subject, asked, self.threshold, runs / "traced" / folder.name)
         at_most = min(self.questions, len(asked.samples))
         answers = tracing.answers(wanted=self.cases, at_most=at_most)
@@ -75,7 +73,7 @@ class TraceRun:
             "questions": at_most,
             "counted": self.counted,
             "tier": "book" if asked.source in WORLDS else "paper",
-            **made_by("trace", asdict(self), started),
+            **made_by("trace", self.options, started),
         }
         write_traces(tracing, tables, origin, output)
         return folder
