@@ -36,6 +36,7 @@ import numpy as np
 import pandas as pd
 from myst_nb import glue
 
+from lost_in_attention.evaluation.sink_store import has_sinks, read_replaced, read_sinks
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.predictions import compared, predictions
@@ -43,8 +44,8 @@ from lost_in_attention.publishing.showing import say
 from lost_in_attention.publishing.votes import in_words, interval_table
 from lost_in_attention.residual.sink_parts import KEPT_PARTS, PARTS, gap_parts, phases, shares
 from lost_in_attention.residual.sink_quantities import carrying_layers, sink_quantities
-from lost_in_attention.residual.sink_store import has_sinks, read_sinks
 from lost_in_attention.residual.tables import intervals
+from lost_in_attention.sap.sink_shares import sink_change
 
 # %% tags=["parameters"]
 tier = "book"
@@ -168,7 +169,7 @@ run.figure(
 # {glue:text}`live_said`
 
 # %% tags=["remove-cell"]
-from lost_in_attention.residual.sink_store import measured_again
+from lost_in_attention.evaluation.sink_store import measured_again
 
 lengths = tables.carriers["tokens"]
 try:
@@ -598,6 +599,8 @@ glue("small_massive", int(small_rows["tokens with a massive activation"].max()),
 made = predictions("sinks-on-pictures")
 seen = {"pictures": read_sinks(on_pictures)[0]} if has_sinks(on_pictures) else {}
 pictures = sink_quantities(seen["pictures"], seed=seed) if seen else None
+if (replaced := read_replaced(on_pictures)) is not None:
+    pictures = pd.concat([pictures, sink_change(replaced, seed=seed)])
 if not seen:
     say(f"Nothing is stored of {on_pictures} yet, so every prediction is open.")
 

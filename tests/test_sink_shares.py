@@ -1,5 +1,6 @@
 """What sinks draw under a plan: the formula's rows, and nothing else in the model moves."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from lost_in_attention.models.decoder_attention import reading_attention
 from lost_in_attention.residual.sink_attention import queries_behind
 from lost_in_attention.sap import SharedAttentionPrior
 from lost_in_attention.sap.priors import uniform_prior
-from lost_in_attention.sap.sink_shares import sink_shares
+from lost_in_attention.sap.sink_shares import sink_change, sink_shares
 
 # The sink's token, the feature and the layer that writes it; the layer that is replaced.
 PLACE, FEATURE, WRITTEN, LAYER = 0, 10, 2, 5
@@ -89,3 +90,18 @@ def test_the_model_is_left_as_it_was(sinking, samples):
 def test_layers_that_the_model_has_not_are_refused(sinking, samples):
     with pytest.raises(ValueError, match="plan: expected layers within"):
         sink_shares(sinking, samples, SharedAttentionPrior("uniform", (0, 99)))
+
+
+def test_the_change_is_a_mean_over_heads_and_then_over_questions():
+    shares = pd.DataFrame(
+        {
+            "sample": ["a", "a", "b"],
+            "image_source": ["one", "one", "two"],
+            "own": [0.5, 0.1, 0.2],
+            "replaced": [0.1, 0.3, 0.2],
+        }
+    )
+    (row,) = sink_change(shares, seed=0).to_dict("records")
+    assert row["quantity"] == "sap_sink_change"
+    assert row["mean"] == pytest.approx((0.3 + 0.0) / 2)
+    assert not len(sink_change(shares[:0], seed=0))

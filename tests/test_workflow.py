@@ -18,12 +18,12 @@ import yaml
 from conftest import ROOT
 from lost_in_attention.evaluation.job_costs import JobCosts
 from lost_in_attention.evaluation.measured import measured_path
+from lost_in_attention.evaluation.sink_store import read_sinks
 from lost_in_attention.evaluation.stored import results_path
 from lost_in_attention.evaluation.subjects import PAPER, PUBLISHED, job_subjects
 from lost_in_attention.evaluation.targets import TARGETS
 from lost_in_attention.evaluation.workload import Workload
 from lost_in_attention.models.registry import paper_variants
-from lost_in_attention.residual.sink_store import read_sinks
 from lost_in_attention.trace.stored import traced_path
 
 PROFILES = sorted(path.parent.name for path in (ROOT / "workflow/profiles").glob("*/config.yaml"))

@@ -18,12 +18,14 @@ from lost_in_attention.benchmarks import Sample
 from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.residual.measure import check_request, prepared
 from lost_in_attention.residual.sink_attention import queries_behind
+from lost_in_attention.residual.sink_quantities import COLUMNS
 from lost_in_attention.residual.sinks import sink_tokens
 from lost_in_attention.residual.tables import SAMPLE
 from lost_in_attention.runs.batches import batches
 from lost_in_attention.sap.intervention import check_fits, replacing
 from lost_in_attention.sap.plan import SharedAttentionPrior
 from lost_in_attention.sap.replacement import Replacement, vanilla
+from lost_in_attention.statistics import mean_intervals
 
 # By layer: the heads that are replaced, and the share of all heads.
 Chosen = dict[int, tuple[Int[Tensor, " chosen"], Float[Tensor, " heads"]]]
@@ -49,6 +51,19 @@ def sink_shares(
         origin = {"sample": sample.id, "image_source": sample.image_source}
         rows += [origin | row for row in _of_one(vlm, inputs, plan)]
     return pd.DataFrame(rows, columns=[*SAMPLE, "layer", "head", "own", "replaced"])
+
+
+def sink_change(shares: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """How far a replaced head's share moves, up or down: one row, as `sink_quantities` has them.
+
+    `shares` is what `sink_shares` gives; the interval is over images.  No rows of no shares.
+    """
+    if not len(shares):
+        return pd.DataFrame(columns=COLUMNS)
+    name = "sap_sink_change"
+    change = shares.assign(**{name: (shares["replaced"] - shares["own"]).abs()})
+    per_sample = change.groupby(SAMPLE, sort=False, as_index=False)[name].mean().assign(every=0)
+    return mean_intervals(per_sample, [name], ["every"], "image_source", seed=seed)[COLUMNS]
 
 
 def _of_one(
