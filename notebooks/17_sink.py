@@ -16,8 +16,8 @@
 #
 # - **Covers** what Definitions 3.4 to 3.8 of the paper have in common: they are relative to the
 #   whole state. Section 4.2 and Table 1 rest on them.
-# - **Verdict** none: the decoder measured here has published weights, but reads text alone, and the
-#   paper's claims are about models that see. What is predicted for pictures stands at the end.
+# - **Verdict** none: the paper makes no claim about such tokens. What was predicted for pictures,
+#   and what came of it, stands at the end.
 # - **Takes** half a minute and 2 GB at tier `book`. Most numbers are stored ones; some are measured
 #   again while the page is made.
 #
@@ -26,7 +26,8 @@
 # 1. see where a pretrained decoder writes a massive activation, carries it and takes it away,
 # 2. split the difference between FFN and attention in RID, exactly, into what this token makes of
 #    it, what size makes and what novelty makes,
-# 3. see how much of each head's attention goes to the token, and read what we predict for pictures.
+# 3. see how much of each head's attention goes to the token, and whether what text shows holds on
+#    pictures.
 #
 # You need {doc}`06_layerwise_curves` and {doc}`09_size_or_novelty`.
 
@@ -682,8 +683,7 @@ run.table(listed, "Predictions for pictures, made before any was measured")
 # A quantity that is divided by the whole state says of a decoder with a sink, in most layers, how
 # little there is beside it. So one should report RID with sinks and without, and the size of
 # updates beside it. In the paper's Table 1 the modules differ as they do here with all tokens;
-# whether for the same reasons, these measurements cannot tell, as they are of one small decoder
-# that reads.
+# whether for the same reasons, these measurements cannot tell, as they are of one small decoder.
 #
 # ## Exercises
 #
