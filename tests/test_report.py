@@ -264,6 +264,15 @@ def test_one_notebook_gives_one_verdict_to_a_claim(tmp_path):
         run.claim("C073", verdict="proved", **CLAIM)
 
 
+def test_a_pivoted_table_has_no_blank_column(tmp_path, shown):
+    long = pd.DataFrame({"model": ["a", "a"], "quantity": ["rid", "mixig"], "mean": [1, 2]})
+    start(tmp_path).table(long.pivot(index="model", columns="quantity")["mean"], "Means")
+    assert re.findall("<th.*?</th>", shown[0]) == [
+        '<th scope="col">mixig</th>',
+        '<th scope="col">rid</th>',
+    ]
+
+
 def test_claims_table_says_which_models_were_measured(tmp_path, shown):
     run = start(tmp_path)
     with pytest.raises(ValueError, match="claims: expected at least one"):

@@ -61,13 +61,14 @@ CONFIG = {
 
 
 def chapter(name: str) -> nbformat.NotebookNode:
-    """A chapter with a theorem, an exercise, and three cells of code, two of which draw."""
+    """A chapter with a theorem, an exercise and its check, and three more cells of code."""
     v4 = nbformat.v4
     figure = v4.new_output("display_data", data={"text/html": FIGURE})
     cells = [
         v4.new_markdown_cell(CHAPTER.format(name=name)),
         v4.new_code_cell("method = 1"),
         v4.new_code_cell("draw = 2", outputs=[figure], metadata={"tags": ["hide-input"]}),
+        v4.new_code_cell("check = 4", metadata={"tags": ["exercise-check"]}),
         v4.new_code_cell("removed = 3", outputs=[figure], metadata={"tags": ["remove-input"]}),
     ]
     return v4.new_notebook(cells=cells, metadata={"language_info": {"name": "python"}})

@@ -2,7 +2,7 @@
 
 Where the code is the argument itself it stays open: `code_stays_open` in book/_config.yml lists
 these pages by patterns.  Everywhere else a reader unfolds a cell by one click, and print shows all.
-Sources and executed notebooks stay as they are; cells whose tags say more are left alone.
+Checks of exercises stay open.  Sources and executed notebooks stay as they are.
 """
 
 from fnmatch import fnmatch
@@ -18,7 +18,7 @@ def setup(app: Any) -> dict[str, Any]:
         if any(fnmatch(page, pattern) for pattern in config.code_stays_open):
             return
         for cell in doctree.findall(nodes.container):
-            if cell.get("nb_element") == "cell_code" and "hide_mode" not in cell:
+            if cell.get("nb_element") == "cell_code" and not _settled(cell):
                 cell["hide_mode"] = "input"
                 cell["prompt_show"] = config.nb_code_prompt_show
                 cell["prompt_hide"] = config.nb_code_prompt_hide
@@ -26,3 +26,8 @@ def setup(app: Any) -> dict[str, Any]:
     app.add_config_value("code_stays_open", [], "env", [list])
     app.connect("doctree-read", fold)
     return {"parallel_read_safe": True}
+
+
+def _settled(cell: Any) -> bool:
+    """Whether a cell's tags have decided already."""
+    return "hide_mode" in cell or "tag_exercise-check" in cell["classes"]

@@ -46,28 +46,33 @@ CONTENTS = "p.caption, ul:not(.bd-sidenav__home-link) > li > a.reference.interna
 SCREEN_ONLY = "a.headerlink, script, details.hide > summary"
 # The downloads under a figure: a PDF would hold all their data as addresses.
 _DOWNLOADS = re.compile(r' Download: (<a href="data:[^"]*" download="[^"]*">[^<]*</a>(, )?)+\.')
+# Nothing keeps headings from the end of a sheet: Chromium would name them twice in the outline.
 STYLE = """
 @page { size: A4; margin: 16mm 14mm 18mm; @bottom-center { content: counter(page); } }
 html { font-size: 10pt; }
 body { width: 182mm; margin: 0 auto; background: white; }
 .title { font-size: 2rem; }
+nav { columns: 2; }
+nav p { margin: 0.8em 0 0; }
 .page { break-before: page; }
-nav ul { list-style: none; }
+article h1 { font-size: 1.25rem; }
+article h2 { font-size: 1.15rem; }
+article h3 { font-size: 1rem; }
 pre { white-space: pre-wrap !important; }
-article :is(th, td, a, code, pre) { overflow-wrap: anywhere; }
+article :is(code, pre) { overflow-wrap: anywhere; }
 article table { width: 100%; font-size: 0.85em; }
 article :is(th, td) { min-width: 0 !important; padding: 0.2rem 0.3rem; }
 article :is(div, section, figure, img, svg, table, pre, details) {
   overflow: visible !important; max-width: 100%;
 }
 article dt, .admonition-title { break-after: avoid; }
-article :is(figure, img, tr) { break-inside: avoid; }
+article :is(figure, img, tr, dt) { break-inside: avoid; }
 """
-# Wide equations are made smaller.  The title says that all are set: until then there is none.
+# Wide equations and tables shrink.  The title says that all are set: until then there is none.
 READY = f"""(window.MathJax?.startup?.promise ?? Promise.resolve()).then(() => {{
-  for (const each of document.querySelectorAll("mjx-container[display]")) {{
+  for (const each of document.querySelectorAll("mjx-container[display], article table")) {{
     const share = each.parentElement.clientWidth / each.scrollWidth;
-    if (share < 1) each.style.fontSize = `${{100 * share}}%`;
+    if (share < 1) each.style.zoom = share;
   }}
   document.title = "{TITLE}";
 }})"""
@@ -149,6 +154,8 @@ def _article(name: str, page: "BeautifulSoup", pages: "dict[str, BeautifulSoup]"
     article = page.select_one("article.bd-article")
     for each in article.select(SCREEN_ONLY):
         each.decompose()
+    for each in article.select("details.hide"):
+        each.name = "div"
     for each in article.select("details"):
         each["open"] = ""
     for each in article.select("[id]"):

@@ -269,7 +269,9 @@ class Run:
         """
         if table.empty or not caption.strip():
             raise ValueError(f"table: expected rows, a caption, got {len(table)}, {caption!r}")
-        body = table.to_html(index=False, border=0, classes="table", float_format="{:.3g}".format)
+        # A name of all columns, as pivoting leaves it, would stand over a column of its own.
+        plain = table.rename_axis(columns=None)
+        body = plain.to_html(index=False, border=0, classes="table", float_format="{:.3g}".format)
         body = body.replace("<th>", '<th scope="col">').replace(' style="text-align: right;"', "")
         body = body.replace("<thead>", f"<caption>{escape(caption)}</caption><thead>", 1)
         page.show(f'<div style="overflow-x:auto" tabindex="0">{body}</div>', table.to_string())
