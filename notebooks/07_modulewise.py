@@ -198,7 +198,7 @@ run.figure(
     data=points,
     alt=f"RID against MixIG, one mark a model and module. Over models: {'; '.join(ranges)}.",
     caption="Each model's attention and FFN, and noise in attention's place: the counterpart of "
-    "Figure 2. Colours tell modules apart, marks tell models apart.",
+    "the paper's Figure 2. Colours tell modules apart, marks tell models apart.",
 )
 
 # %% [markdown]
