@@ -18,13 +18,13 @@
 #
 # - **Covers** Section 4 and Appendix C of the paper: which models are asked which questions.
 # - **Verdict** none: this page says what the other pages measure on.
-# - **Takes** about 20 seconds and 1 GB at tier `book`.
+# - **Takes** about a minute and 2 GB at tier `book`.
 #
 # You will
 #
-# 1. see the seven question sets and how each is put to a model,
-# 2. meet the small models, their families and their accuracy,
-# 3. ask one of them yourself, and learn what they cannot stand for.
+# 1. meet the three kinds of subjects and their accuracy,
+# 2. see the two worlds, the seven question sets and how each is put to a model,
+# 3. ask a model yourself, and learn what it cannot stand for.
 #
 # You need to know what a token is.
 
@@ -40,16 +40,17 @@ from lost_in_attention.benchmarks.departures import DEPARTURES
 from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import load
 from lost_in_attention.models.registry import paper_variants
+from lost_in_attention.models.shipped import chosen_models, world_of
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.statistics import mean_interval
 
 # %% tags=["parameters"]
 tier = "book"
-model = "small-qwen2.5-vl"
-source = "digits"
+model = "smollm2-pictures"
+source = "pictures"
 benchmark = "pope"
-questions = 100
+questions = 40
 seed = 0
 output = "book/generated"
 
@@ -57,8 +58,13 @@ output = "book/generated"
 run = report.start("00_models_and_data", globals())
 
 # %%
-folders = sorted((data_folder() / "models").glob("*/training.json"))
-cards = {path.parent.name: json.loads(path.read_text()) for path in folders}
+held = chosen_models("pretrained,zoo")
+cards = {
+    name: json.loads((data_folder() / "models" / name / "training.json").read_text())
+    for name in held
+}
+pretrained = chosen_models("pretrained")
+joined = cards[pretrained[0]]
 published = paper_variants()
 billions = [each.parameters for each in published]
 glue("n_published", len(published), display=False)
@@ -66,42 +72,62 @@ glue("least_billions", round(min(billions), 1), display=False)
 glue("most_billions", round(max(billions), 1), display=False)
 
 # %% [markdown]
-# ## Why small models
+# ## Three kinds of subjects
 #
 # The paper asks {glue:text}`n_published` published models, of {glue:text}`least_billions` to
 # {glue:text}`most_billions` billion parameters, the questions of seven published benchmarks. Such a
-# run needs a large GPU and downloads. This book runs on a laptop, so it brings its own: models of a
-# few million parameters and questions on scenes of handwritten digits. Both have the form of the
-# real ones. The models are instances of the same `transformers` classes, the questions lie in the
-# same columns, and the code that loads, asks and scores them is the code that loads a published
-# model by its name.
+# run needs a large GPU and downloads. This book has three kinds of subjects:
 #
-# What they are not is a sample of published models. A number measured on them says how the method
-# behaves on a trained transformer that looks at an image. It does not say what the paper's models
-# do.
+# - **pretrained**: a language decoder with published weights that pip can install,
+#   SmolLM2-135M-Instruct {cite}`allal2025smollm`, with a vision tower that was trained here. It is
+#   what a laptop can come closest to the paper with, so it stands first on every page.
+# - **small**: models of a few million parameters, trained here from scratch. They show that the
+#   code is right and how a measure behaves.
+# - **published**: the paper's models and others of their families, by name, for those who can
+#   download them.
+#
+# One code path measures all three: the models are instances of the same `transformers` classes,
+# the questions lie in the same columns. Neither of the first two kinds is a sample of the paper's
+# models. A number measured on them says how the method behaves on a trained transformer that looks
+# at an image. It does not say what the paper's models do.
 
 # %% [markdown]
-# ## The scenes
+# ## Two worlds
 #
-# A scene holds three to six handwritten digits, of different colours and heights, on a plain or
-# textured ground. The digits are real: scikit-learn's 1,797 images. They were split before
-# anything was drawn, so the digits below were never trained on.
+# The pretrained decoder knows words, so it is asked about things: two to six drawings, each by one
+# artist, on plain, shaded or textured grounds. Artists were split before anything was drawn; the
+# scenes below show an artist's drawings that no model was trained on.
+
 
 # %% tags=["hide-input"]
-sets = {name: load_benchmark(name) for name in BENCHMARKS}
-fig, axes = plt.subplots(2, 4, figsize=(plots.WIDTH, 3.2), layout="constrained")
-axes.flat[-1].set_axis_off()
-shown = []
-for ax, (name, samples) in zip(axes.flat, sets.items(), strict=False):
-    sample = samples[4]
-    plots.scene(sample.image, ax, caption=name)
-    shown.append({"set": name, "question": sample.question, "answer": sample.answer})
-run.figure(
-    fig,
-    "scenes",
-    data=pd.DataFrame(shown),
-    alt="One scene from each of the seven sets: coloured handwritten digits on dark grounds.",
-    caption="One scene from each question set. The CSV holds the question asked about it.",
+def show_world(world, alt, caption):
+    """One scene and its question from each of the seven sets."""
+    fig, axes = plt.subplots(2, 4, figsize=(plots.WIDTH, 3.2), layout="constrained")
+    axes.flat[-1].set_axis_off()
+    shown = []
+    for ax, name in zip(axes.flat, BENCHMARKS, strict=False):
+        sample = load_benchmark(name, world)[4]
+        plots.scene(sample.image, ax, caption=name)
+        shown.append({"set": name, "question": sample.question, "answer": sample.answer})
+    run.figure(fig, f"scenes_{world}", data=pd.DataFrame(shown), alt=alt, caption=caption)
+
+
+show_world(
+    "pictures",
+    "One scene from each of the seven sets: drawn animals, food, tools and other things.",
+    "One scene of drawings from each question set. The CSV holds the question asked about it.",
+)
+
+# %% [markdown]
+# The small models know nothing but what they were taught. They are asked about three to six
+# handwritten digits of different colours and heights. The digits are real: scikit-learn's 1,797
+# images, also split before anything was drawn.
+
+# %% tags=["hide-input"]
+show_world(
+    "digits",
+    "One scene from each of the seven sets: coloured handwritten digits on dark grounds.",
+    "One scene of digits from each question set.",
 )
 
 # %% [markdown]
@@ -112,18 +138,21 @@ run.figure(
 # one half for yes or no, and for open questions the share of the commonest answer.
 
 # %% tags=["hide-input"]
-rows = [
-    {"set": name, "questions": len(samples), "chance": chance(samples)}
-    for name, samples in sets.items()
-]
-run.table(pd.DataFrame(rows), "The seven sets")
+rows = []
+for name in BENCHMARKS:
+    row = {"set": name}
+    for world in ("pictures", "digits"):
+        samples = load_benchmark(name, world)
+        row |= {f"{world}: questions": len(samples), f"{world}: chance": chance(samples)}
+    rows.append(row)
+run.table(pd.DataFrame(rows), "The seven sets in both worlds")
 
 # %% tags=["hide-input"]
 rows = [
-    {"set": name, "prompt": samples[4].prompt.replace("\n", " / ")}
-    for name, samples in sets.items()
+    {"set": name, "prompt": load_benchmark(name, source)[4].prompt.replace("\n", " / ")}
+    for name in BENCHMARKS
 ]
-run.table(pd.DataFrame(rows), "The prompt of the scene above; a stroke ends a line")
+run.table(pd.DataFrame(rows), "The prompt of the first scenes above; a stroke ends a line")
 
 # %% [markdown]
 # The originals, and what the set here keeps of them:
@@ -150,10 +179,39 @@ rows = [
 run.table(pd.DataFrame(rows), "Departures, set by set")
 
 # %% [markdown]
-# ## The models
+# ## The pretrained subject
 #
-# The small models are of four families, which differ in how a picture becomes tokens. A fifth,
-# SmolVLM, can be loaded but has no small model.
+# {glue:text}`joined_name` is of the class SmolVLM. Its decoder has {glue:text}`joined_decoder`
+# million parameters, 30 layers of 9 heads that share 3 heads of keys and values, 576 features. Its
+# weights were kept in four bits and are unpacked. Its tower has {glue:text}`joined_tower` million;
+# it learned to name what lies under each of its {glue:text}`joined_tokens` visual tokens, with the
+# decoder's own word embeddings as the classifier. Of tokens that show a thing it names
+# {glue:text}`joined_named_train` right on drawings of artists that it was trained on and
+# {glue:text}`joined_named_heldout` on those of the held-out artist. Adapters of
+# {glue:text}`joined_adapters` million parameters (LoRA, {cite}`hu2022lora`) then learned to answer.
+#
+# Adapters change a decoder. What it knew of language should survive: on
+# {glue:text}`joined_passages` passages of a novel its perplexity is {glue:text}`joined_perplexity`,
+# against {glue:text}`joined_original` without adapters, a ratio of {glue:text}`joined_ratio`.
+
+# %% tags=["remove-cell"]
+said = joined["perplexity"]
+glue("joined_name", pretrained[0], display=False)
+for part, number in joined["parts"].items():
+    glue(f"joined_{part}", f"{number / 1e6:.1f}", display=False)
+glue("joined_tokens", joined["visual_tokens"], display=False)
+for split in ("train", "heldout"):
+    share = joined["tower"]["named"][split]["objects"]
+    glue(f"joined_named_{split}", f"{100 * share:.0f}%", display=False)
+glue("joined_passages", said["passages"], display=False)
+glue("joined_perplexity", f"{said['joined']:.1f}", display=False)
+glue("joined_original", f"{said['original']:.1f}", display=False)
+glue("joined_ratio", f"{said['ratio']:.3f} [{said['low']:.3f}, {said['high']:.3f}]", display=False)
+
+# %% [markdown]
+# ## The small models
+#
+# They are of four families, which differ in how a picture becomes tokens.
 #
 # - **Qwen2.5-VL**: a tower with windowed attention, four patches merged into one token, rotary
 #   positions in two dimensions.
@@ -169,25 +227,30 @@ rows = [
         "class": card["class"],
         "parameters (million)": card["parameters"] / 1e6,
         "visual tokens": card["visual_tokens"],
+        "world": world_of(name),
         "seed": card["config"]["seed"],
-        "starts from": card["config"].get("starts_from") or "random weights",
+        "starts from": "SmolLM2-135M-Instruct"
+        if name in pretrained
+        else card["config"]["starts_from"] or "random weights",
     }
     for name, card in cards.items()
 ]
-run.table(pd.DataFrame(rows), "The small zoo")
-shipped = f"{len(cards)} model" + ("s" if len(cards) > 1 else "")
-glue("zoo-size", shipped, display=False)
+run.table(pd.DataFrame(rows), "What the repository holds")
+glue("zoo-size", len(cards) - len(pretrained), display=False)
 
 # %% [markdown]
-# The book ships {glue:text}`zoo-size`; `python -m lost_in_attention train --name ...` trains any of
-# them. Training begins with the vision tower, which learns to name what lies under each visual
-# token; then the decoder learns to answer. A model's folder holds its card, its training curve and
-# all settings; families differ in their numbers of steps. Some families start from the weights of
-# another, wherever names and shapes agree, as published families often share a language model.
-# Such models are alike in more than their task: where a chapter counts models, they are not
-# independent witnesses. A name that ends in `-seed1` or another number stands for the same recipe
-# with other random numbers. Such a model need not get as far in the same number of steps; the table
-# below shows how far each got. Only {doc}`06_layerwise_curves` measures them.
+# The book ships {glue:text}`zoo-size` small models;
+# `python -m lost_in_attention train --name ...` trains any of them, and `tower` and `join` the
+# pretrained subject's parts. Training begins with the vision tower, which learns to name what lies
+# under each visual token; then the decoder learns to answer. A model's folder holds its card, its
+# training curve and all settings; families differ in their numbers of steps. Some families start
+# from the weights of another, wherever names and shapes agree, as published families often share a
+# language model. Such models are alike in more than their task: where a chapter counts models, they
+# are not independent witnesses. A name that ends in `-seed1` or another number stands for the same
+# recipe with other random numbers. Such a model need not get as far in the same number of steps;
+# the table below shows how far each got. Only {doc}`06_layerwise_curves` measures them.
+#
+# ## How often they are right
 
 # %%
 accuracy = pd.concat(
@@ -196,12 +259,11 @@ accuracy = pd.concat(
 overall = accuracy[accuracy["group"] == "all"]
 seen = overall[overall["condition"] == "images"]
 blank = overall[overall["condition"] == "blank images"]
-guess = seen.groupby("benchmark", sort=False)["chance"].first()
 
 # %% tags=["hide-input"]
 means = seen.groupby("model")["accuracy"].mean()
 told = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
-alt = f"Accuracy of each small model on the seven sets. Mean over the sets: {told}."
+alt = f"Accuracy of each model on the seven sets. Mean over the sets: {told}."
 caption = "Accuracy with images and with blank ones, against chance. Bars: 95% bootstrap "
 caption += "intervals over images. Measured once for each model's card."
 ncols = min(2, len(cards))
@@ -213,7 +275,8 @@ fig, axes = plt.subplots(nrows, ncols, figsize=(plots.WIDTH, 0.6 + 2.6 * nrows),
 for ax in axes.flat[len(cards) :]:
     ax.set_axis_off()
 for ax, name in zip(axes.flat, cards, strict=False):
-    ax.plot(guess, guess.index, "|", color="0.3", ms=14, label="chance")
+    own = seen[seen["model"] == name]
+    ax.plot(own["chance"], own["benchmark"], "|", color="0.3", ms=14, label="chance")
     for part, colour, label in ((seen, "C0", "image"), (blank, "C1", "blank")):
         these = part[part["model"] == name]
         mean = these["accuracy"]
@@ -228,11 +291,12 @@ run.figure(fig, "accuracy", data=overall.drop(columns="group"), alt=alt, caption
 # %% tags=["hide-input"]
 table = seen.pivot(index="benchmark", columns="model", values="accuracy")
 without = blank.pivot(index="benchmark", columns="model", values="accuracy")
-table = table.loc[guess.index]
+guess = seen.pivot(index="benchmark", columns="model", values="chance")
+table, guess, without = (each.loc[list(BENCHMARKS), held] for each in (table, guess, without))
 summary = pd.DataFrame(
     {
         "mean of the seven": table.mean(),
-        "mean over chance": table.sub(guess, axis=0).mean(),
+        "mean over chance": (table - guess).mean(),
         "mean over blank images": (table - without).mean(),
     }
 ).T
@@ -244,7 +308,7 @@ run.table(
     .round(3)
     .rename_axis(index="set", columns=None)
     .reset_index(),
-    "Accuracy of the small models on the seven sets",
+    "Accuracy on the seven sets, each model in its own world",
 )
 above = {
     name: [row.benchmark for row in part.itertuples() if row.low > row.chance]
@@ -264,7 +328,7 @@ glue("above-chance", told, display=False)
 # {glue:text}`asked` questions of {glue:text}`asked-set` to {glue:text}`asked-model`.
 
 # %%
-vlm = load(model)
+vlm = load(model, device=run.device, dtype=run.dtype)
 samples = load_benchmark(benchmark, source).draw(questions, seed=seed)
 replies = evaluate(vlm, samples, benchmark=benchmark)
 replies["question"] = replies["prompt"].str.split("\n").str[0]

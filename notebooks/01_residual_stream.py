@@ -150,9 +150,9 @@ glue("updates", len(gaps), display=False)
 # ## How much does each module write?
 #
 # The plainest question about an update is its size. The Frobenius norm of a matrix is the root of
-# the sum of its squared entries (Definition 3.2). We divide the norm of the update by that of the
-# state after it, because that ratio will come back: it is a factor of the paper's support
-# innovation.
+# the sum of its squared entries (Definition 3.2 of the paper). We divide the norm of the update by
+# that of the state after it, because that ratio will come back: it is a factor of the paper's
+# support innovation.
 
 # %%
 sizes = pd.DataFrame(

@@ -54,7 +54,7 @@ from lost_in_attention.runs.files import replaced_when_complete
 
 # %% tags=["parameters"]
 tier = "book"
-models = "zoo"
+models = "pretrained,zoo"
 source = "own"
 questions = 150
 live = 4

@@ -55,7 +55,7 @@ from lost_in_attention.residual.tables import (
 
 # %% tags=["parameters"]
 tier = "book"
-models = "families"
+models = "pretrained,families"
 source = "own"
 questions = 150
 noise_questions = 40
@@ -198,7 +198,7 @@ run.figure(
     data=points,
     alt=f"RID against MixIG, one mark a model and module. Over models: {'; '.join(ranges)}.",
     caption="Each model's attention and FFN, and noise in attention's place: the counterpart of "
-    "Figure 2. Colours tell modules apart, marks tell models apart.",
+    "the paper's Figure 2. Colours tell modules apart, marks tell models apart.",
 )
 
 # %% [markdown]

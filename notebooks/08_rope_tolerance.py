@@ -42,7 +42,7 @@ from lost_in_attention.residual.tables import intervals, over_layers
 
 # %% tags=["parameters"]
 tier = "book"
-models = "families"
+models = "pretrained,families"
 source = "own"
 questions = 150
 tolerance_questions = 60

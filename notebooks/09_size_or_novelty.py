@@ -44,7 +44,7 @@ from lost_in_attention.residual.tables import crowded_models, intervals, module_
 
 # %% tags=["parameters"]
 tier = "book"
-models = "families"
+models = "pretrained,families"
 source = "own"
 questions = 150
 size = 0.3

@@ -56,7 +56,7 @@ from lost_in_attention.trace.stored import origins, traced_answers, traced_edges
 
 # %% tags=["parameters"]
 tier = "book"
-models = "families"
+models = "pretrained,families"
 source = "own"
 annotations = "own"
 threshold = 0.1

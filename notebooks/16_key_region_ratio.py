@@ -50,7 +50,7 @@ from lost_in_attention.trace.stored import agreement, origins, traced_cases
 
 # %% tags=["parameters"]
 tier = "book"
-models = "families"
+models = "pretrained,families"
 source = "own"
 annotations = "own"
 cases_wanted = 100

@@ -16,8 +16,8 @@
 #
 # - **Covers** what Definitions 3.4 to 3.8 of the paper have in common: they are relative to the
 #   whole state. Section 4.2 and Table 1 rest on them.
-# - **Verdict** none: the decoder measured here has published weights, but reads text alone, and the
-#   paper's claims are about models that see. What is predicted for pictures stands at the end.
+# - **Verdict** none: the paper makes no claim about such tokens. What was predicted for pictures,
+#   and what came of it, stands at the end.
 # - **Takes** half a minute and 2 GB at tier `book`. Most numbers are stored ones; some are measured
 #   again while the page is made.
 #
@@ -26,7 +26,8 @@
 # 1. see where a pretrained decoder writes a massive activation, carries it and takes it away,
 # 2. split the difference between FFN and attention in RID, exactly, into what this token makes of
 #    it, what size makes and what novelty makes,
-# 3. see how much of each head's attention goes to the token, and read what we predict for pictures.
+# 3. see how much of each head's attention goes to the token, and whether what text shows holds on
+#    pictures.
 #
 # You need {doc}`06_layerwise_curves` and {doc}`09_size_or_novelty`.
 
@@ -36,14 +37,16 @@ import numpy as np
 import pandas as pd
 from myst_nb import glue
 
+from lost_in_attention.evaluation.sink_store import has_sinks, read_replaced, read_sinks
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.predictions import compared, predictions
 from lost_in_attention.publishing.showing import say
 from lost_in_attention.publishing.votes import in_words, interval_table
 from lost_in_attention.residual.sink_parts import KEPT_PARTS, PARTS, gap_parts, phases, shares
 from lost_in_attention.residual.sink_quantities import carrying_layers, sink_quantities
-from lost_in_attention.residual.sink_store import has_sinks, read_sinks
 from lost_in_attention.residual.tables import intervals
+from lost_in_attention.sap.sink_shares import sink_change
 
 # %% tags=["parameters"]
 tier = "book"
@@ -167,7 +170,7 @@ run.figure(
 # {glue:text}`live_said`
 
 # %% tags=["remove-cell"]
-from lost_in_attention.residual.sink_store import measured_again
+from lost_in_attention.evaluation.sink_store import measured_again
 
 lengths = tables.carriers["tokens"]
 try:
@@ -588,19 +591,66 @@ glue("small_massive", int(small_rows["tokens with a massive activation"].max()),
 #
 # ## On pictures
 #
-# This part awaits the model: a tower that makes this decoder see is being trained. The predictions
-# below were written down before anything had been measured on pictures. One counts as right if the
-# whole 95% interval lies in its range, as wrong if none of it does, else it stays open. The column
-# *on text* holds the same numbers of the passages above, so that the reader sees what they rest on.
-# That sinks attract attention in models that see too, and that some visual tokens can be such
-# sinks, is known of larger ones {cite:p}`kang2025see`.
+# The same decoder with a tower that makes it see, and adapters that taught it to answer
+# ({doc}`00_models_and_data`): its weights are the published ones plus a small change. It is asked
+# whether something is in a picture. The picture stands at the beginning of a prompt that opens a
+# chat, so the first token is another one than in a novel.
 
 # %%
 made = predictions("sinks-on-pictures")
-seen = has_sinks(on_pictures)
-pictures = sink_quantities(read_sinks(on_pictures)[0], seed=seed) if seen else None
+seen = {"pictures": read_sinks(on_pictures)[0]} if has_sinks(on_pictures) else {}
+pictures = sink_quantities(seen["pictures"], seed=seed) if seen else None
+if (replaced := read_replaced(on_pictures)) is not None:
+    pictures = pd.concat([pictures, sink_change(replaced, seed=seed)])
 if not seen:
     say(f"Nothing is stored of {on_pictures} yet, so every prediction is open.")
+
+# %% tags=["hide-input"]
+STEPS = {
+    "gap": "all tokens",
+    "sink written": "sink: written",
+    "sink removed": "sink: removed",
+    "sink carried": "sink: carried",
+    "sink before": "sink: before",
+    "kept": "without sinks",
+    "size": "size",
+    "novelty": "novelty",
+    "spectrum": "spectrum change",
+    "equal_size": "without sinks, equal size",
+}
+both = {"text": tables} | seen
+drawn = pd.concat(
+    intervals(
+        gap_parts(own.updates, own.carriers).assign(read=read), list(STEPS), ["read"], seed=seed
+    )
+    for read, own in both.items()
+)
+drawn = drawn.assign(step=drawn["quantity"].map(STEPS))
+LOOKS = {
+    "text": {"marker": "s", "color": "0.45"},
+    "pictures": {"marker": "o", "color": plots.OKABE_ITO[4]},
+}
+fig, [ax] = plots.panels(1, row_height=4)
+looks = {read: LOOKS[read] for read in both}
+forest(ax, drawn, row="step", order=list(STEPS.values()), series="read", looks=looks)
+ax.set_xlabel("FFN minus attention in RID, mean over layers")
+plots.legend_below(fig, ax, columns=2)
+told = [f"{r.read}, {r.step} {r.mean:+.3f}" for r in drawn.itertuples()]
+run.figure(
+    fig,
+    "text_and_pictures",
+    data=drawn,
+    alt=f"The difference between FFN and attention in RID and its parts: {'; '.join(told)}.",
+    caption="What the difference is made of, on text and on pictures, with 95% intervals. Parts of "
+    "the sink and what is left without it add up to the first line.",
+)
+
+# %% [markdown]
+# The predictions below were written down before anything had been measured on pictures. One counts
+# as right if the whole 95% interval lies in its range, as wrong if none of it does, else it stays
+# open. The column *on text* holds the same numbers of the passages above, so that the reader sees
+# what they rest on. That sinks attract attention in models that see too, and that some visual
+# tokens can be such sinks, is known of larger ones {cite:p}`kang2025see`.
 
 # %% tags=["hide-input"]
 on_text = numbers.set_index("quantity")
@@ -615,7 +665,7 @@ listed = pd.DataFrame(
     }
     for each, answer in zip(made, compared(made, pictures), strict=True)
 )
-run.table(listed, "Predictions for pictures, before any was measured")
+run.table(listed, "Predictions for pictures, made before any was measured")
 
 # %% [markdown]
 # Why S12: the scores in a softmax have no zero of their own. A prior between 0 and 1 that is put in
@@ -625,7 +675,7 @@ run.table(listed, "Predictions for pictures, before any was measured")
 # sees what a row of attention gives to visual tokens, and a row that gives half to the sink has
 # half left.
 #
-# `python -m lost_in_attention sinks --model NAME` measures any model that the library loads, on
+# `python -m lost_in_attention sinks --model NAME --source hub` measures any model that is loaded, on
 # questions about pictures, and keeps its tables; the name goes into the parameter `on_pictures`.
 #
 # ## What follows
@@ -633,8 +683,7 @@ run.table(listed, "Predictions for pictures, before any was measured")
 # A quantity that is divided by the whole state says of a decoder with a sink, in most layers, how
 # little there is beside it. So one should report RID with sinks and without, and the size of
 # updates beside it. In the paper's Table 1 the modules differ as they do here with all tokens;
-# whether for the same reasons, these measurements cannot tell, as they are of one small decoder
-# that reads.
+# whether for the same reasons, these measurements cannot tell, as they are of one small decoder.
 #
 # ## Exercises
 #

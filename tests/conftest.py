@@ -31,6 +31,7 @@ SLOW_FILES = (
     "test_joining.py",
     "test_measured.py",
     "test_pictures.py",
+    "test_pretrained.py",
     "test_publish_joined.py",
     "test_recipes.py",
     "test_sap.py",
@@ -177,6 +178,17 @@ def keep_table(make_table: Callable[[Path], pd.DataFrame], folder: str) -> None:
     state = PartialState(cpu=True)
     assert state.num_processes == 2
     make_table(Path(folder)).to_parquet(Path(folder) / f"table{state.process_index}.parquet")
+
+
+@pytest.fixture(scope="session")
+def published_decoder() -> str:
+    """The folder of SmolLM2 with its published weights; where it cannot be had, a skip."""
+    from lost_in_attention.models.smollm2 import smollm2
+
+    try:
+        return smollm2()
+    except OSError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from lost_in_attention.evaluation.grid import presets
 from lost_in_attention.evaluation.grid_run import GridRun
 from lost_in_attention.evaluation.measure_run import MeasureRun
 from lost_in_attention.evaluation.measured import Subject
+from lost_in_attention.evaluation.sink_store import SinkRun
 from lost_in_attention.evaluation.under_plans import answer_under
 from lost_in_attention.models import fitting_batch, load, loading, memory, quantization, release
 from lost_in_attention.models.devices import usable_devices
@@ -22,7 +23,6 @@ from lost_in_attention.models.memory import cache_bytes, check_weights_fit, weig
 from lost_in_attention.models.quantization import bitsandbytes_config, check_quantization
 from lost_in_attention.models.settings import identity_of
 from lost_in_attention.residual.baselines import noise_qkv
-from lost_in_attention.residual.sink_store import SinkRun
 from lost_in_attention.trace.trace_run import TraceRun
 
 MODEL = "small-llava"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from decoders import save_small_decoder
 from lost_in_attention.benchmarks import load_benchmark
+from lost_in_attention.evaluation.sink_store import SinkRun, drawn, measured_again, read_sinks
 from lost_in_attention.models import load
 from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.publishing.predictions import AWAITED, Prediction, compared, predictions
@@ -26,7 +27,6 @@ from lost_in_attention.residual.sink_parts import (
     shares,
 )
 from lost_in_attention.residual.sink_quantities import sink_quantities
-from lost_in_attention.residual.sink_store import SinkRun, drawn, measured_again, read_sinks
 from lost_in_attention.residual.sinks import as_many_others
 from lost_in_attention.residual.tables import intervals
 from lost_in_attention.texts import passages

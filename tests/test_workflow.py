@@ -18,6 +18,7 @@ import yaml
 from conftest import ROOT
 from lost_in_attention.evaluation.job_costs import JobCosts
 from lost_in_attention.evaluation.measured import measured_path
+from lost_in_attention.evaluation.sink_store import read_sinks
 from lost_in_attention.evaluation.stored import results_path
 from lost_in_attention.evaluation.subjects import PAPER, PUBLISHED, job_subjects
 from lost_in_attention.evaluation.targets import TARGETS

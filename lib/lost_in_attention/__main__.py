@@ -395,7 +395,7 @@ def sinks(
     **how: Any,
 ) -> None:
     """Measure massive activations, attention sinks and what they do to RID, and keep the tables."""
-    from lost_in_attention.residual.sink_store import SinkRun
+    from lost_in_attention.evaluation.sink_store import SinkRun
 
     run = SinkRun(model, count, seed, random_seed, batch_size, source, **how)
     if output is not None:

@@ -29,7 +29,7 @@ from lost_in_attention.runs.provenance import weights_digest, without_folders
 PARTS, TOWER, ADAPTERS = "parts.json", "tower.safetensors", "adapters.safetensors"
 # What the tower's file holds, by the start of its names in the model.
 SEEING = ("model.vision_model.", "model.connector.")
-_A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
+PAIR = _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 _SHOWN = 3
 Weights = dict[str, Tensor]
 

@@ -36,8 +36,15 @@ def shared_attention_prior(
             window, or does not run on SDPA; before the decoder runs if nothing is known of a
             prompt's images.
     """
-    _check_fits(vlm, plan)
-    replacement, inner = Replacement(vlm, plan), vlm.model.model
+    check_fits(vlm, plan)
+    with replacing(vlm, Replacement(vlm, plan)) as changed:
+        yield changed
+
+
+@contextmanager
+def replacing(vlm: VisionLanguageModel, replacement: Replacement) -> Iterator[VisionLanguageModel]:
+    """Within the block `replacement` is asked for the attention of its plan's layers."""
+    plan, inner = replacement.plan, vlm.model.model
     first, last = plan.layers
     with ExitStack() as undo:
         changed = undo.enter_context(changing(vlm, plan.label))
@@ -48,7 +55,8 @@ def shared_attention_prior(
         yield changed
 
 
-def _check_fits(vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
+def check_fits(vlm: VisionLanguageModel, plan: SharedAttentionPrior) -> None:
+    """Raise the ValueErrors of `shared_attention_prior` that need no inputs."""
     if isinstance(vlm, TextDecoder):
         raise ValueError(f"vlm: expected a model that sees images, got {vlm.name!r}")
     config, layers = vlm.decoder.config, len(vlm.layers)

@@ -115,7 +115,7 @@ class Replacement:
         if len(parts) == 1 and not now.replaced and query.shape[2] > 1:
             output = _other_heads(query, key, value, mask, scaling, parts[0][1])
         else:
-            output = _vanilla(module, query, key, value, mask, scaling)
+            output = vanilla(module, query, key, value, mask, scaling)
         for (rows, heads), replaced in zip(parts, new, strict=True):
             index = heads[:, :, None, None].expand_as(replaced)
             output[:, :, rows].scatter_(1, index, replaced)
@@ -232,9 +232,10 @@ def _other_heads(
     return output.scatter_(1, others[:, :, None, None].expand_as(computed), computed)
 
 
-def _vanilla(
+def vanilla(
     module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float
 ) -> Float[Tensor, "batch heads rows features"]:
+    """The model's own attention, heads before rows."""
     return sdpa_attention_forward(module, query, key, value, mask, scaling=scaling)[0].transpose(
         1, 2
     )

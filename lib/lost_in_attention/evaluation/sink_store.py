@@ -1,7 +1,8 @@
 """The tables of `measure_sinks` that are kept: a folder a subject, one Parquet file a table.
 
 A subject is a model and what it reads.  The pretrained decoder reads passages of a novel; a model
-that sees reads questions of a benchmark.
+that sees reads questions of a benchmark, and has one more table, of `sink_shares` under the paper's
+setting with the uniform prior.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.models import VisionLanguageModel, load
@@ -25,6 +27,8 @@ from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import made_by, weights_digest
 from lost_in_attention.runs.tables import read_table, write_table
+from lost_in_attention.sap import SharedAttentionPrior, paper
+from lost_in_attention.sap.sink_shares import sink_shares
 from lost_in_attention.texts import passages
 
 BENCHMARK = "pope"
@@ -103,7 +107,13 @@ class SinkRun(Loading):
         started, samples = datetime.now(UTC), self.samples()
         vlm = self.load()
         tables = measure_sinks(vlm, samples, batch_size=self.batch_size, seed=self.seed)
-        return self.keep(tables, vlm, samples, started, folder)
+        plan = replaced_by(vlm) if self.model != NAME else None
+        shares = None if plan is None else sink_shares(vlm, samples, plan)
+        place = self.keep(tables, vlm, samples, started, folder)
+        if shares is not None:
+            facts = self._facts(vlm, samples, started) | {"table": _REPLACED, "plan": plan.label}
+            write_table(place / f"{_REPLACED}.parquet", shares, facts)
+        return place
 
     def keep(
         self,
@@ -131,6 +141,17 @@ class SinkRun(Loading):
 
 
 _TABLES = tuple(each.name for each in fields(SinkTables))
+_REPLACED = "replaced"
+
+
+def replaced_by(vlm: VisionLanguageModel) -> SharedAttentionPrior | None:
+    """What is put in attention's place: the paper's setting, a uniform prior.
+
+    None where the decoder does not run on SDPA, the only attention that can be replaced.
+    """
+    if vlm.decoder.config._attn_implementation != "sdpa":
+        return None
+    return paper(vlm.family.key, "uniform", depth=len(vlm.layers))
 
 
 def drawn(samples: Sequence[Sample], count: int, *, seed: int) -> list[Sample]:
@@ -169,6 +190,15 @@ def read_sinks(subject: str, folder: Path | None = None) -> tuple[SinkTables, di
     found = {name: read_table(place / f"{name}.parquet") for name in _TABLES}
     facts = found["updates"][1]
     return SinkTables(**{name: table for name, (table, _) in found.items()}), facts
+
+
+def read_replaced(subject: str, folder: Path | None = None) -> pd.DataFrame | None:
+    """The kept table of `sink_shares`; None where the subject has none.
+
+    Raises ValueError if it is not the one that its facts are about.
+    """
+    path = sinks_folder(subject, folder) / f"{_REPLACED}.parquet"
+    return read_table(path)[0] if path.exists() else None
 
 
 def measured_again(tables: SinkTables, facts: Mapping[str, Any], count: int) -> str:
