@@ -24,7 +24,6 @@ from lost_in_attention.evaluation.subjects import PAPER, PUBLISHED, job_subjects
 from lost_in_attention.evaluation.targets import TARGETS
 from lost_in_attention.evaluation.workload import Workload
 from lost_in_attention.models.registry import paper_variants
-from lost_in_attention.residual.sink_store import read_sinks
 from lost_in_attention.trace.stored import traced_path
 
 PROFILES = sorted(path.parent.name for path in (ROOT / "workflow/profiles").glob("*/config.yaml"))
