@@ -675,8 +675,8 @@ run.table(listed, "Predictions for pictures, made before any was measured")
 # sees what a row of attention gives to visual tokens, and a row that gives half to the sink has
 # half left.
 #
-# `python -m lost_in_attention sinks --model NAME --source hub` measures any model on questions about
-# pictures and keeps its tables; the name goes into the parameter `on_pictures`.
+# `python -m lost_in_attention sinks --model NAME --source hub` measures any model on questions
+# about pictures and keeps its tables; the name goes into the parameter `on_pictures`.
 #
 # ## What follows
 #
