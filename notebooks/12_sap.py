@@ -57,7 +57,7 @@ from lost_in_attention.publishing.votes import in_points
 
 # %% tags=["parameters"]
 tier = "book"
-models = "families"
+models = "pretrained,families"
 source = "own"
 live_benchmarks = "pope,vmcbench"
 questions = 8
@@ -109,7 +109,8 @@ names, asked = run.models, run.count(questions, smoke=4)
 # corrected by Holm's method for all cells of the chapter.
 #
 # - C070, comparable or superior on most datasets: in every model, more than half of the cells
-#   (benchmark and prior, preset `paper`) are free.
+#   (benchmark and prior, preset `paper`) are free. It fails in a model where half of the cells
+#   surely lose more than the margin; where too few questions were asked for either, it is open.
 # - C074, no degradation on any: no cell is below vanilla after correction, and all are free.
 # - C080, little or no degradation: no interval lies below a loss of 5 points, and all lie
 #   above it.
@@ -435,11 +436,11 @@ glue("sap_identity", words, display=False)
 judged = cells[(cells["preset"] == "paper") & cells["variant"].isin(PRIORS.values())]
 judged = judged.assign(
     free=100 * judged["change_low"] > -margin,
+    lost=100 * judged["change_high"] < -margin,
     worse=(judged["p_holm"] < 0.05) & (judged["change"] < 0),
     large=100 * judged["change_high"] < -5,
     small=100 * judged["change_low"] > -5,
 )
-shares = judged.groupby("model")["free"].mean()
 whole = found.whole
 
 
@@ -459,6 +460,15 @@ def model_by_model(bad, good):
     return {name: all_or_open(own[bad], own[good]) for name, own in by_model}
 
 
+def mostly(good, bad):
+    """True if more than half of a model's cells are surely good, False if half are surely bad."""
+    shares = judged.groupby("model")[[good, bad]].mean()
+    answers = shares[good].gt(0.5).map({True: True, False: None}).astype(object)
+    return (
+        answers.mask(shares[bad] >= 0.5, False).to_dict() if whole else dict.fromkeys(shares.index)
+    )
+
+
 def count(column):
     """How many cells, for each kind of subject."""
     parted = run.evidence.by_subject({name: own[column] for name, own in judged.groupby("model")})
@@ -472,9 +482,9 @@ run.claim(
     "C070",
     statement="SAP is comparable or superior on most datasets",
     paper="majority of datasets",
-    measured=f"free in {count('free')}; least share of a model {shares.min():.2f}",
+    measured=f"free in {count('free')}; surely a loss in {count('lost')}",
     tolerance=f"in each model over half of the cells have intervals above -{margin:g} points",
-    answers=(shares > 0.5).to_dict() if whole else dict.fromkeys(shares.index),
+    answers=mostly("free", "lost"),
     questions=fewest,
     note=f"controls of the encoder prior: {why_words}",
 )

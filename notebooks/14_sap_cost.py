@@ -56,7 +56,7 @@ from lost_in_attention.sap.attention_rows import TextKeys, merged_rows, visual_p
 
 # %% tags=["parameters"]
 tier = "book"
-models = "families"
+models = "pretrained,families"
 source = "own"
 questions = 2
 rounds = 9
