@@ -5,7 +5,7 @@
 .SUFFIXES:
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
-MAKEFLAGS += --no-builtin-rules --no-print-directory
+MAKEFLAGS += --no-builtin-rules --no-print-directory --jobs=2
 export PYTHONHASHSEED := 0
 
 BIN := .venv/bin
@@ -26,6 +26,11 @@ install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '
 
 # Two files of tests at a time, with a thread each: most tests gain little from a second thread.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Two notebooks at a time, with a thread each.  Two progress bars in one place cannot be read.
+PAPERMILL := OMP_NUM_THREADS=1 $(BIN)/papermill --cwd . --kernel python3 --no-progress-bar
+# Which of all notebooks a recipe is at.
+PLACE = $$(printf '%s\n' $(SOURCES) | grep -nxF $< | cut -d: -f1) of $(words $(SOURCES))
 
 .PHONY: book pdf lab test test-ready quick smoke outputs exercises nbgrader gpu-env FORCE
 
@@ -58,7 +63,7 @@ outputs: $(EXECUTED)
 	@mkdir -p data/results/figures
 	@for kind in png csv json; do \
 	    cp book/generated/06_layerwise_curves/rid_mixig.$$kind data/results/figures/layerwise_curves.$$kind; \
-	    cp book/generated/17_sink/parts.$$kind data/results/figures/sink_parts.$$kind; \
+	    cp book/generated/17_sink/text_and_pictures.$$kind data/results/figures/sink_parts.$$kind; \
 	done
 
 # The chapters for learners: solutions removed, stubs and checks kept.
@@ -126,17 +131,17 @@ $(DECODER): | .venv/book-installed
 
 # The .py file is the source; the stored .ipynb lends only its cell ids.
 book/notebooks/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed $(DECODER) book/notebooks
-	@echo "== executing $<"
+	@echo "== executing $<, $(PLACE)"
 	@if [ -e notebooks/$*.ipynb ]; then cp notebooks/$*.ipynb .stamps/$*.ipynb; fi
 	@$(BIN)/jupytext --quiet --update --to ipynb --output .stamps/$*.ipynb $<
-	@$(BIN)/papermill --cwd . --kernel python3 .stamps/$*.ipynb .stamps/$*.executed.ipynb
+	@$(PAPERMILL) .stamps/$*.ipynb .stamps/$*.executed.ipynb
 	@$(BIN)/python .ci/without-stderr .stamps/$*.executed.ipynb
 	@mv .stamps/$*.executed.ipynb $@
 
 build/smoke/%.ipynb: notebooks/%.py .stamps/inputs | .venv/book-installed $(DECODER) build/smoke
-	@echo "== trying $<"
-	@$(BIN)/jupytext --quiet --to ipynb --output - $< | $(BIN)/papermill --cwd . --kernel python3 \
-	    -p tier smoke -p output build/smoke/generated - $@
+	@echo "== trying $<, $(PLACE)"
+	@$(BIN)/jupytext --quiet --to ipynb --output - $< | $(PAPERMILL) -p tier smoke \
+	    -p output build/smoke/generated - $@
 
 # --- book
 
