@@ -242,13 +242,13 @@ glue("cost_tokens", lengths[-1], display=False)
 # Overwriting computes every product that plain attention computes, so it cannot save any, whatever
 # the clock says. If a prior is to be cheaper, the scores that it replaces must not be computed.
 #
-# ## Whole answers of a small model
+# ## Whole answers
 #
 # In a model attention is one part, and a preset replaces a few heads of some layers. Below, four
 # variants and vanilla answer one batch of {glue:text}`cost_questions`; images are encoded once, so
 # that the time is the decoder's. The four are one of each sort: all rows with a prior that no query
-# changes, all rows with noise, the last row alone, and all heads of all layers. The small models'
-# prompts are short, and the intervention's own bookkeeping weighs more there than in a large model.
+# changes, all rows with noise, the last row alone, and all heads of all layers. The prompts here
+# are short, and the intervention's own bookkeeping weighs more in small models than in large ones.
 # All five take turns in {glue:text}`cost_rounds` rounds: with so few, an interval reaches from the
 # smallest ratio to the largest.
 

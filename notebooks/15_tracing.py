@@ -293,7 +293,7 @@ else:
 # %% [markdown]
 # ## What the graph cannot show
 #
-# In the prompts of the small models the image stands before the question, and attention is causal.
+# In the prompts of all these models the image stands before the question, and attention is causal.
 # So a visual token never attends to the question, in no layer, and its state cannot depend on it.
 # The graph over visual tokens is the same whatever is asked. That is no property of trained
 # weights; it holds for every decoder that is prompted like this. We ask the model the drawn

@@ -91,8 +91,8 @@ at_most = everything if tier == "paper" else run.count(questions, smoke=100)
 # a hallucination. A difference between the two groups may come from anything that makes an object
 # easy to miss, its size first of all.
 #
-# Before the run we fix what will count as agreement on small models, at $\tau=$
-# {glue:text}`tau`, with 95% intervals over images:
+# Before the run we fix what will count as agreement, at $\tau=$ {glue:text}`tau`, with 95%
+# intervals over images:
 #
 # - C019: in every model, $\rho$ of wrong answers is below that of right ones.
 # - C020: the same after each $\rho$ is divided by what uniform edges would give for a region of
