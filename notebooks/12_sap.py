@@ -444,6 +444,7 @@ judged = judged.assign(
 whole = found.whole
 
 
+# %%
 def all_or_open(bad, good):
     """False if one cell is surely bad, True if all are surely good, otherwise open.
 
@@ -462,11 +463,13 @@ def model_by_model(bad, good):
 
 def mostly(good, bad):
     """True if more than half of a model's cells are surely good, False if half are surely bad."""
+    if not whole:
+        return dict.fromkeys(judged["model"].unique())
     shares = judged.groupby("model")[[good, bad]].mean()
-    answers = shares[good].gt(0.5).map({True: True, False: None}).astype(object)
-    return (
-        answers.mask(shares[bad] >= 0.5, False).to_dict() if whole else dict.fromkeys(shares.index)
-    )
+    return {
+        name: True if share[good] > 0.5 else False if share[bad] >= 0.5 else None
+        for name, share in shares.iterrows()
+    }
 
 
 def count(column):

@@ -59,10 +59,10 @@ from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
 tier = "book"
-models = "families"
+models = "pretrained,families"
 source = "own"
 live_benchmark = "pope"
-questions = 8
+questions = 4
 images = 40
 seed = 0
 output = "book/generated"
