@@ -80,7 +80,7 @@ glue("most_billions", round(max(billions), 1), display=False)
 #
 # - **pretrained**: a language decoder with published weights that pip can install,
 #   SmolLM2-135M-Instruct {cite}`allal2025smollm`, with a vision tower that was trained here. It is
-#   what a laptop can come closest to the paper with, so it stands first on every page.
+#   what a laptop can come closest to the paper with, so it stands first where it is measured.
 # - **small**: models of a few million parameters, trained here from scratch. They show that the
 #   code is right and how a measure behaves.
 # - **published**: the paper's models and others of their families, by name, for those who can

@@ -305,7 +305,7 @@ def gap_table(per_sample, caption):
 
 
 # %%
-from lost_in_attention.residual.depth import layers_in_range, over_depth
+from lost_in_attention.residual.depth import layer_weights, layers_in_range, over_depth
 
 per_sample = over_depth(measured, QUANTITIES, ["model", "module"])
 levels = intervals(per_sample, ["rid", "mixig"], ["model", "module"], seed=seed)
@@ -313,6 +313,37 @@ shown = interval_table(levels, "model", ["quantity", "module"]).loc[names]
 shown.columns = [f"{plots.axis_label(q)}, {plots.MODULES[m]['label']}" for q, m in shown.columns]
 run.table(shown.reset_index(), "Means over depth with 95% intervals")
 gaps = gap_table(per_sample, "FFN minus attention over depth, with 95% intervals")
+
+# %% [markdown]
+# A mean over layers does not say how many layers it rests on. The next table does: in how many
+# layers a model's curves are in the order that the paper gives, and how much of the difference the
+# three layers make that make most of it. More than 100% means that others take some of it away.
+
+
+# %% tags=["hide-input"]
+def carried_by(own, quantity, sign):
+    """In how many layers the difference has the sign, and what three make of their sum."""
+    wide = own.pivot_table(quantity, "layer", "module")
+    by_layer = sign * (wide["ffn"] - wide["attention"])
+    parts = by_layer * layer_weights(len(by_layer))
+    top = parts.nlargest(3)
+    if parts.sum() <= 0:
+        return f"{(by_layer > 0).sum()} of {len(by_layer)}", "no such difference"
+    named = ", ".join(map(str, sorted(top.index)))
+    return f"{(by_layer > 0).sum()} of {len(by_layer)}", f"{named}: {top.sum() / parts.sum():.0%}"
+
+
+rows = []
+for name in names:
+    own = measured[measured["model"] == name]
+    row = {"model": name}
+    for quantity, sign, order in (
+        ("rid", 1, "FFN's RID above"),
+        ("mixig", -1, "FFN's MixIG below"),
+    ):
+        row[f"{order}, layers"], row[f"{order}, from"] = carried_by(own, quantity, sign)
+    rows.append(row)
+run.table(pd.DataFrame(rows), "How many layers the difference rests on")
 
 # %% [markdown]
 # ## How far the training seed moves it

@@ -313,6 +313,11 @@ glue("changed", changed, display=False)
 # With their size held fixed: {glue:text}`resized_tally`. Holding the size fixed changes the answer
 # for {glue:text}`changed` of {glue:text}`n_models` models.
 #
+# In the pretrained decoder this yes is the sink's. In the layers that carry it, one row makes
+# nearly all of the state's norm, so an update held at a share of that norm is blown up on all other
+# rows, and the change of the spectrum with it. Without the sink attention is ahead at equal size:
+# {doc}`17_sink`.
+#
 # ## What hangs on layer 0
 #
 # Layer 0 is unlike the others ({doc}`06_layerwise_curves`), and one layer can carry a mean. The

@@ -248,7 +248,7 @@ else:
 # ## Three graphs of one layer
 #
 # The mean over heads hides single heads. A weight of 0.1 in the mean can be 0.1 in every head or
-# 0.8 in one of eight, and a head's weight of 0.5 may vanish in the mean. Attention rollout
+# 0.9 in one of nine, and a head's weight of 0.5 may vanish in the mean. Attention rollout
 # (Abnar and Zuidema) goes the other way: it follows attention through the layers below, half of
 # each step being the residual branch. Below is the layer with most edges between patches, with the
 # head that has most of them there. Rollout's weights are products of many layers and smaller, so
