@@ -389,7 +389,7 @@ def test_the_main_claims_stand_on_top_as_a_picture(tmp_path):
     assert page.index("</figure>") < page.index("## Findings") and "<script" not in picture
     [alt] = re.findall('role="img" aria-label="([^"]+)"', picture)
     said = "Small same direction, Pretrained different direction, Published needs published weights"
-    assert f"space: {said}." in alt
+    assert f"tolerance: {said}." in alt
     main = scorecard_rows.findings()["main"]
     assert alt.count("Pretrained") == len(main[main != ""]) == 6
     # A mark that is no colour alone for each verdict, and the verdict in words.
