@@ -169,8 +169,8 @@ for variant in ("paper", "released"):
 #
 # Where a model or a benchmark was not asked, all stay undecided.
 #
-# A first run asked 200 questions of each benchmark and left most of these open. It was repeated
-# with 1,000; the rules stayed as they were.
+# A first run asked the small models 200 questions of each benchmark and left most of these open. It
+# was repeated with 1,000; the rules stayed as they were. The pretrained subject was asked 50.
 
 # %%
 vlm = load(names[0], device=run.device, dtype=run.dtype)
