@@ -53,8 +53,9 @@ def assignment(chapter: NotebookNode) -> NotebookNode:
 
 
 def write_assignments(sources: list[Path], output: Path) -> list[Path]:
-    """Write <output>/source/<chapter>/<chapter>.ipynb for each py:percent source; the paths.
+    """Write a notebook for each py:percent source, in a folder of its own; the paths.
 
+    The folders lie in `output`/source, where nbgrader looks for them.
     Raises what `made_of` and `write_new` do, before anything is written.
     """
     made = made_of(sources, assignment)
