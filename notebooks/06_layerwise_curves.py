@@ -41,7 +41,7 @@ from myst_nb import glue
 from lost_in_attention.models.shipped import recipe_of
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import claimed, table1, table1_words
-from lost_in_attention.publishing.votes import interval_table, labour_divided, tally
+from lost_in_attention.publishing.votes import apart, interval_table, labour_divided, tally
 from lost_in_attention.residual.measurements import Updates, own_updates
 from lost_in_attention.residual.tables import (
     crowded_models,
@@ -412,7 +412,8 @@ def peak(rows, quantity):
 peaks = pd.DataFrame(
     {"model": name, "module": module, "quantity": quantity} | peak(rows, quantity)
     for quantity in ("rid", "mixig")
-    for (name, module), rows in measured.groupby(["model", "module"])
+    for name in names
+    for module, rows in measured[measured["model"] == name].groupby("module")
 )
 labels = {"module": lambda m: plots.MODULES[m]["label"], "quantity": plots.axis_label}
 shown = peaks.assign(**{c: peaks[c].map(say) for c, say in labels.items()})
@@ -495,8 +496,18 @@ answers = {
     },
 }
 attention = peaks.query("module == 'attention' and quantity == 'mixig'")
-ranks = ", ".join(map(str, attention["rank of layer 0"]))
-depths = ", ".join(f"{value:.0f}%" for value in attention["depth of the latter (%)"])
+attention = attention.set_index("model")
+
+
+def listed(column, ending=""):
+    """A peak's number in each model, the kinds of subjects apart."""
+    return apart(
+        lambda own: ", ".join(f"{value:.0f}{ending}" for value in attention.loc[own, column]),
+        names,
+        run.evidence,
+    )
+
+
 in_range = {layers_in_range(count, 0.3, 0.5) for count in attention["layers"]}
 layers_there = " or ".join(map(str, sorted(in_range)))
 said = {claim: tally(each, run.evidence) for claim, each in answers.items()}
@@ -527,7 +538,8 @@ run.claim(
     "C016",
     statement="Layer 0 reconfigures strongly",
     paper=f"layer {claimed('C016'):g} named",
-    measured=f"rank of layer 0 by |MixIG| of attention: {ranks}; {said['C016']}",
+    measured=f"rank of layer 0 by |MixIG| of attention, {listed('rank of layer 0')}. "
+    f"Strong: {said['C016']}",
     tolerance="among the largest quarter of layers in 97.5% of resamples",
     answers=answers["C016"],
 )
@@ -535,7 +547,8 @@ run.claim(
     "C017",
     statement="Layers around this share of the depth reconfigure strongly",
     paper=f"{claimed('C017'):g}%",
-    measured=f"depth of the largest |MixIG| after layer 0: {depths}; {said['C017']}",
+    measured=f"depth of the largest |MixIG| after layer 0, "
+    f"{listed('depth of the latter (%)', '%')}. In this range: {said['C017']}",
     tolerance="between 30% and 50% in 97.5% of resamples, at least three layers there",
     answers=answers["C017"],
     note=f"layers of one model in that range: {layers_there}",

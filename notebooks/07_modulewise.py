@@ -38,6 +38,7 @@ from myst_nb import glue
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import table1, table1_words
 from lost_in_attention.publishing.votes import (
+    apart,
     in_words,
     interval_table,
     labour_divided,
@@ -243,20 +244,34 @@ glue("table1_total", f"{layers * learned_sum:.1f}", display=False)
 # moments drift from layer to layer, and the state that it is added to is not the one that attention
 # meets.
 
+
 # %% tags=["hide-input"]
-means = shared.groupby("module")[[*PARTS, *BOTH]].mean()
-means = means.loc[list(LOOKS)].rename(index={m: look[0] for m, look in LOOKS.items()})
-run.table(means.reset_index(), "Parts of RID, mean over models, on the same questions")
+def parts_of(own):
+    """Means over some models, a row a module."""
+    means = shared[shared["model"].isin(own)].groupby("module")[[*PARTS, *BOTH]].mean()
+    return means.loc[list(LOOKS)].rename(index={m: look[0] for m, look in LOOKS.items()})
+
+
+def ratio_of(quantity, one, other):
+    """How many times another module's mean one module's is, for each kind of subject."""
+    return apart(
+        lambda own: f"{parts_of(own).loc[one, quantity] / parts_of(own).loc[other, quantity]:.2f}",
+        names,
+        run.evidence,
+    )
+
+
+kinds = run.evidence.by_subject(dict.fromkeys(names))
+means = pd.concat({kind: parts_of(own) for kind, own in kinds.items()}, names=["subject"])
+run.table(means.reset_index(), "Parts of RID, means over the models of a kind, same questions")
 spread = (
     over_layers(measured[measured["module"].isin(BASELINES)], BOTH, [*groups, "draw"])
     .groupby([*groups, "draw"])[BOTH].mean().groupby(groups).agg(np.ptp)
 )  # fmt: skip
 glue("draw_spread", f"{spread['rid'].max():.3f}", display=False)
 glue("n_draws", draws, display=False)
-relation = means.loc["NoiseΔ in one layer", "rid"] / means.loc["NoiseΔ", "rid"]
-glue("one_layer_ratio", f"{relation:.2f}", display=False)
-rough = means.loc["NoiseΔ", "feature_novelty"] / means.loc["attention", "feature_novelty"]
-glue("novelty_ratio", f"{rough:.2f}", display=False)
+glue("one_layer_ratio", ratio_of("rid", "NoiseΔ in one layer", "NoiseΔ"), display=False)
+glue("novelty_ratio", ratio_of("feature_novelty", "NoiseΔ", "attention"), display=False)
 glue("crowded", ", ".join(crowded) or "none of these models", display=False)
 
 # %% [markdown]
@@ -265,8 +280,9 @@ glue("crowded", ", ".join(crowded) or "none of these models", display=False)
 # noise as for attention, and RID's support part is about the column space alone, as in no model of
 # the paper.
 #
-# Noise in one layer has {glue:text}`one_layer_ratio` times the RID of noise in all layers, and
-# NoiseΔ has {glue:text}`novelty_ratio` times attention's novelty. Noise was drawn
+# RID of noise in one layer, as a multiple of that of noise in all layers:
+# {glue:text}`one_layer_ratio`. Novelty of NoiseΔ, as a multiple of attention's:
+# {glue:text}`novelty_ratio`. Noise was drawn
 # {glue:text}`n_draws` times; between draws a model's mean RID differs by at most
 # {glue:text}`draw_spread`.
 #
@@ -471,17 +487,25 @@ from lost_in_attention.publishing.votes import within
 
 def cell_claim(module, quantity):
     paper = float(table1().loc[module, quantity])
-    rows = [
-        intervals(table, [quantity], ["module"], seed=seed)
-        .set_index("module").loc[module]
-        for table in (per_sample, layer_sums)
-    ]  # fmt: skip
-    near = [within(row["low"], row["high"], paper, abs(paper) / 10) for row in rows]
+
+    def means_of(own):
+        """Mean over depth and sum over layers, over some models."""
+        return [
+            intervals(table[table["model"].isin(own)], [quantity], ["module"], seed=seed)
+            .set_index("module").loc[module]
+            for table in (per_sample, layer_sums)
+        ]  # fmt: skip
+
+    near = [within(r["low"], r["high"], paper, abs(paper) / 10) for r in means_of(names)]
     run.claim(
         f"T1.{module}.{quantity}",
         statement=f"{quantity} of {LOOKS[module][0]}",
         paper=paper,
-        measured=f"depth mean {in_words(rows[0])}, layer sum {in_words(rows[1])}",
+        measured=apart(
+            lambda own: "depth mean {}, layer sum {}".format(*map(in_words, means_of(own))),
+            names,
+            run.evidence,
+        ),
         tolerance="interval within a tenth, as mean or as sum, on published weights",
         answers={"mean over models": True if True in near else unanimous(near)},
         questions=asked_under_noise if module in BASELINES else None,

@@ -442,7 +442,7 @@ glue("verdict_c062", run.claims[0].verdict, display=False)
 # :class: dropdown
 #
 # At most ten lead to it, because its weights have the sum 1. As many can start there as there are
-# later patches and the patch itself. Patches from which very many edges start are attention sinks.
+# later patches and the patch itself. Patches from which very many edges start are hubs.
 # ```
 #
 # ```{exercise} From weights to edges

@@ -75,15 +75,6 @@ SLOW_TESTS = {
 }
 BOOK_FILES = ("test_book.py",)
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
 
 def keep_own_init(cls: type, **kwargs) -> None:
     """Types are not checked in a processor's `__init__`.
@@ -132,8 +123,10 @@ def browser():
     path = chromium_path()
     from playwright.sync_api import sync_playwright
 
+    from lost_in_attention.publishing.printed import QUIET
+
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        chromium = playwright.chromium.launch(executable_path=path, args=list(QUIET))
         yield chromium
         chromium.close()
 

@@ -1,19 +1,22 @@
 """Folders that are like published ones in everything but size: made from the small models.
 
 A published folder differs from ours in the names and the completeness of its weights, in its
-processor's files and in its configuration; each function here changes one of these.
+processor's files and in its configuration; each function here changes one of these.  And a loaded
+model that has what the small ones have not: a sink.
 """
 
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from lost_in_attention.models import VisionLanguageModel
 from lost_in_attention.runs.paths import data_folder
 
 Weights = dict[str, torch.Tensor]
@@ -24,6 +27,24 @@ ORIGINAL = {
     "multi_modal_projector.linear_2": "model.mm_projector.2",
     "vision_tower.": "model.vision_tower.vision_tower.",
 }
+
+
+@contextmanager
+def writing_a_sink(
+    vlm: VisionLanguageModel, *, layer: int, place: int, feature: int
+) -> Iterator[VisionLanguageModel]:
+    """Within the block the FFN of a layer writes a massive activation on one token."""
+
+    def write(module, args, output):
+        output = output.clone()
+        output[:, place, feature] += 1e7
+        return output
+
+    handle = vlm.layers[layer].mlp.register_forward_hook(write)
+    try:
+        yield vlm
+    finally:
+        handle.remove()
 
 
 def copied(name: str, folder: Path) -> Path:

@@ -1,5 +1,7 @@
 """The chapter on the sink: its tables, its account of RID, its predictions."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import ROOT
 from decoders import save_small_decoder
 from lost_in_attention.benchmarks import load_benchmark
-from lost_in_attention.evaluation.sink_store import SinkRun, drawn, measured_again, read_sinks
+from lost_in_attention.evaluation.sink_store import (
+    SinkRun,
+    drawn,
+    measured_again,
+    read_replaced,
+    read_sinks,
+    replaced_by,
+)
 from lost_in_attention.models import load
 from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.publishing.predictions import AWAITED, Prediction, compared, predictions
@@ -29,6 +39,7 @@ from lost_in_attention.residual.sink_parts import (
 from lost_in_attention.residual.sink_quantities import sink_quantities
 from lost_in_attention.residual.sinks import as_many_others
 from lost_in_attention.residual.tables import intervals
+from lost_in_attention.sap.sink_shares import sink_change
 from lost_in_attention.texts import passages
 
 # --- The control ----------------------------------------------------------------------------
@@ -307,6 +318,19 @@ def test_what_is_kept_comes_back_and_is_measured_again(tmp_path):
     said = measured_again(tables, facts, 1)
     assert "with the same weights: 1 of 2 samples; 32 of 32 updates" in said
     assert said.endswith("by more than 0.")
+    assert "layers 4-5" in facts["plan"] and "uniform" in facts["plan"]
+    assert list(read_replaced("small-llava", tmp_path)) == [
+        "sample", "image_source", "layer", "head", "own", "replaced",
+    ]  # fmt: skip
+    assert read_replaced("nobody", tmp_path) is None
+
+
+def test_where_attention_cannot_be_replaced_the_rest_is_measured(tmp_path, decoder):
+    eager = load("small-llava", attention="eager")
+    assert replaced_by(eager) is None and replaced_by(decoder) is None
+    SinkRun("small-llava", 2, attention="eager").measure(tmp_path)
+    assert read_replaced("small-llava", tmp_path) is None
+    assert read_sinks("small-llava", tmp_path)[1]["plan"] is None
 
 
 # --- Predictions ----------------------------------------------------------------------------
@@ -379,3 +403,29 @@ def test_the_sink_is_the_first_token_and_one_feature(stored, numbers):
     assert behind["token"].nunique() > 20
     assert numbers.loc["sink_first", "mean"] >= 0.99
     assert numbers.loc["sink_attention", "low"] > 0.4
+
+
+# --- On pictures ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def on_pictures():
+    return read_sinks("smollm2-pictures")[0]
+
+
+def test_every_prediction_was_measured_and_came_out_as_the_page_says(on_pictures):
+    replaced = sink_change(read_replaced("smollm2-pictures"), seed=0)
+    measured = pd.concat([sink_quantities(on_pictures, seed=0), replaced])
+    answers = compared(predictions("sinks-on-pictures"), measured)
+    assert [answer.partition(":")[0] for answer in answers] == ["right"] * 13
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/intro.md"])
+def test_the_shares_that_are_typed_are_those_of_the_tables(page, stored, on_pictures):
+    said = re.search(r"(\d+)% of it on text and (\d+)% on\s+pictures", (ROOT / page).read_text())
+    for typed, tables in zip(said.groups(), (stored[0], on_pictures), strict=True):
+        parts = gap_parts(tables.updates, tables.carriers)
+        means = shares(parts.assign(sink=parts["gap"] - parts["kept"]), ["sink"], seed=0)
+        assert typed == f"{100 * means['mean'].item():.0f}"
+        written = shares(parts, ["sink written"], seed=0)["mean"].item()
+        assert "two fifths" in (ROOT / page).read_text() and 0.35 < written < 0.45

@@ -11,6 +11,7 @@ from lost_in_attention.residual.sink_attention import queries_behind
 from lost_in_attention.sap import SharedAttentionPrior
 from lost_in_attention.sap.priors import uniform_prior
 from lost_in_attention.sap.sink_shares import sink_change, sink_shares
+from standins import writing_a_sink
 
 # The sink's token, the feature and the layer that writes it; the layer that is replaced.
 PLACE, FEATURE, WRITTEN, LAYER = 0, 10, 2, 5
@@ -24,16 +25,10 @@ def samples():
 @pytest.fixture(scope="module")
 def sinking():
     """A model with one FFN that writes a massive activation on the first token."""
-    vlm = load("small-llava")
-
-    def write(module, args, output):
-        output = output.clone()
-        output[:, PLACE, FEATURE] += 1e7
-        return output
-
-    handle = vlm.layers[WRITTEN].mlp.register_forward_hook(write)
-    yield vlm
-    handle.remove()
+    with writing_a_sink(
+        load("small-llava"), layer=WRITTEN, place=PLACE, feature=FEATURE
+    ) as written:
+        yield written
 
 
 def shares_by_hand(vlm, sample):

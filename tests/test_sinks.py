@@ -10,6 +10,7 @@ from lost_in_attention.benchmarks import load_benchmark
 from lost_in_attention.models import load
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.residual.sinks import LEAST, TIMES_MEDIAN, massive_activations, sink_tokens
+from standins import writing_a_sink
 
 PLACE, FEATURE, LAYER = 2, 5, 3
 
@@ -27,15 +28,8 @@ def samples():
 @pytest.fixture
 def sinking(vlm):
     """The model with one FFN that writes a massive activation on the third token of a prompt."""
-
-    def write(module, args, output):
-        output = output.clone()
-        output[:, PLACE, FEATURE] += 1e7
-        return output
-
-    handle = vlm.layers[LAYER].mlp.register_forward_hook(write)
-    yield vlm
-    handle.remove()
+    with writing_a_sink(vlm, layer=LAYER, place=PLACE, feature=FEATURE) as written:
+        yield written
 
 
 @settings(deadline=None)

@@ -21,13 +21,14 @@ from lost_in_attention.models.loading import Loading
 from lost_in_attention.models.registry import folder_name
 from lost_in_attention.models.settings import settings_of
 from lost_in_attention.models.shipped import OWN_WORLD, own_source
-from lost_in_attention.models.text_decoder import NAME, load_text_decoder
+from lost_in_attention.models.text_decoder import NAME, TextDecoder, load_text_decoder
 from lost_in_attention.residual.sink_effect import SIZE, SinkTables, measure_sinks
 from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import made_by, weights_digest
 from lost_in_attention.runs.tables import read_table, write_table
 from lost_in_attention.sap import SharedAttentionPrior, paper
+from lost_in_attention.sap.intervention import check_fits
 from lost_in_attention.sap.sink_shares import sink_shares
 from lost_in_attention.texts import passages
 
@@ -106,28 +107,14 @@ class SinkRun(Loading):
         """
         started, samples = datetime.now(UTC), self.samples()
         vlm = self.load()
-        tables = measure_sinks(vlm, samples, batch_size=self.batch_size, seed=self.seed)
-        plan = replaced_by(vlm) if self.model != NAME else None
-        shares = None if plan is None else sink_shares(vlm, samples, plan)
-        place = self.keep(tables, vlm, samples, started, folder)
-        if shares is not None:
-            facts = self._facts(vlm, samples, started) | {"table": _REPLACED, "plan": plan.label}
-            write_table(place / f"{_REPLACED}.parquet", shares, facts)
-        return place
-
-    def keep(
-        self,
-        tables: SinkTables,
-        vlm: VisionLanguageModel,
-        samples: Sequence[Sample],
-        started: datetime,
-        folder: Path | None = None,
-    ) -> Path:
-        """Write what was measured of the model on the samples since then; returns the folder."""
+        plan = replaced_by(vlm)
+        tables = dict(vars(measure_sinks(vlm, samples, batch_size=self.batch_size, seed=self.seed)))
+        if plan is not None:
+            tables[_REPLACED] = sink_shares(vlm, samples, plan)
+        facts = self._facts(vlm, samples, started) | {"plan": plan and plan.label}
         place = sinks_folder(self.subject, folder)
-        facts = self._facts(vlm, samples, started)
-        for name in _TABLES:
-            write_table(place / f"{name}.parquet", getattr(tables, name), facts | {"table": name})
+        for name, table in tables.items():
+            write_table(place / f"{name}.parquet", table, facts | {"table": name})
         return place
 
     def _facts(
@@ -147,11 +134,16 @@ _REPLACED = "replaced"
 def replaced_by(vlm: VisionLanguageModel) -> SharedAttentionPrior | None:
     """What is put in attention's place: the paper's setting, a uniform prior.
 
-    None where the decoder does not run on SDPA, the only attention that can be replaced.
+    None where this model's attention cannot be replaced; the decoder by itself sees no picture.
     """
-    if vlm.decoder.config._attn_implementation != "sdpa":
+    if isinstance(vlm, TextDecoder):
         return None
-    return paper(vlm.family.key, "uniform", depth=len(vlm.layers))
+    plan = paper(vlm.family.key, "uniform", depth=len(vlm.layers))
+    try:
+        check_fits(vlm, plan)
+    except ValueError:
+        return None
+    return plan
 
 
 def drawn(samples: Sequence[Sample], count: int, *, seed: int) -> list[Sample]:

@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = (
-    "--headless",
+# Without a window of its own, and without a word to anyone.
+QUIET = (
     "--no-sandbox",
     "--disable-gpu",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+)
+FLAGS = (
+    "--headless",
+    *QUIET,
     "--no-pdf-header-footer",
     "--generate-pdf-document-outline",
     # In milliseconds of the page's own clock, which stands still while the page works.

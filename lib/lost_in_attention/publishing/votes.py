@@ -4,7 +4,7 @@ An answer is yes (True), no (False) or open (None).  One model at several steps 
 several models too.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -68,8 +68,16 @@ def tally(answers: Mapping[str, bool | None] | pd.Series, evidence: Evidence) ->
 
     `answers` goes by the models' names.
     """
-    parted = evidence.by_subject(dict(answers.items()))
-    said = [f"{subject}: {_spoken(list(own.values()))}" for subject, own in parted.items()]
+    return apart(lambda own: _spoken([answers[name] for name in own]), answers.keys(), evidence)
+
+
+def apart(tell: Callable[[list[str]], str], names: Iterable[str], evidence: Evidence) -> str:
+    """What `tell` says of the models of each kind of subject: "pretrained: ...; small: ...".
+
+    A number over models of different kinds would be of none.
+    """
+    parted = evidence.by_subject(dict.fromkeys(names))
+    said = [f"{subject}: {tell(list(own))}" for subject, own in parted.items()]
     return "; ".join(said) or "no model asked"
 
 

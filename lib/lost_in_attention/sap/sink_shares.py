@@ -83,7 +83,13 @@ def _of_one(
     return found
 
 
-def _shares(vlm, inputs, plan, sinks, rows) -> Chosen:
+def _shares(
+    vlm: VisionLanguageModel,
+    inputs: Mapping[str, Any],
+    plan: SharedAttentionPrior,
+    sinks: Bool[Tensor, " tokens"],
+    rows: Bool[Tensor, " tokens"],
+) -> Chosen:
     """By layer of the plan: the heads that it chose, and every head's share."""
     reader = _Reader(vlm, plan, sinks, rows.to(sinks.device))
     with torch.inference_mode(), replacing(vlm, reader) as changed:

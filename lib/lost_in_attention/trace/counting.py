@@ -1,4 +1,4 @@
-"""What is counted of traced questions: edges at the asked object, with and without sinks.
+"""What is counted of traced questions: edges at the asked object, with and without hubs.
 
 A table of counts has one row a sample, layer and kind of edges; all shares are made of them.
 """
@@ -12,10 +12,10 @@ from lost_in_attention.trace.graphs import Trace
 from lost_in_attention.trace.ratio import degree_counts
 from lost_in_attention.trace.regions import Region
 
-ALL_TOKENS, WITHOUT_SINKS = "all tokens", "without sinks"
+ALL_TOKENS, WITHOUT_HUBS = "all tokens", "without hubs"
 _LOWEST, _OTHERS = 0.02, (0.05, 0.15, 0.2, 0.3)
-# One token in so many counts as a sink.
-_SINKS = 20
+# One token in so many counts as a hub.
+_HUBS = 20
 
 
 def lowest(threshold: float) -> float:
@@ -32,8 +32,8 @@ def case_counts(trace: Trace, regions: Mapping[str, Region], threshold: float) -
     """Edges of each case and layer, and those at its key region, at every one of `thresholds`.
 
     Columns: sample, layer, kind, tokens, key_tokens, edges, key_edges (`degree_counts`), tau and
-    among: "all tokens", or, at `threshold` alone, "without sinks", where a case whose region
-    consists of sinks has no rows.
+    among: "all tokens", or, at `threshold` alone, "without hubs", where a case whose region
+    consists of hubs has no rows.
 
     Raises ValueError where the trace was made with a threshold above the lowest, and what
     `degree_counts` raises.
@@ -42,16 +42,16 @@ def case_counts(trace: Trace, regions: Mapping[str, Region], threshold: float) -
         degree_counts(trace.at(tau), regions).assign(tau=tau, among=ALL_TOKENS)
         for tau in thresholds(threshold)
     ]
-    masks = without_sinks(trace.at(threshold), regions)
+    masks = without_hubs(trace.at(threshold), regions)
     if masks:
         rest = {name: regions[name] for name in masks}
         counts = degree_counts(trace.at(threshold), rest, tokens=masks)
-        parts.append(counts.assign(tau=threshold, among=WITHOUT_SINKS))
+        parts.append(counts.assign(tau=threshold, among=WITHOUT_HUBS))
     # The graphs are means over heads: all are of "head" 0.
     return pd.concat(parts, ignore_index=True).drop(columns="head")
 
 
-def without_sinks(trace: Trace, regions: Mapping[str, Region]) -> dict[str, Region]:
+def without_hubs(trace: Trace, regions: Mapping[str, Region]) -> dict[str, Region]:
     """Which tokens are left without the twentieth from which most edges to other tokens start.
 
     A sample of whose region nothing is left is missing.
@@ -61,8 +61,8 @@ def without_sinks(trace: Trace, regions: Mapping[str, Region]) -> dict[str, Regi
     masks = {}
     for name, region in regions.items():
         started = np.bincount(starts.get(name, []), minlength=len(region))
-        sinks = np.argsort(-started, kind="stable")[: -(-len(region) // _SINKS)]
-        masks[name] = ~np.isin(np.arange(len(region)), sinks)
+        hubs = np.argsort(-started, kind="stable")[: -(-len(region) // _HUBS)]
+        masks[name] = ~np.isin(np.arange(len(region)), hubs)
     return {name: mask for name, mask in masks.items() if (mask & regions[name]).any()}
 
 
