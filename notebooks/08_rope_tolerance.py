@@ -208,7 +208,7 @@ doublings = intervals(wide, ratios, ["model"], seed=seed)
 factors = doublings.assign(**{c: 2 ** doublings[c] for c in ("mean", "low", "high")})
 table = pd.concat([levels, factors])
 order = ["tolerance", *plots.MODULES, *ratios]
-table = interval_table(table, "model", "quantity")[order]
+table = interval_table(table, "model", "quantity").loc[names, order]
 run.table(
     table.reset_index().rename(columns={"ffn": "FFN", "ffn ratio": "FFN ratio"}),
     "Mean RID over depth, and its ratio to the tolerance (geometric mean over questions)",
@@ -227,18 +227,19 @@ run.table(
 # %% tags=["hide-input"]
 replies["correct"] = replies["correct"].astype(float)
 accuracy = intervals(replies, ["correct"], ["model", "rotary"], seed=seed)
-shown_accuracy = interval_table(accuracy, "model", "rotary")[["on", "off"]]
+shown_accuracy = interval_table(accuracy, "model", "rotary").loc[names, ["on", "off"]]
 run.table(
     shown_accuracy.reset_index().rename(columns={"on": "with RoPE", "off": "without RoPE"}),
     "Accuracy on the same questions, with 95% intervals",
 )
-drop_of = accuracy.pivot(index="model", columns="rotary", values="mean")
+drop_of = accuracy.pivot(index="model", columns="rotary", values="mean").loc[names]
 falls = [f"{name} {100 * (row['on'] - row['off']):.0f}" for name, row in drop_of.iterrows()]
 glue("accuracy_falls", ", ".join(falls), display=False)
 
 # %% [markdown]
 # Accuracy falls by so many points: {glue:text}`accuracy_falls`. Where it falls, the change is not
-# one that leaves the information where it was.
+# one that leaves the information where it was: a model that cannot answer any more is broken by the
+# change, and the RID of breaking it is no tolerance.
 #
 # ## The verdicts
 

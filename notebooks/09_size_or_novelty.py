@@ -231,7 +231,7 @@ def gap_table(gaps, caption):
     held = (shown["quantity"] == "size") & (shown["update"] == "resized")
     cells.loc[held, "cell"] = "equal"
     table = cells.pivot(index=["model", "update"], columns="quantity", values="cell")
-    table = table[QUANTITIES].rename(columns=LABELS).reset_index()
+    table = table.loc[names, QUANTITIES].rename(columns=LABELS).reset_index()
     table["S ≥ H"] = ["yes" if name in crowded else "no" for name in table["model"]]
     run.table(table, f"{caption} (S tokens, H features)")
 
@@ -259,7 +259,7 @@ wide = novelty.pivot(
 ).reset_index()
 wide["ratio"] = wide["own"] / wide["rotated"]
 ratios = intervals(wide, ["ratio"], ["model", "module"], seed=seed)
-shown = interval_table(ratios, "model", "module")
+shown = interval_table(ratios, "model", "module").loc[names]
 run.table(
     shown.rename(columns={"ffn": "FFN"}).reset_index(),
     "Novelty as a multiple of the novelty of chance, with 95% intervals",

@@ -287,7 +287,7 @@ costs = pd.DataFrame([row for name, vlm in each for row in answer_times(name, vl
 costs["shown"] = [f"{r.time:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in costs.itertuples()]
 wide = costs.pivot(index=["preset", "variant"], columns="model", values="shown")
 run.table(
-    wide.rename_axis(columns=None).reset_index(),
+    wide[costs["model"].unique()].rename_axis(columns=None).reset_index(),
     "Time to answer a batch, ratio to vanilla with 95% intervals (measured now)",
 )
 

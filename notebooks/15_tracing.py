@@ -332,6 +332,10 @@ glue("asked_twice", found, display=False)
 # misallocated attention; to say that, one must look at rows of the question's tokens or of the
 # answer.
 #
+# Nor can the graph show what goes elsewhere. In the layers that carry the pretrained decoder's
+# sink, about half of what a visual token gives does not go to visual tokens ({doc}`17_sink`, S13),
+# so that fewer weights reach a fixed threshold there.
+#
 # ## How many edges, in every model
 #
 # Each model is asked {glue:text}`n_counted` questions, and its graphs are counted at the same

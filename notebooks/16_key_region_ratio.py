@@ -313,7 +313,8 @@ showing.show_figure(
 # %% tags=["hide-input"]
 run.table(
     gaps.assign(difference=gaps.apply(worded, axis=1))
-    .pivot(index=["unit", "variant"], columns="model", values="difference")
+    .pivot(index=["unit", "variant"], columns="model", values="difference")[names]
+    .rename_axis(columns=None)
     .reset_index(),
     "Right minus wrong, with 95% intervals",
 )
