@@ -16,9 +16,7 @@
 #
 # - **Covers** Section 4.2 of the paper, observations 1 and 2, Figure 2, Table 1 and Theorem F.3.
 # - **Verdict** on claim C071, noise: {glue:text}`verdict_c071`. On claim C073, attention and FFN:
-#   {glue:text}`verdict_c073` (in RID {glue:text}`rid_depth`, in MixIG {glue:text}`mixig_depth`;
-#   over layers 1 and later {glue:text}`rid_later` and {glue:text}`mixig_later`). The others are in
-#   the table below.
+#   {glue:text}`verdict_c073`. The others are in the table below.
 # - **Takes** less than a minute and 2 GB at tier `book`: most numbers were measured before.
 #
 # You will
@@ -39,12 +37,15 @@ from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import table1, table1_words
 from lost_in_attention.publishing.votes import (
     apart,
+    how_many,
     in_words,
     interval_table,
     labour_divided,
+    means_apart,
     side_of,
     tally,
 )
+from lost_in_attention.residual.depth import over_depth
 from lost_in_attention.residual.measurements import BASELINES, Averaging, Baselines, Updates
 from lost_in_attention.residual.tables import (
     crowded_models,
@@ -71,6 +72,108 @@ names, draws = run.models, run.count(noise_seeds, smoke=1)
 samples = run.drawn("pope", source, questions, smoke=6)
 under_noise = run.fewer(samples, noise_questions, smoke=6)
 
+# %% tags=["hide-cell"]
+updates, baselines, averaging = run.measured(
+    (Updates(), samples),
+    (Baselines(draws), under_noise),
+    (Averaging(), under_noise),
+    live=live,
+)
+
+# %%
+own = updates.table
+one_layer = own[own["update"] == "noise"].assign(module="noise_one_layer")
+own = pd.concat([own[own["update"] == "own"], one_layer]).assign(draw=0)
+measured = without_forced_zeros(pd.concat([own, baselines.table], ignore_index=True))
+averages = averaging.table
+crowded = crowded_models(measured)
+
+# %%
+BOTH = ["rid", "mixig"]
+PARTS = ["size", "feature_novelty", "spectrum_change", "support_innovation"]
+groups = ["model", "module"]
+# Draws of noise are several tables of one model: their mean stands for them.
+keys = ["sample", "image_source", *groups, "layer"]
+per_layer = measured.groupby(keys, sort=False)[[*PARTS, *BOTH]].mean().reset_index()
+per_sample = over_depth(per_layer, [*PARTS, *BOTH], groups)
+points = intervals(per_sample, BOTH, groups, seed=seed)
+# What is set beside the baselines is of the same questions.
+both_asked = baselines.table[["model", "sample"]].drop_duplicates()
+shared = per_sample.merge(both_asked, on=["model", "sample"])
+
+# %% tags=["hide-input"]
+LOOKS = {
+    "attention": ("attention", plots.ATTENTION),
+    "ffn": ("FFN", plots.FFN),
+    "noise_delta": ("NoiseΔ", plots.OKABE_ITO[2]),
+    "noise_qkv": ("NoiseQKV", plots.OKABE_ITO[3]),
+    "noise_one_layer": ("NoiseΔ in one layer", plots.OKABE_ITO[4]),
+}
+
+# %% tags=["hide-input"]
+MARKS = dict(zip(names, 3 * "osD^vP*X<>hpd8H", strict=False))
+
+
+def draw_plane(ax, shown):
+    for (name, module), cell in shown.groupby(groups):
+        rid, mixig = (cell.set_index("quantity").loc[q] for q in BOTH)
+        middle, (x, y) = "mean", (mixig, rid)
+        across = [[x[middle] - x["low"]], [x["high"] - x[middle]]]
+        along = [[y[middle] - y["low"]], [y["high"] - y[middle]]]
+        ax.errorbar(x[middle], y[middle], xerr=across, yerr=along, lw=1,
+                    fmt=MARKS[name], color=LOOKS[module][1], ms=6)  # fmt: skip
+    ax.axvline(0, color="0.7", lw=1, zorder=0)
+    # Numbers of five decimals: more of them would run into each other.
+    ax.locator_params(axis="x", nbins=4)
+    ax.set(xlabel=plots.axis_label("mixig"), ylabel=plots.axis_label("rid"))
+    for label, color in LOOKS.values():
+        ax.plot([], [], "s", color=color, label=label)
+    for name in names:
+        ax.plot([], [], MARKS[name], color="0.4", label=name)
+
+
+# %% tags=["remove-cell"]
+of_models = own.groupby("model")
+glue("first_model", names[0], display=False)
+glue("agreement", updates.agreement, display=False)
+glue("noise_agreement", baselines.agreement, display=False)
+glue("averaging_agreement", averaging.agreement, display=False)
+glue("n_questions", int(of_models["sample"].nunique().max()), display=False)
+asked_under_noise = int(baselines.table.groupby("model")["sample"].nunique().max())
+glue("n_noise", asked_under_noise, display=False)
+depths = sorted(set(of_models["layer"].max() + 1))
+glue("n_layers", " or ".join(map(str, depths)), display=False)
+
+# %% [markdown]
+# ## The answer
+#
+# Over depth the FFN is ahead of attention in RID, as in Table 1, in {glue:text}`rid_depth`; over
+# layers 1 and later it is in {glue:text}`rid_later` (FFN minus attention over depth,
+# {glue:text}`gap_rid`). Attention is ahead in MixIG, as in Table 1, in {glue:text}`mixig_depth`
+# (FFN minus attention in nats, {glue:text}`gap_mixig`). Noise in attention's place has, in Table 1,
+# a RID above both modules' and a MixIG below zero; here both baselines have the one in
+# {glue:text}`noise_rid` and the other in {glue:text}`noise_mixig`.
+#
+# This is said of these models and draws of noise; intervals are over images. The numbers of Table 1
+# are of the paper's models and need their weights.
+
+# %% tags=["hide-input"]
+means = points.groupby(["module", "quantity"])["mean"].agg(["min", "max"])
+ranges = [f"{LOOKS[m][0]} {q} {low:.2g} to {high:.2g}" for (m, q), (low, high) in means.iterrows()]
+fig, [ax] = plots.panels(1, row_height=5.4)
+draw_plane(ax, points)
+fig.legend(loc="outside lower left", ncols=2, frameon=False)
+run.figure(
+    fig,
+    "plane",
+    data=points,
+    alt=f"RID against MixIG, one mark a model and module. Over models: {'; '.join(ranges)}.",
+    caption="Each model's attention and FFN, and noise in attention's place: the counterpart of "
+    "the paper's Figure 2. Means over depth, then over questions, with 95% intervals over images; "
+    "where none is seen it is smaller than the mark. Colours tell modules apart, marks tell models "
+    "apart.",
+)
+
 # %% [markdown]
 # ## What is compared
 #
@@ -95,112 +198,16 @@ under_noise = run.fewer(samples, noise_questions, smoke=6)
 # - Cells of Table 1: a number of the paper can be reproduced on published weights alone. There,
 #   agreement is a distance of at most a tenth, as a mean or as a sum over layers: the whole
 #   interval of the mean over all models lies that close.
-
+#
 # The models' own updates and noise in one layer are those of {doc}`06_layerwise_curves`, of
 # {glue:text}`n_questions` questions. The baselines need passes of their own, and
 # {glue:text}`n_noise` of these questions suffice for them. All were measured before, by
 # `python -m lost_in_attention measure --model` and the model's name, and are read where they are of
-# these very weights, questions and seed; the next table says where the numbers come from.
-
-# %%
-updates, baselines, averaging = run.measured(
-    (Updates(), samples),
-    (Baselines(draws), under_noise),
-    (Averaging(), under_noise),
-    live=live,
-)
-
-# %% [markdown]
+# these very weights, questions and seed; the folded cell before the answer, where they are read,
+# lists where the numbers come from.
+#
 # Some questions of {glue:text}`first_model` were asked again. Updates: {glue:text}`agreement`.
 # Baselines: {glue:text}`noise_agreement`. Outputs and values: {glue:text}`averaging_agreement`.
-
-# %% tags=["hide-input"]
-LOOKS = {
-    "attention": ("attention", plots.ATTENTION),
-    "ffn": ("FFN", plots.FFN),
-    "noise_delta": ("NoiseΔ", plots.OKABE_ITO[2]),
-    "noise_qkv": ("NoiseQKV", plots.OKABE_ITO[3]),
-    "noise_one_layer": ("NoiseΔ in one layer", plots.OKABE_ITO[4]),
-}
-
-
-# %%
-own = updates.table
-one_layer = own[own["update"] == "noise"].assign(module="noise_one_layer")
-own = pd.concat([own[own["update"] == "own"], one_layer]).assign(draw=0)
-measured = without_forced_zeros(pd.concat([own, baselines.table], ignore_index=True))
-averages = averaging.table
-crowded = crowded_models(measured)
-
-# %% tags=["remove-cell"]
-of_models = own.groupby("model")
-glue("first_model", names[0], display=False)
-glue("agreement", updates.agreement, display=False)
-glue("noise_agreement", baselines.agreement, display=False)
-glue("averaging_agreement", averaging.agreement, display=False)
-glue("n_questions", int(of_models["sample"].nunique().max()), display=False)
-asked_under_noise = int(baselines.table.groupby("model")["sample"].nunique().max())
-glue("n_noise", asked_under_noise, display=False)
-depths = sorted(set(of_models["layer"].max() + 1))
-glue("n_layers", " or ".join(map(str, depths)), display=False)
-
-# %% [markdown]
-# ## Figure 2: RID and MixIG of every model
-#
-# Means over depth, then over questions. Bars are 95% bootstrap intervals over images; where none is
-# seen it is smaller than the mark. They hold for these trained models and these draws of noise.
-
-# %%
-from lost_in_attention.residual.depth import over_depth
-
-BOTH = ["rid", "mixig"]
-PARTS = ["size", "feature_novelty", "spectrum_change", "support_innovation"]
-groups = ["model", "module"]
-# Draws of noise are several tables of one model: their mean stands for them.
-keys = ["sample", "image_source", *groups, "layer"]
-per_layer = measured.groupby(keys, sort=False)[[*PARTS, *BOTH]].mean().reset_index()
-per_sample = over_depth(per_layer, [*PARTS, *BOTH], groups)
-points = intervals(per_sample, BOTH, groups, seed=seed)
-# What is set beside the baselines is of the same questions.
-both_asked = baselines.table[["model", "sample"]].drop_duplicates()
-shared = per_sample.merge(both_asked, on=["model", "sample"])
-
-# %% tags=["hide-input"]
-MARKS = dict(zip(names, 3 * "osD^vP*X<>hpd8H", strict=False))
-
-
-def draw_plane(ax, shown):
-    for (name, module), cell in shown.groupby(groups):
-        rid, mixig = (cell.set_index("quantity").loc[q] for q in BOTH)
-        middle, (x, y) = "mean", (mixig, rid)
-        across = [[x[middle] - x["low"]], [x["high"] - x[middle]]]
-        along = [[y[middle] - y["low"]], [y["high"] - y[middle]]]
-        ax.errorbar(x[middle], y[middle], xerr=across, yerr=along, lw=1,
-                    fmt=MARKS[name], color=LOOKS[module][1], ms=6)  # fmt: skip
-    ax.axvline(0, color="0.7", lw=1, zorder=0)
-    # Numbers of five decimals: more of them would run into each other.
-    ax.locator_params(axis="x", nbins=4)
-    ax.set(xlabel=plots.axis_label("mixig"), ylabel=plots.axis_label("rid"))
-    for label, color in LOOKS.values():
-        ax.plot([], [], "s", color=color, label=label)
-    for name in names:
-        ax.plot([], [], MARKS[name], color="0.4", label=name)
-
-
-# %% tags=["hide-input"]
-means = points.groupby(["module", "quantity"])["mean"].agg(["min", "max"])
-ranges = [f"{LOOKS[m][0]} {q} {low:.2g} to {high:.2g}" for (m, q), (low, high) in means.iterrows()]
-fig, [ax] = plots.panels(1, row_height=5.4)
-draw_plane(ax, points)
-fig.legend(loc="outside lower left", ncols=2, frameon=False)
-run.figure(
-    fig,
-    "plane",
-    data=points,
-    alt=f"RID against MixIG, one mark a model and module. Over models: {'; '.join(ranges)}.",
-    caption="Each model's attention and FFN, and noise in attention's place: the counterpart of "
-    "the paper's Figure 2. Colours tell modules apart, marks tell models apart.",
-)
 
 # %% [markdown]
 # ## Table 1: means or sums?
@@ -430,11 +437,6 @@ def sides(table):
     return {key: side_of(row["low"], row["high"]) for key, row in table.iterrows()}
 
 
-def both(found, above, below):
-    """Model by model: is the one quantity above zero and the other below?"""
-    return {n: unanimous([found[n, above], opposite(found[n, below])]) for n in names}
-
-
 def in_halves(found):
     """What models say to both halves of C073, for a table."""
     told = {half: tally(found[half], run.evidence) for half in ("rid", "mixig", "both")}
@@ -442,7 +444,10 @@ def in_halves(found):
 
 
 # %%
-noise_answers = both(sides(margins), "margin", "mixig")
+found = sides(margins)
+above_both = {name: found[name, "margin"] for name in names}
+below_zero = {name: opposite(found[name, "mixig"]) for name in names}
+noise_answers = {name: unanimous([above_both[name], below_zero[name]]) for name in names}
 learned = per_sample[per_sample["module"].isin(modules)]
 gaps = module_gaps(learned, BOTH, ["model"], seed=seed)
 halves = labour_divided(gaps).loc[names]
@@ -456,7 +461,6 @@ run.table(
     .reset_index(),
     "C073: FFN minus attention over depth, with 95% intervals (S tokens, H features)",
 )  # fmt: skip
-
 
 # %% tags=["hide-input"]
 run.claim(
@@ -479,7 +483,6 @@ run.claim(
     note="RID with fewer tokens than features, as in published models: "
     f"{tally(halves.loc[roomy, 'rid'], run.evidence)}",
 )
-
 
 # %% tags=["hide-input"]
 from lost_in_attention.publishing.votes import within
@@ -523,8 +526,11 @@ run.claims_table()
 glue("verdict_c071", run.claims[0].verdict, display=False)
 glue("verdict_c073", run.claims[1].verdict, display=False)
 for half in ("rid", "mixig"):
-    glue(f"{half}_depth", tally(halves[half], run.evidence), display=False)
-    glue(f"{half}_later", tally(later[half], run.evidence), display=False)
+    glue(f"gap_{half}", means_apart(gaps[gaps["quantity"] == half], run.evidence), display=False)
+    glue(f"{half}_depth", how_many(halves[half].to_dict(), run.evidence), display=False)
+glue("rid_later", how_many(later["rid"].to_dict(), run.evidence), display=False)
+glue("noise_rid", how_many(above_both, run.evidence), display=False)
+glue("noise_mixig", how_many(below_zero, run.evidence), display=False)
 
 # %% [markdown]
 # ## Exercises

@@ -16,10 +16,8 @@
 #
 # - **Covers** Section 4.2 of the paper, observation 2: attention preserves the subspace, the FFN
 #   expands it.
-# - **Verdict** none: this goes beyond what the paper claims. At equal size, is the FFN's RID above
-#   attention's? {glue:text}`resized_tally`. Claim C073 is about updates as they are: there RID
-#   reads {glue:text}`own_tally`, and over layers 1 and later {glue:text}`later_own`. Its other
-#   half, MixIG, is in {doc}`06_layerwise_curves`.
+# - **Verdict** none: this goes beyond what the paper claims. Claim C073, about updates as they are,
+#   has its verdicts in {doc}`06_layerwise_curves` and {doc}`07_modulewise`.
 # - **Takes** less than a minute and 2 GB at tier `book`: most numbers were measured before.
 #
 # You will
@@ -37,7 +35,14 @@ from myst_nb import glue
 
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.forest import forest
-from lost_in_attention.publishing.votes import in_words, interval_table, side_of, tally
+from lost_in_attention.publishing.votes import (
+    how_many,
+    in_words,
+    interval_table,
+    means_apart,
+    side_of,
+    tally,
+)
 from lost_in_attention.residual.depth import over_depth
 from lost_in_attention.residual.measurements import Updates
 from lost_in_attention.residual.tables import crowded_models, intervals, module_gaps, over_layers
@@ -56,6 +61,83 @@ output = "book/generated"
 run = report.start("09_size_or_novelty", globals())
 names = run.models
 samples = run.drawn("pope", source, questions, smoke=6)
+
+# %% tags=["hide-cell"]
+[updates] = run.measured((Updates(size), samples), live=live)
+measured = updates.table
+measured = measured[measured["update"] != "noise"]
+measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]
+crowded = crowded_models(measured)
+glue("crowded", ", ".join(crowded) or "none of these models", display=False)
+QUANTITIES = ["rid", "spectrum_change", "support_innovation", "size", "novelty"]
+
+# %%
+per_sample = over_depth(measured, QUANTITIES, ["model", "update", "module"])
+gaps = module_gaps(per_sample, QUANTITIES, ["model", "update"], seed=seed)
+
+# %% tags=["hide-input"]
+UPDATES = {
+    "own": ("as they are", "k", "o"),
+    "resized": ("resized", plots.OKABE_ITO[2], "s"),
+    "rotated": ("rotated", "0.6", "^"),
+}
+LABELS = {q: plots.axis_label(q) for q in QUANTITIES}
+LABELS["novelty"] = "novelty (0 to 2)"
+
+
+def draw_module(ax, rows):
+    for (update, module), curve in rows.groupby(["update", "module"]):
+        look = dict(plots.MODULES[module])
+        if update == "rotated":
+            look |= {"color": "0.6", "label": None, "marker": None}
+        plots.band(ax, curve["layer"], curve, look)
+    plots.whole_numbers(ax)
+    ax.set_ylim(0, None)
+
+
+# %% tags=["hide-input"]
+SHOWN = ["rid", "support_innovation", "spectrum_change"]
+MARKS = {
+    update: {"label": label, "color": color, "marker": mark}
+    for update, (label, color, mark) in UPDATES.items()
+}
+
+# %% [markdown]
+# ## The answer
+#
+# As they are, the FFN's updates have the higher RID in {glue:text}`own_higher` (FFN minus
+# attention, {glue:text}`own_gap`). Multiplied to one size they have it in
+# {glue:text}`resized_higher` ({glue:text}`resized_gap`). Novelty, which no size enters, is higher
+# for the FFN in {glue:text}`ffn_newer`. An update that expands the space should be newer than
+# itself turned at random: the FFN's is in {glue:text}`ffn_above_chance`, attention's in
+# {glue:text}`attention_above_chance`.
+#
+# This says what size does to RID, not why the paper's models differ. In the pretrained decoder one
+# token, the sink, has a part in all of it ({doc}`17_sink`). In models with at least as many tokens
+# as features ({glue:text}`crowded`) novelty is about tokens, as in no model of the paper.
+
+# %% tags=["hide-input"]
+fig, axes = plots.panels(len(SHOWN), row_height=0.9 + 0.35 * len(names))
+for ax, quantity in zip(axes, SHOWN, strict=True):
+    found = gaps[gaps["quantity"] == quantity]
+    forest(ax, found, row="model", order=names, series="update", looks=MARKS)
+    ax.locator_params(axis="x", nbins=5)
+    ax.set_xlabel(f"FFN - attention, {plots.axis_label(quantity).split(' (')[0]}")
+plots.legend_below(fig, axes[0], columns=3)
+drawn = gaps[gaps["quantity"].isin(SHOWN)]
+spans = drawn.groupby(["quantity", "update"])["mean"].agg(["min", "max"])
+words = [
+    f"{plots.axis_label(q)} {UPDATES[u][0]} {low:.2g} to {high:.2g}"
+    for (q, u), (low, high) in spans.iterrows()
+]
+run.figure(
+    fig,
+    "gaps",
+    data=drawn,
+    alt=f"FFN minus attention for each model. Over models: {'; '.join(words)}.",
+    caption="FFN minus attention, means over depth with 95% intervals: updates as they are, "
+    "resized to one size, and rotated at random at that size.",
+)
 
 # %% [markdown]
 # ## Three updates in one place
@@ -92,19 +174,9 @@ samples = run.drawn("pope", source, questions, smoke=6)
 # ```
 #
 # They were measured before, by `python -m lost_in_attention measure --model` and the model's name.
-# They are read where they are of these very weights, questions and seed and of this size; the next
-# table says where they come from. Some questions of {glue:text}`first_model` were asked again:
-# {glue:text}`agreement`.
-
-# %%
-glue("size_shown", size, display=False)
-[updates] = run.measured((Updates(size), samples), live=live)
-measured = updates.table
-measured = measured[measured["update"] != "noise"]
-measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]
-crowded = crowded_models(measured)
-glue("crowded", ", ".join(crowded) or "none of these models", display=False)
-QUANTITIES = ["rid", "spectrum_change", "support_innovation", "size", "novelty"]
+# They are read where they are of these very weights, questions and seed and of this size; the
+# folded cell before the answer lists where they come from. Some questions of
+# {glue:text}`first_model` were asked again: {glue:text}`agreement`.
 
 # %% [markdown]
 # ## Size and novelty, layer by layer
@@ -120,30 +192,12 @@ QUANTITIES = ["rid", "spectrum_change", "support_innovation", "size", "novelty"]
 # same curve of a model with more features would show.
 
 # %%
+glue("size_shown", size, display=False)
 glue("n_questions", int(measured.groupby("model")["sample"].nunique().max()), display=False)
 glue("first_model", names[0], display=False)
 glue("agreement", updates.agreement, display=False)
 by_layer = ["model", "update", "module", "layer"]
 curves = intervals(measured, ["size", "novelty"], by_layer, seed=seed)
-
-# %% tags=["hide-input"]
-UPDATES = {
-    "own": ("as they are", "k", "o"),
-    "resized": ("resized", plots.OKABE_ITO[2], "s"),
-    "rotated": ("rotated", "0.6", "^"),
-}
-LABELS = {q: plots.axis_label(q) for q in QUANTITIES}
-LABELS["novelty"] = "novelty (0 to 2)"
-
-
-def draw_module(ax, rows):
-    for (update, module), curve in rows.groupby(["update", "module"]):
-        look = dict(plots.MODULES[module])
-        if update == "rotated":
-            look |= {"color": "0.6", "label": None, "marker": None}
-        plots.band(ax, curve["layer"], curve, look)
-    plots.whole_numbers(ax)
-    ax.set_ylim(0, None)
 
 
 # %% tags=["hide-input"]
@@ -183,41 +237,7 @@ draw_layers(
 #
 # FFN minus attention, question by question, as means over depth (neither end of the decoder weighs
 # more than 1/28, {doc}`06_layerwise_curves`): for the updates as they are, and with the size held
-# fixed.
-
-# %%
-per_sample = over_depth(measured, QUANTITIES, ["model", "update", "module"])
-gaps = module_gaps(per_sample, QUANTITIES, ["model", "update"], seed=seed)
-
-# %% tags=["hide-input"]
-SHOWN = ["rid", "support_innovation", "spectrum_change"]
-MARKS = {
-    update: {"label": label, "color": color, "marker": mark}
-    for update, (label, color, mark) in UPDATES.items()
-}
-
-# %% tags=["hide-input"]
-fig, axes = plots.panels(len(SHOWN), row_height=0.9 + 0.35 * len(names))
-for ax, quantity in zip(axes, SHOWN, strict=True):
-    found = gaps[gaps["quantity"] == quantity]
-    forest(ax, found, row="model", order=names, series="update", looks=MARKS)
-    ax.locator_params(axis="x", nbins=5)
-    ax.set_xlabel(f"FFN - attention, {plots.axis_label(quantity).split(' (')[0]}")
-plots.legend_below(fig, axes[0], columns=3)
-drawn = gaps[gaps["quantity"].isin(SHOWN)]
-spans = drawn.groupby(["quantity", "update"])["mean"].agg(["min", "max"])
-words = [
-    f"{plots.axis_label(q)} {UPDATES[u][0]} {low:.2g} to {high:.2g}"
-    for (q, u), (low, high) in spans.iterrows()
-]
-run.figure(
-    fig,
-    "gaps",
-    data=drawn,
-    alt=f"FFN minus attention for each model. Over models: {'; '.join(words)}.",
-    caption="FFN minus attention, means over depth with 95% intervals: updates as they are, "
-    "resized to one size, and rotated at random at that size.",
-)
+# fixed. The figure on top draws these differences.
 
 
 # %% tags=["hide-input"]
@@ -281,9 +301,9 @@ glue("n_models", len(names), display=False)
 
 
 # %%
-def votes(table, update):
-    """For every model: is the FFN's RID above attention's?"""
-    rows = table[(table["update"] == update) & (table["quantity"] == "rid")]
+def votes(table, update, quantity="rid"):
+    """For every model: is the FFN's RID, or another quantity, above attention's?"""
+    rows = table[(table["update"] == update) & (table["quantity"] == quantity)]
     rows = rows.set_index("model").loc[names]
     return {name: side_of(row["low"], row["high"]) for name, row in rows.iterrows()}
 
@@ -303,20 +323,27 @@ rows = [
 run.table(pd.DataFrame(rows), "What each kind of subject says, over depth")
 
 # %% tags=["remove-cell"]
-glue("own_tally", tally(own, run.evidence), display=False)
-glue("resized_tally", tally(resized, run.evidence), display=False)
+for update, answers in (("own", own), ("resized", resized)):
+    glue(f"{update}_higher", how_many(answers, run.evidence), display=False)
+    rows = gaps[(gaps["update"] == update) & (gaps["quantity"] == "rid")]
+    glue(f"{update}_gap", means_apart(rows, run.evidence), display=False)
+novel = votes(gaps, "own", "novelty")
+glue("ffn_newer", how_many(novel, run.evidence), display=False)
+for module, rows in ratios.groupby("module"):
+    ends = rows.set_index("model")[["low", "high"]].T
+    above_chance = {name: side_of(*ends[name], border=1) for name in names}
+    glue(f"{module}_above_chance", how_many(above_chance, run.evidence), display=False)
 changed = sum(own[name] != resized[name] for name in names)
 glue("changed", changed, display=False)
 
 # %% [markdown]
-# Does the FFN innovate more than attention? With the updates as they are: {glue:text}`own_tally`.
-# With their size held fixed: {glue:text}`resized_tally`. Holding the size fixed changes the answer
-# for {glue:text}`changed` of {glue:text}`n_models` models.
+# Holding the size fixed changes the answer for {glue:text}`changed` of {glue:text}`n_models`
+# models.
 #
-# In the pretrained decoder this yes is the sink's. In the layers that carry it, one row makes
-# nearly all of the state's norm, so an update held at a share of that norm is blown up on all other
-# rows, and the change of the spectrum with it. Without the sink attention is ahead at equal size:
-# {doc}`17_sink`.
+# In the pretrained decoder the yes at equal size is the sink's. In the layers that carry it, one
+# row makes nearly all of the state's norm, so an update held at a share of that norm is blown up on
+# all other rows, and the change of the spectrum with it. Without the sink attention is ahead at
+# equal size: {doc}`17_sink`.
 #
 # ## What hangs on layer 0
 #
