@@ -107,13 +107,12 @@ def draw_layers(ax, rows):
 # Attention's RID is between half and twice the tolerance, as the paper's is, in
 # {glue:text}`about_tolerance` (as a multiple of it, {glue:text}`attention_times`). That attention
 # keeps what is there does not follow. The tolerance is the RID by which layers' inputs move without
-# rotary embedding (mean over layers, {glue:text}`epsilon`): between layers of one model it differs
-# by a factor of up to {glue:text}`reading_span`, and the paper names no layer. And accuracy without
-# rotary embedding falls (in points, {glue:text}`falls_by_kind`); where it does, the change broke
-# the model, and its RID is no tolerance.
+# rotary embedding (mean over layers, {glue:text}`epsilon`): between layers after layer 0 of one
+# model it differs by a factor of up to {glue:text}`reading_span`, and the paper names no layer. And
+# a tolerance should leave a model able to answer, while accuracy falls without rotary embedding (in
+# points, {glue:text}`falls_by_kind`).
 #
-# The paper's own {glue:text}`paper_tolerance` is of published weights; other models say nothing of
-# it.
+# The paper's own {glue:text}`paper_tolerance` is of published weights; other models cannot test it.
 
 # %% tags=["hide-input"]
 shown = curves[curves["quantity"] == "rid"]

@@ -106,10 +106,10 @@ MARKS = {
 # ## The answer
 #
 # As they are, the FFN's updates have the higher RID in {glue:text}`own_higher` (FFN minus
-# attention, {glue:text}`own_gap`). Multiplied to one size they have it in
-# {glue:text}`resized_higher` ({glue:text}`resized_gap`). Novelty, which no size enters, is higher
-# for the FFN in {glue:text}`ffn_newer`. An update that expands the space should be newer than
-# itself turned at random: the FFN's is in {glue:text}`ffn_above_chance`, attention's in
+# attention, {glue:text}`own_gap`). At one size they have it in {glue:text}`resized_higher`
+# ({glue:text}`resized_gap`). Novelty, which no size enters, is higher for the FFN in
+# {glue:text}`ffn_newer`. An update that expands the space should have more of it than the same
+# update turned at random: the FFN's has in {glue:text}`ffn_above_chance`, attention's in
 # {glue:text}`attention_above_chance`.
 #
 # This says what size does to RID, not why the paper's models differ. In the pretrained decoder one

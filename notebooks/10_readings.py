@@ -142,10 +142,11 @@ glue("sinks_said", SINKS_SAID, display=False)
 # ## The answer
 #
 # Table 1 makes four statements about which is ahead. So many readings, of those that can change it,
-# bear each out in all models of a kind. The FFN ahead in RID: {glue:text}`agreed_c073_rid`.
-# Attention ahead in MixIG: {glue:text}`agreed_c073_mixig`. Both noise baselines above both modules
-# in RID: {glue:text}`agreed_c071_rid`. Both below zero in MixIG: {glue:text}`agreed_c071_mixig`. In
-# at least one model the reading alone turns a clear yes into a clear no for {glue:text}`depends`.
+# bear each out in all models of a kind. C073, the FFN ahead in RID: {glue:text}`agreed_c073_rid`.
+# C073, attention ahead in MixIG: {glue:text}`agreed_c073_mixig`. C071, both noise baselines above
+# both modules in RID: {glue:text}`agreed_c071_rid`. C071, both below zero in MixIG:
+# {glue:text}`agreed_c071_mixig`. In at least one model the reading alone turns a clear yes into a
+# clear no for {glue:text}`depends`.
 #
 # Which reading is the paper's own these numbers cannot say. They are of {glue:text}`n_questions`
 # questions a model.

@@ -61,11 +61,11 @@ changes = audit.changes_from_vanilla(stated).replace({"variant": MODE_NAMES})
 #
 # In Table 2 replaced attention is at least as good as vanilla in {glue:text}`changes_up` of
 # {glue:text}`changes_all` cells and worse by more than chance in {glue:text}`changes_worse`: that
-# replacement does not degrade performance the table bears out, within chance. Better by more than
-# chance it is in {glue:text}`changes_better`, after correction for all cells in
-# {glue:text}`changes_holm`. The three priors, noise among them, are {glue:text}`shift_every` points
-# above vanilla together and {glue:text}`shift_spread` apart from each other: they share their gain,
-# and why patched runs are ahead no arithmetic can say.
+# replacement does not degrade performance the table bears out, within chance. It is better by more
+# than chance in {glue:text}`changes_better`, and in {glue:text}`changes_holm` after correction for
+# all cells. The three priors, noise among them, change accuracy by {glue:text}`shift_every` points
+# together, with a spread of {glue:text}`shift_spread` among them: they share their gain, and why
+# patched runs are ahead no arithmetic can say.
 #
 # The cells hold together: {glue:text}`averages_right` of {glue:text}`averages_all` averages are
 # right, and for {glue:text}`sizes_only` of {glue:text}`sizes_all` data sets of VMCBench one number
