@@ -66,13 +66,11 @@ live = 2
 seed = 0
 output = "book/generated"
 
-# %%
+# %% tags=["hide-cell"]
 run = report.start("07_modulewise", globals())
 names, draws = run.models, run.count(noise_seeds, smoke=1)
 samples = run.drawn("pope", source, questions, smoke=6)
 under_noise = run.fewer(samples, noise_questions, smoke=6)
-
-# %% tags=["hide-cell"]
 updates, baselines, averaging = run.measured(
     (Updates(), samples),
     (Baselines(draws), under_noise),
@@ -88,7 +86,6 @@ measured = without_forced_zeros(pd.concat([own, baselines.table], ignore_index=T
 averages = averaging.table
 crowded = crowded_models(measured)
 
-# %%
 BOTH = ["rid", "mixig"]
 PARTS = ["size", "feature_novelty", "spectrum_change", "support_innovation"]
 groups = ["model", "module"]
@@ -100,37 +97,6 @@ points = intervals(per_sample, BOTH, groups, seed=seed)
 # What is set beside the baselines is of the same questions.
 both_asked = baselines.table[["model", "sample"]].drop_duplicates()
 shared = per_sample.merge(both_asked, on=["model", "sample"])
-
-# %% tags=["hide-input"]
-LOOKS = {
-    "attention": ("attention", plots.ATTENTION),
-    "ffn": ("FFN", plots.FFN),
-    "noise_delta": ("NoiseΔ", plots.OKABE_ITO[2]),
-    "noise_qkv": ("NoiseQKV", plots.OKABE_ITO[3]),
-    "noise_one_layer": ("NoiseΔ in one layer", plots.OKABE_ITO[4]),
-}
-
-# %% tags=["hide-input"]
-MARKS = dict(zip(names, 3 * "osD^vP*X<>hpd8H", strict=False))
-
-
-def draw_plane(ax, shown):
-    for (name, module), cell in shown.groupby(groups):
-        rid, mixig = (cell.set_index("quantity").loc[q] for q in BOTH)
-        middle, (x, y) = "mean", (mixig, rid)
-        across = [[x[middle] - x["low"]], [x["high"] - x[middle]]]
-        along = [[y[middle] - y["low"]], [y["high"] - y[middle]]]
-        ax.errorbar(x[middle], y[middle], xerr=across, yerr=along, lw=1,
-                    fmt=MARKS[name], color=LOOKS[module][1], ms=6)  # fmt: skip
-    ax.axvline(0, color="0.7", lw=1, zorder=0)
-    # Numbers of five decimals: more of them would run into each other.
-    ax.locator_params(axis="x", nbins=4)
-    ax.set(xlabel=plots.axis_label("mixig"), ylabel=plots.axis_label("rid"))
-    for label, color in LOOKS.values():
-        ax.plot([], [], "s", color=color, label=label)
-    for name in names:
-        ax.plot([], [], MARKS[name], color="0.4", label=name)
-
 
 # %% tags=["remove-cell"]
 of_models = own.groupby("model")
@@ -159,6 +125,35 @@ glue("n_layers", " or ".join(map(str, depths)), display=False)
 # the paper's models and need their weights.
 
 # %% tags=["hide-input"]
+MARKS = dict(zip(names, 3 * "osD^vP*X<>hpd8H", strict=False))
+
+
+def draw_plane(ax, shown):
+    for (name, module), cell in shown.groupby(groups):
+        rid, mixig = (cell.set_index("quantity").loc[q] for q in BOTH)
+        middle, (x, y) = "mean", (mixig, rid)
+        across = [[x[middle] - x["low"]], [x["high"] - x[middle]]]
+        along = [[y[middle] - y["low"]], [y["high"] - y[middle]]]
+        ax.errorbar(x[middle], y[middle], xerr=across, yerr=along, lw=1,
+                    fmt=MARKS[name], color=LOOKS[module][1], ms=6)  # fmt: skip
+    ax.axvline(0, color="0.7", lw=1, zorder=0)
+    # Numbers of five decimals: more of them would run into each other.
+    ax.locator_params(axis="x", nbins=4)
+    ax.set(xlabel=plots.axis_label("mixig"), ylabel=plots.axis_label("rid"))
+    for label, color in LOOKS.values():
+        ax.plot([], [], "s", color=color, label=label)
+    for name in names:
+        ax.plot([], [], MARKS[name], color="0.4", label=name)
+
+
+# %% tags=["hide-input"]
+LOOKS = {
+    "attention": ("attention", plots.ATTENTION),
+    "ffn": ("FFN", plots.FFN),
+    "noise_delta": ("NoiseΔ", plots.OKABE_ITO[2]),
+    "noise_qkv": ("NoiseQKV", plots.OKABE_ITO[3]),
+    "noise_one_layer": ("NoiseΔ in one layer", plots.OKABE_ITO[4]),
+}
 means = points.groupby(["module", "quantity"])["mean"].agg(["min", "max"])
 ranges = [f"{LOOKS[m][0]} {q} {low:.2g} to {high:.2g}" for (m, q), (low, high) in means.iterrows()]
 fig, [ax] = plots.panels(1, row_height=5.4)

@@ -57,13 +57,11 @@ live = 2
 seed = 0
 output = "book/generated"
 
-# %%
+# %% tags=["hide-cell"]
 run = report.start("08_rope_tolerance", globals())
 names = run.models
 drawn = run.drawn("pope", source, questions, smoke=6)
 samples = run.fewer(drawn, tolerance_questions, smoke=6)
-
-# %% tags=["hide-cell"]
 tolerances, updates, answered = run.measured(
     (Tolerance(), samples), (Updates(), samples), (RotaryAnswers(), samples), live=live
 )
@@ -81,6 +79,19 @@ glue("paper_tolerance", claimed("C012"), display=False)
 by_layer = ["model", "module", "layer"]
 curves = pd.concat([tolerance.assign(module="tolerance"), updates])
 curves = intervals(curves, ["rid", "spectrum_change"], by_layer, seed=seed)
+
+# %% [markdown]
+# ## The answer
+#
+# Attention's RID is between half and twice the tolerance, as the paper's is, in
+# {glue:text}`about_tolerance` (as a multiple of it, {glue:text}`attention_times`). That attention
+# keeps what is there does not follow. The tolerance is the RID by which layers' inputs move without
+# rotary embedding (mean over layers, {glue:text}`epsilon`): between layers after layer 0 of one
+# model it differs by a factor of up to {glue:text}`reading_span`, and the paper names no layer. And
+# a tolerance should leave a model able to answer, while accuracy falls without rotary embedding (in
+# points, {glue:text}`falls_by_kind`).
+#
+# The paper's own {glue:text}`paper_tolerance` is of published weights; other models cannot test it.
 
 # %% tags=["hide-input"]
 LOOKS = {
@@ -100,19 +111,6 @@ def draw_layers(ax, rows):
     ax.set(ylabel=plots.axis_label("rid"), ylim=(0, None))
     plots.whole_numbers(ax)
 
-
-# %% [markdown]
-# ## The answer
-#
-# Attention's RID is between half and twice the tolerance, as the paper's is, in
-# {glue:text}`about_tolerance` (as a multiple of it, {glue:text}`attention_times`). That attention
-# keeps what is there does not follow. The tolerance is the RID by which layers' inputs move without
-# rotary embedding (mean over layers, {glue:text}`epsilon`): between layers after layer 0 of one
-# model it differs by a factor of up to {glue:text}`reading_span`, and the paper names no layer. And
-# a tolerance should leave a model able to answer, while accuracy falls without rotary embedding (in
-# points, {glue:text}`falls_by_kind`).
-#
-# The paper's own {glue:text}`paper_tolerance` is of published weights; other models cannot test it.
 
 # %% tags=["hide-input"]
 shown = curves[curves["quantity"] == "rid"]

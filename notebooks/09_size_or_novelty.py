@@ -57,12 +57,10 @@ live = 2
 seed = 0
 output = "book/generated"
 
-# %%
+# %% tags=["hide-cell"]
 run = report.start("09_size_or_novelty", globals())
 names = run.models
 samples = run.drawn("pope", source, questions, smoke=6)
-
-# %% tags=["hide-cell"]
 [updates] = run.measured((Updates(size), samples), live=live)
 measured = updates.table
 measured = measured[measured["update"] != "noise"]
@@ -70,37 +68,8 @@ measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]
 crowded = crowded_models(measured)
 glue("crowded", ", ".join(crowded) or "none of these models", display=False)
 QUANTITIES = ["rid", "spectrum_change", "support_innovation", "size", "novelty"]
-
-# %%
 per_sample = over_depth(measured, QUANTITIES, ["model", "update", "module"])
 gaps = module_gaps(per_sample, QUANTITIES, ["model", "update"], seed=seed)
-
-# %% tags=["hide-input"]
-UPDATES = {
-    "own": ("as they are", "k", "o"),
-    "resized": ("resized", plots.OKABE_ITO[2], "s"),
-    "rotated": ("rotated", "0.6", "^"),
-}
-LABELS = {q: plots.axis_label(q) for q in QUANTITIES}
-LABELS["novelty"] = "novelty (0 to 2)"
-
-
-def draw_module(ax, rows):
-    for (update, module), curve in rows.groupby(["update", "module"]):
-        look = dict(plots.MODULES[module])
-        if update == "rotated":
-            look |= {"color": "0.6", "label": None, "marker": None}
-        plots.band(ax, curve["layer"], curve, look)
-    plots.whole_numbers(ax)
-    ax.set_ylim(0, None)
-
-
-# %% tags=["hide-input"]
-SHOWN = ["rid", "support_innovation", "spectrum_change"]
-MARKS = {
-    update: {"label": label, "color": color, "marker": mark}
-    for update, (label, color, mark) in UPDATES.items()
-}
 
 # %% [markdown]
 # ## The answer
@@ -115,6 +84,20 @@ MARKS = {
 # This says what size does to RID, not why the paper's models differ. In the pretrained decoder one
 # token, the sink, has a part in all of it ({doc}`17_sink`). In models with at least as many tokens
 # as features ({glue:text}`crowded`) novelty is about tokens, as in no model of the paper.
+
+# %% tags=["hide-input"]
+UPDATES = {
+    "own": ("as they are", "k", "o"),
+    "resized": ("resized", plots.OKABE_ITO[2], "s"),
+    "rotated": ("rotated", "0.6", "^"),
+}
+LABELS = {q: plots.axis_label(q) for q in QUANTITIES}
+LABELS["novelty"] = "novelty (0 to 2)"
+SHOWN = ["rid", "support_innovation", "spectrum_change"]
+MARKS = {
+    update: {"label": label, "color": color, "marker": mark}
+    for update, (label, color, mark) in UPDATES.items()
+}
 
 # %% tags=["hide-input"]
 fig, axes = plots.panels(len(SHOWN), row_height=0.9 + 0.35 * len(names))
@@ -198,6 +181,17 @@ glue("first_model", names[0], display=False)
 glue("agreement", updates.agreement, display=False)
 by_layer = ["model", "update", "module", "layer"]
 curves = intervals(measured, ["size", "novelty"], by_layer, seed=seed)
+
+
+# %% tags=["hide-input"]
+def draw_module(ax, rows):
+    for (update, module), curve in rows.groupby(["update", "module"]):
+        look = dict(plots.MODULES[module])
+        if update == "rotated":
+            look |= {"color": "0.6", "label": None, "marker": None}
+        plots.band(ax, curve["layer"], curve, look)
+    plots.whole_numbers(ax)
+    ax.set_ylim(0, None)
 
 
 # %% tags=["hide-input"]

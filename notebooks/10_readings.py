@@ -52,16 +52,13 @@ live = 1
 seed = 0
 output = "book/generated"
 
-# %%
+# %% tags=["hide-cell"]
 run = report.start("10_readings", globals())
 names = run.models
 drawn = run.drawn("pope", source, questions, smoke=3)
 samples = run.fewer(drawn, reading_questions, smoke=3)
-
-# %% tags=["hide-cell"]
 [found] = run.measured((Readings(), samples), live=live)
 
-# %%
 PLAIN = ["all layers alike", "layers 1 and later"]
 BOTH = ["rid", "mixig"]
 NOISE = list(BASELINES)
@@ -86,7 +83,6 @@ per_sample = pd.concat(
 own = per_sample[per_sample["module"].isin(plots.MODULES)]
 gaps = module_gaps(own, BOTH, groups, seed=seed).dropna(subset="mean")
 
-# %%
 strength = measured[measured["module"].isin(plots.MODULES)].set_index([*groups, "module"])
 strength = strength[BOTH].abs().groupby([*groups, "module"]).mean()
 scale = strength.groupby(groups).sum().stack()
@@ -94,30 +90,6 @@ scale = scale.rename_axis([*groups, "quantity"]).rename("scale")
 shares = gaps.join(scale, on=[*groups, "quantity"])
 for column in ("mean", "low", "high"):
     shares[column] /= shares["scale"]
-
-# %% tags=["hide-input"]
-NAMES = {"rid": "RID", "mixig": "MixIG"}
-
-
-def show_forest(quantity):
-    rows = shares[shares["quantity"] == quantity]
-    fig, [ax] = plots.panels(1, row_height=1.3 + 0.42 * rows["reading"].nunique())
-    readings = [reading for reading in ORDER if reading in set(rows["reading"])]
-    looks = plots.model_looks(names)
-    forest(ax, rows, row="reading", order=readings, series="model", looks=looks)
-    ax.set_xlabel(f"{NAMES[quantity]}, FFN - attention\n(as a share of both, -1 to 1)")
-    fig.legend(loc="outside lower left", ncols=2, frameon=False)
-    spans = rows.groupby("reading")["mean"].agg(["min", "max"]).reindex(ORDER).dropna()
-    parts = [f"{key} {low:.2g} to {high:.2g}" for key, (low, high) in spans.iterrows()]
-    run.figure(
-        fig,
-        f"forest_{quantity}",
-        data=rows,
-        alt=f"{NAMES[quantity]}, FFN minus attention, over models: {'; '.join(parts)}.",
-        caption=f"FFN minus attention in {NAMES[quantity]} under every reading that can change it, "
-        "one mark a model, with 95% intervals; as a share of both modules' mean absolute values.",
-    )
-
 
 # %% tags=["remove-cell"]
 asked = int(paper.groupby("model")["sample"].nunique().max())
@@ -152,6 +124,29 @@ glue("sinks_said", SINKS_SAID, display=False)
 # questions a model.
 
 # %% tags=["hide-input"]
+NAMES = {"rid": "RID", "mixig": "MixIG"}
+
+
+def show_forest(quantity):
+    rows = shares[shares["quantity"] == quantity]
+    fig, [ax] = plots.panels(1, row_height=1.3 + 0.42 * rows["reading"].nunique())
+    readings = [reading for reading in ORDER if reading in set(rows["reading"])]
+    looks = plots.model_looks(names)
+    forest(ax, rows, row="reading", order=readings, series="model", looks=looks)
+    ax.set_xlabel(f"{NAMES[quantity]}, FFN - attention\n(as a share of both, -1 to 1)")
+    fig.legend(loc="outside lower left", ncols=2, frameon=False)
+    spans = rows.groupby("reading")["mean"].agg(["min", "max"]).reindex(ORDER).dropna()
+    parts = [f"{key} {low:.2g} to {high:.2g}" for key, (low, high) in spans.iterrows()]
+    run.figure(
+        fig,
+        f"forest_{quantity}",
+        data=rows,
+        alt=f"{NAMES[quantity]}, FFN minus attention, over models: {'; '.join(parts)}.",
+        caption=f"FFN minus attention in {NAMES[quantity]} under every reading that can change it, "
+        "one mark a model, with 95% intervals; as a share of both modules' mean absolute values.",
+    )
+
+
 show_forest("rid")
 
 # %% [markdown]

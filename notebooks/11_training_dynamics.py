@@ -60,8 +60,6 @@ output = "book/generated"
 run = report.start("11_training_dynamics", globals())
 saved = saved_steps(model)
 drawn = list(load_benchmark("pope", source).draw(run.count(asked, smoke=8), seed=seed))
-
-# %%
 if tier == "smoke":
     saved = {step: saved[step] for step in (min(saved), max(saved))}
 asked_samples = [replace(s, prompt=s.question) for s in drawn]
@@ -80,6 +78,13 @@ measured, replies = (pd.concat(t, ignore_index=True) for t in (tables, replies))
 measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]
 replies["accuracy"] = replies["correct"].astype(float)
 
+per_sample = over_layers(measured, QUANTITIES, ["step", "module"])
+levels = intervals(per_sample, QUANTITIES, ["step", "module"], seed=seed)
+LABELS = {q: plots.axis_label(q) for q in QUANTITIES} | {
+    "novelty": "novelty (0 to 2)",
+    "size": "size (ratio)",
+}
+
 # %% tags=["remove-cell"]
 folder = data_folder() / "models" / model
 config = json.loads((folder / "training.json").read_text())["config"]
@@ -93,9 +98,19 @@ glue("phases", phases, display=False)
 glue("n_measured", len(measured_samples), display=False)
 glue("n_asked", len(asked_samples), display=False)
 
-# %%
-per_sample = over_layers(measured, QUANTITIES, ["step", "module"])
-levels = intervals(per_sample, QUANTITIES, ["step", "module"], seed=seed)
+# %% [markdown]
+# ## The answer
+#
+# In one training run of one small model, {glue:text}`model`, {glue:text}`parting`. To part is to
+# differ from then on, on the side where they end. Competence is an accuracy on existence questions
+# above one half for good (decoder step: {glue:text}`competent`). From random weights to the end FFN
+# minus attention goes from {glue:text}`rid_first` to {glue:text}`rid_last` in RID and from
+# {glue:text}`mixig_first` to {glue:text}`mixig_last` in MixIG. These are plain means over layers;
+# {doc}`10_readings` shows what hangs on that.
+#
+# Up to decoder step 0 the decoder's layers keep their random weights, so they have not learned what
+# differs by then. One run shows an order of events and no cause; no pretrained decoder was followed
+# over its training.
 
 # %% tags=["hide-input"]
 NEAR = 10
@@ -119,41 +134,17 @@ def step_axis(axes):
 
 
 # %% tags=["hide-input"]
-LABELS = {q: plots.axis_label(q) for q in QUANTITIES} | {
-    "novelty": "novelty (0 to 2)",
-    "size": "size (ratio)",
-}
+fig, axes = plt.subplots(4, 1, figsize=(plots.WIDTH, 8), layout="constrained", sharex=True)
+for ax, quantity in zip(axes, QUANTITIES, strict=True):
+    rows = levels[levels["quantity"] == quantity]
+    for module, look in plots.MODULES.items():
+        curve = rows[rows["module"] == module]
+        plots.band(ax, curve["step"].map(across), curve, look)
+    ax.set_ylabel(LABELS[quantity])
+axes[-1].axhline(0, color="0.7", lw=1, zorder=0)
+step_axis(axes)
+plots.legend_below(fig, axes[0], columns=2)
 
-
-def draw_modules():
-    fig, axes = plt.subplots(4, 1, figsize=(plots.WIDTH, 8), layout="constrained", sharex=True)
-    for ax, quantity in zip(axes, QUANTITIES, strict=True):
-        rows = levels[levels["quantity"] == quantity]
-        for module, look in plots.MODULES.items():
-            curve = rows[rows["module"] == module]
-            plots.band(ax, curve["step"].map(across), curve, look)
-        ax.set_ylabel(LABELS[quantity])
-    axes[-1].axhline(0, color="0.7", lw=1, zorder=0)
-    step_axis(axes)
-    plots.legend_below(fig, axes[0], columns=2)
-    return fig
-
-
-# %% [markdown]
-# ## The answer
-#
-# In one training run of one small model, {glue:text}`model`, {glue:text}`parting`. To part is to
-# differ from then on, on the side where they end. Competence is an accuracy on existence questions
-# above one half for good (decoder step: {glue:text}`competent`). From random weights to the end FFN
-# minus attention goes from {glue:text}`rid_first` to {glue:text}`rid_last` in RID and from
-# {glue:text}`mixig_first` to {glue:text}`mixig_last` in MixIG. These are plain means over layers;
-# {doc}`10_readings` shows what hangs on that.
-#
-# Up to decoder step 0 the decoder's layers keep their random weights, so they have not learned what
-# differs by then. One run shows an order of events and no cause; no pretrained decoder was followed
-# over its training.
-
-# %% tags=["hide-input"]
 ends = levels.set_index(["quantity", "module", "step"])["mean"]
 words = [
     f"{LABELS[q]}, {look['label']}: {ends[q, m].iloc[0]:.2g} to {ends[q, m].iloc[-1]:.2g}"
@@ -161,7 +152,7 @@ words = [
     for m, look in plots.MODULES.items()
 ]
 run.figure(
-    draw_modules(),
+    fig,
     "modules",
     data=levels,
     alt=f"Four panels by decoder step, from first to last: {'; '.join(words)}.",

@@ -48,8 +48,6 @@ output = "book/generated"
 
 # %%
 run = report.start("18_audit", globals(), about_models=False)
-
-# %%
 MODE_NAMES = {"vis_attn": "encoder", "patch_comp": "complexity"}
 table2 = published("table2_sap").replace({"variant": MODE_NAMES})
 models = table2["model"].unique().tolist()
