@@ -100,13 +100,14 @@ glue("subject", run.models[0], display=False)
 # In exact arithmetic the paper's definitions are sound: a subspace and its {term}`projector`
 # determine each other ({prf:ref}`thm-projector`), and what is new in a vector is its distance from
 # the subspace ({prf:ref}`thm-innovation`). A measured state needs a {term}`rank rule` as well, and
-# no rule makes its projector continuous ({prf:ref}`thm-no-rule-escapes`). On one state of
-# {glue:text}`subject`, where noise reaches {glue:text}`jump_at` of the state's norm, the distance
-# of the projector from where it began steps from {glue:text}`jump_from` to {glue:text}`jump_to` (1
-# is the largest there is), while effective rank has changed by {glue:text}`smooth_at` of its range.
-# So a value of support innovation means something together with its rule only: between one
-# direction kept and all, those of two updates change by the factors {glue:text}`sweep_ratio`. This
-# is one question; {doc}`10_readings` measures what hangs on the rule in more models.
+# no rule that keeps more directions of some states than of others makes the projector continuous
+# ({prf:ref}`thm-no-rule-escapes`). On one state of {glue:text}`subject`, where noise reaches
+# {glue:text}`jump_at` of the state's norm, the distance of the projector from where it began steps
+# from {glue:text}`jump_from` to {glue:text}`jump_to` (1 is the largest there is), while effective
+# rank has changed by {glue:text}`smooth_at` of its range. So a value of support innovation means
+# something together with its rule only: between one direction kept and all, those of two updates
+# change by the factors {glue:text}`sweep_ratio`. This is one question; {doc}`10_readings` measures
+# what hangs on the rule in more models.
 
 # %% tags=["hide-input"]
 fig, (top, bottom) = plots.panels(2)

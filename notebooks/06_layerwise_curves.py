@@ -173,10 +173,10 @@ def draw(name, shown, caption):
 # Claim C073 puts the FFN above attention in {term}`RID` and below it in {term}`MixIG`. FFN minus
 # attention, as a mean over depth, and whether its interval is on that side of zero:
 #
-# - in RID {glue:text}`gap_rid`. Above? {glue:text}`rid_depth`. With fewer tokens than features, as
-#   in published models: {glue:text}`rid_roomy`.
-# - in MixIG (nats) {glue:text}`gap_mixig`. Below? {glue:text}`mixig_depth`.
-# - both over layers 1 and later? {glue:text}`both_later`.
+# - **RID** {glue:text}`gap_rid`. Above zero? {glue:text}`rid_depth`. With fewer tokens than
+#   features, as in published models: {glue:text}`rid_roomy`.
+# - **MixIG** (nats) {glue:text}`gap_mixig`. Below zero? {glue:text}`mixig_depth`.
+# - **Both**, over layers 1 and later? {glue:text}`both_later`.
 #
 # A higher RID need not mean that a module writes what is new: in the {term}`size` of updates FFN
 # minus attention is {glue:text}`gap_size`, in feature {term}`novelty` {glue:text}`gap_novelty`.
