@@ -40,6 +40,7 @@ from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import claimed, table1, table1_words
 from lost_in_attention.publishing.votes import (
     apart,
+    how_many,
     interval_table,
     labour_divided,
     means_apart,
@@ -170,21 +171,19 @@ def draw(name, shown, caption):
 # %% [markdown]
 # ## The answer
 #
-# Claim C073 puts the FFN above attention in {term}`RID` and below it in {term}`MixIG`. FFN minus
-# attention, as a mean over depth, and whether its interval is on that side of zero:
+# As means over depth the FFN's {term}`RID` is above attention's, as the paper says (C073), in
+# {glue:text}`rid_yes`; of those with fewer tokens than features, as published models have, in
+# {glue:text}`rid_roomy` (FFN minus attention, {glue:text}`gap_rid`). Attention's {term}`MixIG` is
+# above the FFN's, as the paper says too, in {glue:text}`mixig_yes` (FFN minus attention in nats,
+# {glue:text}`gap_mixig`); over layers 1 and later both are so in {glue:text}`both_later`. But a
+# higher RID need not mean that a module writes what is new: FFN minus attention is
+# {glue:text}`gap_size` in the {term}`size` of updates and {glue:text}`gap_novelty` in feature
+# {term}`novelty`. Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`. Does it
+# peak again where the paper says (C017)? {glue:text}`said_c017`.
 #
-# - **RID** {glue:text}`gap_rid`. Above zero? {glue:text}`rid_depth`. With fewer tokens than
-#   features, as in published models: {glue:text}`rid_roomy`.
-# - **MixIG** (nats) {glue:text}`gap_mixig`. Below zero? {glue:text}`mixig_depth`.
-# - **Both**, over layers 1 and later? {glue:text}`both_later`.
-#
-# A higher RID need not mean that a module writes what is new: in the {term}`size` of updates FFN
-# minus attention is {glue:text}`gap_size`, in feature {term}`novelty` {glue:text}`gap_novelty`.
-# Strong mixing in layer 0 (C016) is found so: {glue:text}`said_c016`; a later peak where the paper
-# has it (C017): {glue:text}`said_c017`. Intervals are over images, each for one trained model;
-# another training seed moves the difference in RID by {glue:text}`seeds_move`. The scale of MixIG
-# cannot be compared with Table 1, and what one token makes of RID in a pretrained decoder is told
-# in {doc}`17_sink`.
+# Intervals are over images, each for one trained model; another training seed moves the difference
+# in RID by {glue:text}`seeds_move`. The scale of MixIG cannot be compared with Table 1, and what
+# one token makes of RID in a pretrained decoder is told in {doc}`17_sink`.
 
 # %% tags=["hide-input"]
 draw(
@@ -494,10 +493,14 @@ run.table(table, "Claim C073, model by model (S tokens, H features)")
 
 # %% tags=["remove-cell"]
 halves, later = answered["over depth"], answered["layers 1 and later"]
-glue("rid_depth", tally(halves["rid"], run.evidence), display=False)
-glue("rid_roomy", tally(halves.loc[roomy, "rid"], run.evidence), display=False)
-glue("mixig_depth", tally(halves["mixig"], run.evidence), display=False)
-glue("both_later", tally(later["both"], run.evidence), display=False)
+yes = {
+    "rid_yes": halves["rid"],
+    "rid_roomy": halves.loc[roomy, "rid"],
+    "mixig_yes": halves["mixig"],
+    "both_later": later["both"],
+}
+for key, found in yes.items():
+    glue(key, how_many(found.to_dict(), run.evidence), display=False)
 same = answered["all layers alike"] == answered["layers 1 and later"]
 glue("rid_turned", int((~same["rid"]).sum()), display=False)
 glue("mixig_turned", int((~same["mixig"]).sum()), display=False)
