@@ -15,9 +15,11 @@ from lost_in_attention.models.shipped import (
 )
 from lost_in_attention.publishing.evidence import Evidence, Model
 from lost_in_attention.publishing.votes import (
+    how_many,
     in_words,
     interval_table,
     labour_divided,
+    means_apart,
     side_of,
     tally,
     unanimous,
@@ -145,6 +147,25 @@ def test_a_tally_parts_pretrained_and_small_models():
     assert tally({"control": None, "p": False}, evidence) == "pretrained: no; other: open"
     assert tally({"nobody": True, "control": True}, evidence) == "other: 2 yes"
     assert tally({}, evidence) == "no model asked"
+
+
+def test_only_a_clear_yes_is_counted():
+    evidence = Evidence({"p": Model(None, "pretrained"), "a": Model(None, "small")})
+    evidence.models |= {name: Model(None, "small") for name in "bc"}
+    answers = {"a": True, "p": False, "b": None, "c": True}
+    assert how_many(answers, evidence) == "0 of 1 pretrained and 2 of 3 small models"
+    assert how_many({"b": None}, evidence) == "0 of 1 small models"
+    assert how_many({}, evidence) == "no model asked"
+
+
+def test_means_of_one_kind_are_told_together():
+    evidence = Evidence(
+        {name: Model(None, "small") for name in "abc"} | {"p": Model(None, "pretrained")}
+    )
+    means = pd.DataFrame({"model": list("bapc"), "mean": [0.2, -0.1, 0.5, 0.15]})
+    means = means.assign(low=means["mean"] - 0.1, high=means["mean"] + 0.1)
+    assert means_apart(means, evidence) == "pretrained: 0.5 [0.4, 0.6]; small: -0.1 to 0.2"
+    assert means_apart(means[:1], evidence) == "small: 0.2 [0.1, 0.3]"
 
 
 def test_seeds_of_one_recipe():

@@ -81,6 +81,26 @@ def apart(tell: Callable[[list[str]], str], names: Iterable[str], evidence: Evid
     return "; ".join(said) or "no model asked"
 
 
+def how_many(answers: Mapping[str, bool | None], evidence: Evidence) -> str:
+    """How many models say yes, for a sentence: "1 of 1 pretrained and 2 of 4 small models"."""
+    parted = evidence.by_subject(answers)
+    said = [
+        f"{list(own.values()).count(True)} of {len(own)} {subject}"
+        for subject, own in parted.items()
+    ]
+    return f"{' and '.join(said)} models" if said else "no model asked"
+
+
+def means_apart(means: pd.DataFrame, evidence: Evidence) -> str:
+    """Models' means, one kind of subject after the other: "pretrained: 0.5 [0.4, 0.6]; small: ...".
+
+    `means` has a row a model, columns model, mean, low and high.  A single model of its kind is
+    told with its interval, several by the least and the largest mean.
+    """
+    rows = means.set_index("model")
+    return apart(lambda own: _range_in_words(rows.loc[own]), rows.index, evidence)
+
+
 def _spoken(answers: Sequence[bool | None]) -> str:
     """The answer of one model, or how many say what; nothing of what none says."""
     words = {True: "yes", False: "no", None: "open"}
@@ -88,6 +108,12 @@ def _spoken(answers: Sequence[bool | None]) -> str:
         return words[answers[0]]
     counts = {word: answers.count(answer) for answer, word in words.items()}
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+
+
+def _range_in_words(rows: pd.DataFrame) -> str:
+    if len(rows) == 1:
+        return in_words(rows.iloc[0])
+    return f"{rows['mean'].min():.3g} to {rows['mean'].max():.3g}"
 
 
 def interval_table(means: pd.DataFrame, rows: str, columns: str | list[str]) -> pd.DataFrame:
