@@ -172,14 +172,13 @@ def draw(name, shown, caption):
 # ## The answer
 #
 # As means over depth the FFN's {term}`RID` is above attention's, as the paper says (C073), in
-# {glue:text}`rid_yes`; of those with fewer tokens than features, as published models have, in
-# {glue:text}`rid_roomy` (FFN minus attention, {glue:text}`gap_rid`). Attention's {term}`MixIG` is
-# above the FFN's, as the paper says too, in {glue:text}`mixig_yes` (FFN minus attention in nats,
-# {glue:text}`gap_mixig`); over layers 1 and later both are so in {glue:text}`both_later`. But a
-# higher RID need not mean that a module writes what is new: FFN minus attention is
-# {glue:text}`gap_size` in the {term}`size` of updates and {glue:text}`gap_novelty` in feature
-# {term}`novelty`. Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`. Does it
-# peak again where the paper says (C017)? {glue:text}`said_c017`.
+# {glue:text}`rid_yes` (FFN minus attention, {glue:text}`gap_rid`); with fewer tokens than features,
+# as in published models, in {glue:text}`rid_roomy`. Attention's {term}`MixIG` is above the FFN's in
+# {glue:text}`mixig_yes`, and over layers 1 and later both are so in {glue:text}`both_later`. But a
+# higher RID need not mean that a module writes what is new: FFN minus attention is, in the
+# {term}`size` of updates, {glue:text}`gap_size`, and in feature {term}`novelty`,
+# {glue:text}`gap_novelty`. Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`.
+# Does it peak again where the paper says (C017)? {glue:text}`said_c017`.
 #
 # Intervals are over images, each for one trained model; another training seed moves the difference
 # in RID by {glue:text}`seeds_move`. The scale of MixIG cannot be compared with Table 1, and what
@@ -332,8 +331,7 @@ run.table(shown.reset_index(), "Means over depth with 95% intervals")
 gaps = gap_table(per_sample, "FFN minus attention over depth, with 95% intervals")
 
 # %% tags=["remove-cell"]
-for key, quantity in (("rid", "rid"), ("mixig", "mixig"), ("size", "size"),
-                      ("novelty", "feature_novelty")):  # fmt: skip
+for key, quantity in (("rid", "rid"), ("size", "size"), ("novelty", "feature_novelty")):
     own = gaps[gaps["quantity"] == quantity].dropna(subset="mean")
     glue(f"gap_{key}", means_apart(own, run.evidence), display=False)
 
@@ -493,13 +491,13 @@ run.table(table, "Claim C073, model by model (S tokens, H features)")
 
 # %% tags=["remove-cell"]
 halves, later = answered["over depth"], answered["layers 1 and later"]
-yes = {
+asked = {
     "rid_yes": halves["rid"],
     "rid_roomy": halves.loc[roomy, "rid"],
     "mixig_yes": halves["mixig"],
     "both_later": later["both"],
 }
-for key, found in yes.items():
+for key, found in asked.items():
     glue(key, how_many(found.to_dict(), run.evidence), display=False)
 same = answered["all layers alike"] == answered["layers 1 and later"]
 glue("rid_turned", int((~same["rid"]).sum()), display=False)
