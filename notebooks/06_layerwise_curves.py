@@ -171,18 +171,15 @@ def draw(name, shown, caption):
 # %% [markdown]
 # ## The answer
 #
-# As means over depth the FFN's {term}`RID` is above attention's, as the paper says (C073), in
-# {glue:text}`rid_yes` (FFN minus attention, {glue:text}`gap_rid`); with fewer tokens than features,
-# as in published models, in {glue:text}`rid_roomy`. Attention's {term}`MixIG` is above the FFN's in
-# {glue:text}`mixig_yes`, and over layers 1 and later both are so in {glue:text}`both_later`. But a
-# higher RID need not mean that a module writes what is new: FFN minus attention is, in the
-# {term}`size` of updates, {glue:text}`gap_size`, and in feature {term}`novelty`,
-# {glue:text}`gap_novelty`. Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`.
-# Does it peak again where the paper says (C017)? {glue:text}`said_c017`.
+# As means over depth the FFN's {term}`RID` is above attention's in {glue:text}`rid_yes`, and
+# attention's {term}`MixIG` above the FFN's in {glue:text}`mixig_yes`, as the paper says (C073). Over
+# layers 1 and later both hold in {glue:text}`both_later`. But a higher RID need not mean that a
+# module writes what is new: FFN minus attention is, in the {term}`size` of updates,
+# {glue:text}`gap_size`, and in feature {term}`novelty`, {glue:text}`gap_novelty`.
 #
-# Intervals are over images, each for one trained model; another training seed moves the difference
-# in RID by {glue:text}`seeds_move`. The scale of MixIG cannot be compared with Table 1, and what
-# one token makes of RID in a pretrained decoder is told in {doc}`17_sink`.
+# Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`. Does it peak again where the
+# paper says (C017)? {glue:text}`said_c017`. The scale of MixIG cannot be compared with Table 1, and
+# what one token makes of RID in a pretrained decoder is told in {doc}`17_sink`.
 
 # %% tags=["hide-input"]
 draw(
@@ -331,7 +328,7 @@ run.table(shown.reset_index(), "Means over depth with 95% intervals")
 gaps = gap_table(per_sample, "FFN minus attention over depth, with 95% intervals")
 
 # %% tags=["remove-cell"]
-for key, quantity in (("rid", "rid"), ("size", "size"), ("novelty", "feature_novelty")):
+for key, quantity in (("size", "size"), ("novelty", "feature_novelty")):
     own = gaps[gaps["quantity"] == quantity].dropna(subset="mean")
     glue(f"gap_{key}", means_apart(own, run.evidence), display=False)
 
@@ -397,13 +394,6 @@ spread = found.groupby(["recipe", "quantity"]).agg(
 spread = spread.loc[list(recipes)].reset_index()
 spread["spread over seeds"] = (spread["highest"] - spread["lowest"]).where(spread["seeds"] > 1)
 spread = spread[spread["quantity"].isin(["rid", "mixig", "size", "feature_novelty"])]
-several = spread[(spread["quantity"] == "rid") & (spread["seeds"] > 1)]
-told = [
-    f"{row['spread over seeds']:.2g} in {row['recipe']}, where an interval is "
-    f"{row['mean_width']:.2g} wide"
-    for _, row in several.iterrows()
-]
-glue("seeds_move", "; ".join(told) or "what one seed a recipe cannot tell", display=False)
 spread["quantity"] = spread["quantity"].map(plots.axis_label)
 columns = {"mean_width": "width of one model's interval"}
 run.table(
@@ -493,7 +483,6 @@ run.table(table, "Claim C073, model by model (S tokens, H features)")
 halves, later = answered["over depth"], answered["layers 1 and later"]
 asked = {
     "rid_yes": halves["rid"],
-    "rid_roomy": halves.loc[roomy, "rid"],
     "mixig_yes": halves["mixig"],
     "both_later": later["both"],
 }
