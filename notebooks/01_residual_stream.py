@@ -26,7 +26,7 @@
 #
 # You need to know what a matrix product and a softmax are.
 
-# %%
+# %% tags=["hide-input"]
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
@@ -52,6 +52,59 @@ output = "book/generated"
 run = report.start("01_residual_stream", globals())
 vlm = load(model)
 sample = load_benchmark("pope", source)[row]
+inputs = vlm.prepare([sample.image], [sample.prompt])
+states, names = [], []
+
+
+def keep(state):
+    names.append((state.layer, state.module))
+    states.append(state.hidden[0].clone())
+
+
+record(vlm, inputs, keep)
+
+# %% tags=["hide-input"]
+sizes = pd.DataFrame(
+    {
+        "layer": [layer for layer, _ in names[1:]],
+        "module": [module for _, module in names[1:]],
+        "size": [
+            float((after - before).norm() / after.norm()) for before, after in pairwise(states)
+        ],
+    }
+)
+
+# %% tags=["remove-cell"]
+for module, own in sizes.groupby("module"):
+    glue(f"{module}_least", f"{own['size'].min():.2f}", display=False)
+    glue(f"{module}_most", f"{own['size'].max():.2f}", display=False)
+    glue(f"{module}_most_at", int(own.loc[own["size"].idxmax(), "layer"]), display=False)
+glue("subject", run.models[0], display=False)
+
+# %% [markdown]
+# ## The answer
+#
+# The paper's equation of the {term}`residual stream` holds as written: over {glue:text}`updates`
+# {term}`updates <update>` a {term}`state` plus what a module returned differs from the next state
+# by {glue:text}`largest_gap` at most. Beside the state after them, attention's updates have between
+# {glue:text}`attention_least` and {glue:text}`attention_most` of its size, the most in layer
+# {glue:text}`attention_most_at`, and the FFN's between {glue:text}`ffn_least` and
+# {glue:text}`ffn_most`, the most in layer {glue:text}`ffn_most_at`. This is one question to one
+# model, {glue:text}`subject`: it shows what states are and cannot say how modules differ. That is
+# measured in {doc}`06_layerwise_curves`, on more models and questions.
+
+# %% tags=["hide-input"]
+curves = sizes.rename(columns={"size": "mean"}).assign(quantity="size")
+curves = curves.assign(low=curves["mean"], high=curves["mean"])
+fig, (ax,) = plots.panels(1, row_height=2.8)
+plots.layer_curves(curves, "size", ax)
+run.figure(
+    fig,
+    "update_size",
+    data=sizes,
+    alt=report.alt_layer_curves(curves, "size"),
+    caption="Size of each update relative to the state after it, one question.",
+)
 
 # %% [markdown]
 # ## A picture and a question
@@ -80,7 +133,6 @@ print(sample.prompt)
 # sequence of $S$ tokens.
 
 # %% tags=["nbval-check-output"]
-inputs = vlm.prepare([sample.image], [sample.prompt])
 visual = vlm.visual_mask(inputs)[0]
 print(f"S = {len(visual)} tokens, {int(visual.sum())} of them visual")
 
@@ -99,18 +151,10 @@ print(f"S = {len(visual)} tokens, {int(visual.sum())} of them visual")
 #
 # Attention writes the first update, the feed-forward network (FFN) the second. The running sum is
 # the {term}`residual stream`. With $L$ layers it passes through $2L + 1$ {term}`states <state>`,
-# and `record` shows each of them to a function of ours while the model runs.
+# and `record` shows each of them to a function of ours while the model runs: in the code above the
+# answer, to `keep`.
 
 # %% tags=["nbval-check-output"]
-states, names = [], []
-
-
-def keep(state):
-    names.append((state.layer, state.module))
-    states.append(state.hidden[0].clone())
-
-
-record(vlm, inputs, keep)
 layers = len(vlm.layers)
 shape = tuple(states[0].shape)
 print(f"L = {layers} layers, {len(states)} states of shape {shape}")
@@ -143,42 +187,16 @@ glue("largest_gap", max(gaps), display=False)
 glue("updates", len(gaps), display=False)
 
 # %% [markdown]
-# Over {glue:text}`updates` updates the largest difference is {glue:text}`largest_gap`. All that the
-# paper measures, it measures on pairs of neighbours in this list: a state $X$ before an update and
-# the state $X' = X + \Delta X$ after it.
+# All that the paper measures, it measures on pairs of neighbours in this list: a state $X$ before
+# an update and the state $X' = X + \Delta X$ after it.
 #
 # ## How much does each module write?
 #
 # The plainest question about an update is its size. The Frobenius norm of a matrix is the root of
-# the sum of its squared entries (Definition 3.2 of the paper). We divide the norm of the update by
-# that of the state after it, because that ratio will come back: it is a factor of the paper's
-# support innovation.
-
-# %%
-sizes = pd.DataFrame(
-    {
-        "layer": [layer for layer, _ in names[1:]],
-        "module": [module for _, module in names[1:]],
-        "size": [
-            float((after - before).norm() / after.norm()) for before, after in pairwise(states)
-        ],
-    }
-)
-
-# %% tags=["hide-input"]
-curves = sizes.rename(columns={"size": "mean"}).assign(quantity="size")
-curves = curves.assign(low=curves["mean"], high=curves["mean"])
-fig, (ax,) = plots.panels(1, row_height=2.8)
-plots.layer_curves(curves, "size", ax)
-run.figure(
-    fig,
-    "update_size",
-    data=sizes,
-    alt=report.alt_layer_curves(curves, "size"),
-    caption="Size of each update relative to the state after it, one question.",
-)
-
-# %% [markdown]
+# the sum of its squared entries (Definition 3.2 of the paper). The figure under the answer divides
+# the norm of each update by that of the state after it, because that ratio will come back: it is a
+# factor of the paper's support innovation.
+#
 # ## When does the model know?
 #
 # After the last layer the model normalises the state of the last token and compares it with the
@@ -234,8 +252,7 @@ glue("final_no", f"{lens['no'].iloc[-1]:.3f}", display=False)
 
 # %% [markdown]
 # The right answer is {glue:text}`answer`. The last state gives {glue:text}`final_yes` to "yes" and
-# {glue:text}`final_no` to "no". This is one question and one model: a picture of what states are,
-# not a finding.
+# {glue:text}`final_no` to "no".
 #
 # ## Exercises
 #

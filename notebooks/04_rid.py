@@ -15,9 +15,8 @@
 # # RID: what an update adds, and what the measure cannot see
 #
 # - **Covers** Section 3.3.1 of the paper, Definition 3.6, Lemma F.1 and Theorem F.4.
-# - **Verdict** on claim C068, Theorem F.4: {glue:text}`verdict_c068`. {prf:ref}`thm-f4-fails` says
-#   when it fails, {prf:ref}`thm-f4-repaired` what holds instead. The ranges of Lemma F.1 hold, and
-#   {prf:ref}`thm-rid-range` sharpens them.
+# - **Verdict** on claim C068, Theorem F.4: {glue:text}`verdict_c068`. On C003 to C006, the ranges
+#   of Lemma F.1: {glue:text}`verdict_ranges`.
 # - **Takes** about half a minute and 1 GB at tier `book`.
 #
 # You will
@@ -30,7 +29,7 @@
 # You need {doc}`02_effective_rank` and {doc}`03_projectors`. The symbols are in
 # {doc}`../notation`.
 
-# %%
+# %% tags=["hide-input"]
 import math
 
 import numpy as np
@@ -63,6 +62,55 @@ samples = load_benchmark("pope", source).draw(run.count(questions, smoke=4), see
 # %%
 measured = measure(vlm, samples)
 random = torch.Generator().manual_seed(seed)
+
+
+# %% tags=["hide-input"]
+def flattened(strength, rank):
+    """diag(1, t, ..., t) with rank - 1 entries t."""
+    return torch.diag(torch.tensor([1.0] + [strength] * (rank - 1)).double())
+
+
+found = {
+    (rank, k): brentq(lambda t, r=rank, k=k: effective_rank(flattened(t, r)) - k, 1e-9, 1)
+    for rank, k in ((3, 2), (4, 2), (4, 3), (6, 2), (6, 3), (6, 4), (6, 5))
+}
+
+# %% [markdown]
+# ## The answer
+#
+# Theorem F.4 of the paper, that {term}`RID` of zero leaves a state its rank and its spaces, needs
+# equal rank, which the paper takes from its {term}`manifold hypothesis`. Without it, for any two ranks
+# from two on, some state of the higher one and some state of the lower have RID zero from the first
+# to the second ({prf:ref}`thm-f4-fails`; in the figure $t$ is the strength of all directions but
+# one). With equal rank, or with RID zero both ways, it holds ({prf:ref}`thm-f4-repaired`), and so do
+# the ranges of Lemma F.1. In {glue:text}`subject` the FFN's support innovation is
+# {glue:text}`ratio_innovation` times attention's: size makes a factor of {glue:text}`ratio_size` of
+# it, novelty one of {glue:text}`ratio_novelty`. That is one model with one training seed;
+# {doc}`09_size_or_novelty` asks again, with a control.
+
+# %% tags=["hide-input"]
+strengths, ranks = np.linspace(0, 1, 101), (3, 4, 6)
+curves = pd.DataFrame(
+    {r: [effective_rank(flattened(t, r)) for t in strengths] for r in ranks},
+    index=pd.Index(strengths, name="t"),
+)
+fig, (ax,) = plots.panels(1, row_height=3.4)
+for rank, color in zip(ranks, plots.OKABE_ITO[2:5], strict=True):
+    ax.plot(curves[rank], color=color)
+    ax.annotate(f"rank {rank}", (1, rank), (4, -4), textcoords="offset points")
+for (_, k), t in found.items():
+    ax.plot(t, k, "ko")
+ax.set(xlabel="t", ylabel=plots.axis_label("effective_rank"), yticks=range(1, 7))
+ax.grid(axis="y", ls=":")
+places = "; ".join(f"rank {r}: {k} at t = {t:.3f}" for (r, k), t in found.items())
+run.figure(
+    fig,
+    "counterexamples",
+    data=curves.reset_index(),
+    alt=f"Effective rank of diag(1, t, ..., t) rises with t to the rank. {places}.",
+    caption="Each dot is a counterexample: a state whose effective rank is that of a flat "
+    "state of lower rank.",
+)
 
 # %% [markdown]
 # ## Two halves
@@ -292,47 +340,15 @@ run.figure(
 # - *States that are compared have one rank.* Then the step is granted, and the theorem holds:
 #   {prf:ref}`thm-f4-repaired`, third statement.
 #
-# So it is not equal effective rank that makes the theorem true, but equal rank. The verdict below
-# is on the theorem without equal rank as a premise.
-
+# So it is not equal effective rank that makes the theorem true, but equal rank. The verdict is on
+# the theorem without equal rank as a premise. RID of the pairs that the figure under the answer has
+# dots for, there and back:
 
 # %% tags=["nbval-check-output"]
-def flattened(strength, rank):
-    """diag(1, t, ..., t) with rank - 1 entries t."""
-    return torch.diag(torch.tensor([1.0] + [strength] * (rank - 1)).double())
-
-
-found = {}
-for rank, k in ((3, 2), (4, 2), (4, 3), (6, 2), (6, 3), (6, 4), (6, 5)):
-    t = brentq(lambda t, r=rank, k=k: effective_rank(flattened(t, r)) - k, 1e-9, 1)
+for (rank, k), t in found.items():
     before, after = flattened(t, rank), torch.diag((torch.arange(rank) < k).double())
     ways = [rid(before, after).total, rid(after, before).total]
-    found[rank, k] = t
     print(f"ranks {rank} and {k}, t = {t:.6f}: RID {ways[0]:.6f}, back {ways[1]:.6f}")
-
-# %% tags=["hide-input"]
-strengths, ranks = np.linspace(0, 1, 101), (3, 4, 6)
-curves = pd.DataFrame(
-    {r: [effective_rank(flattened(t, r)) for t in strengths] for r in ranks},
-    index=pd.Index(strengths, name="t"),
-)
-fig, (ax,) = plots.panels(1, row_height=3.4)
-for rank, color in zip(ranks, plots.OKABE_ITO[2:5], strict=True):
-    ax.plot(curves[rank], color=color)
-    ax.annotate(f"rank {rank}", (1, rank), (4, -4), textcoords="offset points")
-for (_, k), t in found.items():
-    ax.plot(t, k, "ko")
-ax.set(xlabel="t", ylabel=plots.axis_label("effective_rank"), yticks=range(1, 7))
-ax.grid(axis="y", ls=":")
-places = "; ".join(f"rank {r}: {k} at t = {t:.3f}" for (r, k), t in found.items())
-run.figure(
-    fig,
-    "counterexamples",
-    data=curves.reset_index(),
-    alt=f"Effective rank of diag(1, t, ..., t) rises with t to the rank. {places}.",
-    caption="Each dot is a counterexample: a state whose effective rank is that of a flat "
-    "state of lower rank.",
-)
 
 # %% [markdown]
 # One more thing is not preserved. For rank 3 and more, many spectra share one effective rank, so
@@ -455,6 +471,7 @@ tokens = int(measured["tokens"].median())
 features = vlm.model.config.text_config.hidden_size
 chance = math.sqrt(1 - min(tokens, features) / max(tokens, features)) / 2
 vanished = (measured[["token_novelty", "feature_novelty"]] == 0).any(axis=1)
+glue("subject", run.models[0], display=False)
 glue("tokens", tokens, display=False)
 glue("features", features, display=False)
 full_rank = measured["rank"] == measured[["tokens"]].clip(upper=features)["tokens"]
@@ -579,14 +596,11 @@ glue("layers", len(signs), display=False)
 glue("heavier", np.log(factors[parts[1:]]).abs().idxmax(), display=False)
 
 # %% [markdown]
-# Over all layers (geometric means) the FFN's support innovation is {glue:text}`ratio_innovation`
-# times that of attention. Of this, size makes {glue:text}`ratio_size` and novelty
-# {glue:text}`ratio_novelty`; the larger part is {glue:text}`heavier`. Which module has the larger
-# support innovation is told by size in {glue:text}`follows_size` and by novelty in
+# Over all layers the larger part of the ratio of both modules is {glue:text}`heavier`. Which module
+# has the larger support innovation is told by size in {glue:text}`follows_size` and by novelty in
 # {glue:text}`follows_novelty` of {glue:text}`layers` layers. Mean novelty is
 # {glue:text}`novelty_attention` for attention and {glue:text}`novelty_ffn` for the FFN:
-# {glue:text}`below_attention` and {glue:text}`below_ffn` the {glue:text}`chance` of noise. This is
-# one small model with one training seed.
+# {glue:text}`below_attention` and {glue:text}`below_ffn` the {glue:text}`chance` of noise.
 
 # %% tags=["hide-input"]
 run.claim(
@@ -610,6 +624,8 @@ for claim, words, found in (
         claim, statement=words, paper=claimed(claim), measured=found,
         tolerance="a proof", verdict="proved",
     )  # fmt: skip
+ranges = dict.fromkeys(claim.verdict for claim in run.claims if claim.id != "C068")
+glue("verdict_ranges", ", ".join(ranges), display=False)
 run.claims_table()
 
 # %% [markdown]

@@ -15,10 +15,7 @@
 # # Layer by layer: RID and MixIG of attention and FFN
 #
 # - **Covers** Section 4.2 of the paper, observations 2 and 3, and Figure 3a.
-# - **Verdict** on claim C073: {glue:text}`verdict_c073`. Its two halves, with the ends of the
-#   decoder weighed as in 28 layers: FFN above attention in RID, {glue:text}`rid_depth`; attention
-#   above FFN in MixIG, {glue:text}`mixig_depth`. Over layers 1 and later:
-#   {glue:text}`rid_later` and {glue:text}`mixig_later`. The other claims are in the table below.
+# - **Verdict** on claim C073: {glue:text}`verdict_c073`. The other claims are in the last table.
 # - **Takes** less than a minute and 2 GB at tier `book`: most numbers were measured before.
 #
 # You will
@@ -41,7 +38,14 @@ from myst_nb import glue
 from lost_in_attention.models.shipped import recipe_of
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import claimed, table1, table1_words
-from lost_in_attention.publishing.votes import apart, interval_table, labour_divided, tally
+from lost_in_attention.publishing.votes import (
+    apart,
+    how_many,
+    interval_table,
+    labour_divided,
+    means_apart,
+    tally,
+)
 from lost_in_attention.residual.measurements import Updates, own_updates
 from lost_in_attention.residual.tables import (
     crowded_models,
@@ -66,64 +70,10 @@ run = report.start("06_layerwise_curves", globals())
 names = run.models
 samples = run.drawn("pope", source, questions, smoke=8)
 
-# %% [markdown]
-# ## What is measured
-#
-# Every update turns a state $X$ into $X' = X + \Delta X$. With $Q = \min(S, H)$, projectors
-# $P_\mathcal{C}$ and $P_\mathcal{R}$ onto the column and row space of $X$, and $\mathrm{TME}$ the
-# token mixing entropy,
-#
-# $$
-# \mathrm{RID}(X \mid X') =
-# \underbrace{\frac{|\mathrm{eRank}(X') - \mathrm{eRank}(X)|}{Q}}_{\text{spectrum change}} +
-# \underbrace{\frac{\|(I - P_\mathcal{C}) X'\|_F + \|X' (I - P_\mathcal{R})\|_F}
-# {2 \|X'\|_F}}_{\text{support innovation}}
-# $$
-#
-# $$
-# \mathrm{MixIG}(X \mid X') = \mathrm{TME}(X') - \mathrm{TME}(X)
-# $$
-#
-# (Definitions 3.6 to 3.8). Attention is measured from $X_\mathrm{in}$ to $X_\mathrm{attn}$, the FFN
-# from $X_\mathrm{attn}$ to $X_\mathrm{ffn}$, as Section 4.2 says. The questions are existence
-# questions, for each model in the world that it was trained on; the images were held out.
-#
-# We fix what each model must show; the rule that makes one verdict of all models stands in
-# {doc}`../reading`.
-#
-# - C073: the FFN's RID is above attention's *and* attention's MixIG is above the FFN's, both as
-#   means over layers, with 95% intervals of the difference that exclude zero.
-# - C016: attention's MixIG at layer 0 is, in absolute value, among the largest quarter of layers,
-#   in at least 97.5% of bootstrap resamples of the images (no: in at most 2.5%).
-# - C017: apart from layer 0, the layer where attention's MixIG is largest in absolute value lies
-#   between 30% and 50% of the depth, in as many resamples. Where fewer than three layers lie in
-#   that range it cannot be told from the layers beside it, and the answer stays open.
-#
-# **How layers are weighed.** The first and the last layer are unlike those between. In a plain mean
-# each of them weighs {glue:text}`end_weighs` in the models here, and 1/28 to 1/64 in the paper's. A
-# mean over all layers is then partly a statement about how many there are. So neither end gets a
-# weight above 1/28, and the layers between share the rest alike; from 28 layers on that is the
-# plain mean. We chose this after the curves of the first models had been seen. The plain mean, and
-# the mean over layers 1 and later, are therefore shown beside it.
-#
-# ## Measured once, read here
-#
-# To measure takes minutes in a small model and up to an hour in a large one. So it is done once, by
-# `python -m lost_in_attention measure --model` and the model's name, and the tables are kept in
-# `data/results/measured` with their origin. A table is read only where it is of these very weights
-# and questions and of the same seed; otherwise the model is measured now, and the next table says
-# so.
-
-# %%
+# %% tags=["hide-cell"]
 [updates] = run.measured((Updates(), samples), live=live)
 
-# %% [markdown]
-# The numbers of this chapter are those of the models' *own* updates, as
-# `measure(vlm, samples)` gives them. Some questions of {glue:text}`first_model` were asked again:
-# {glue:text}`agreement`. Batches of other questions are padded to other lengths, so that sums round
-# differently.
-
-# %%
+# %% tags=["hide-input"]
 QUANTITIES = [
     "rid",
     "spectrum_change",
@@ -170,15 +120,6 @@ glue("n_crowded", len(crowded), display=False)
 glue("paper_attention", float(table1().loc["attention", "mixig"]), display=False)
 glue("paper_ffn", float(table1().loc["ffn", "mixig"]), display=False)
 
-# %% [markdown]
-# Measured were {glue:text}`n_models` trained models of {glue:text}`n_recipes` recipes, each with
-# {glue:text}`n_questions` questions on {glue:text}`n_images` images, of {glue:text}`n_tokens`
-# tokens. Bands are 95% bootstrap intervals of the mean over images. They say how well the mean is
-# known for that one trained model. How far it moves with the training seed is another question,
-# asked below.
-#
-# ## RID and MixIG
-
 
 # %% tags=["hide-input"]
 def draw_curve(ax, rows, member):
@@ -189,18 +130,6 @@ def draw_curve(ax, rows, member):
         plots.band(ax, depth, curve, look | {"lw": 1.3, "ms": 3.5})
 
 
-# %% tags=["hide-input"]
-def peaks_alt(rows):
-    """Where every curve is highest."""
-    tops = rows.loc[rows.groupby(["quantity", "model", "module"])["mean"].idxmax().to_numpy()]
-    return "; ".join(
-        f"{plots.axis_label(row['quantity'])}, {row['model']}, "
-        f"{plots.MODULES[row['module']]['label']}: {row['mean']:.2g} at layer {row['layer']}"
-        for _, row in tops.iterrows()
-    )
-
-
-# %% tags=["hide-input"]
 def draw_rows(grid, shown):
     """A row of panels a recipe, a column a quantity."""
     for axes, (recipe, group) in zip(grid, recipes.items(), strict=True):
@@ -215,6 +144,16 @@ def draw_rows(grid, shown):
 
 
 # %% tags=["hide-input"]
+def peaks_alt(rows):
+    """Where every curve is highest."""
+    tops = rows.loc[rows.groupby(["quantity", "model", "module"])["mean"].idxmax().to_numpy()]
+    return "; ".join(
+        f"{plots.axis_label(row['quantity'])}, {row['model']}, "
+        f"{plots.MODULES[row['module']]['label']}: {row['mean']:.2g} at layer {row['layer']}"
+        for _, row in tops.iterrows()
+    )
+
+
 def draw(name, shown, caption):
     rows, width = len(recipes), 3.2 * len(shown)
     shared = {"squeeze": False, "sharex": True, "sharey": "col"}
@@ -229,6 +168,20 @@ def draw(name, shown, caption):
     run.figure(fig, name, data=data, alt=alt, caption=caption)
 
 
+# %% [markdown]
+# ## The answer
+#
+# As means over depth the FFN's {term}`RID` is above attention's in {glue:text}`rid_yes`, and
+# attention's {term}`MixIG` above the FFN's in {glue:text}`mixig_yes`, as the paper says (C073). Over
+# layers 1 and later both hold in {glue:text}`both_later`. But a higher RID need not mean that a
+# module writes what is new: FFN minus attention is, in the {term}`size` of updates,
+# {glue:text}`gap_size`, and in feature {term}`novelty`, {glue:text}`gap_novelty`.
+#
+# Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`. Does it peak again where the
+# paper says (C017)? {glue:text}`said_c017`. The scale of MixIG cannot be compared with Table 1, and
+# what one token makes of RID in a pretrained decoder is told in {doc}`17_sink`.
+
+# %% tags=["hide-input"]
 draw(
     "rid_mixig",
     ["rid", "mixig"],
@@ -237,12 +190,72 @@ draw(
 )
 
 # %% [markdown]
+# ## What is measured
+#
+# Every update turns a state $X$ into $X' = X + \Delta X$. With $Q = \min(S, H)$, projectors
+# $P_\mathcal{C}$ and $P_\mathcal{R}$ onto the column and row space of $X$, and $\mathrm{TME}$ the
+# token mixing entropy,
+#
+# $$
+# \mathrm{RID}(X \mid X') =
+# \underbrace{\frac{|\mathrm{eRank}(X') - \mathrm{eRank}(X)|}{Q}}_{\text{spectrum change}} +
+# \underbrace{\frac{\|(I - P_\mathcal{C}) X'\|_F + \|X' (I - P_\mathcal{R})\|_F}
+# {2 \|X'\|_F}}_{\text{support innovation}}
+# $$
+#
+# $$
+# \mathrm{MixIG}(X \mid X') = \mathrm{TME}(X') - \mathrm{TME}(X)
+# $$
+#
+# (Definitions 3.6 to 3.8). Attention is measured from $X_\mathrm{in}$ to $X_\mathrm{attn}$, the FFN
+# from $X_\mathrm{attn}$ to $X_\mathrm{ffn}$, as Section 4.2 says. The questions are existence
+# questions, for each model in the world that it was trained on; the images were held out.
+#
+# We fix what each model must show; the rule that makes one verdict of all models stands in
+# {doc}`../reading`.
+#
+# - C073: the FFN's RID is above attention's *and* attention's MixIG is above the FFN's, both as
+#   means over layers, with 95% intervals of the difference that exclude zero.
+# - C016: attention's MixIG at layer 0 is, in absolute value, among the largest quarter of layers,
+#   in at least 97.5% of bootstrap resamples of the images (no: in at most 2.5%).
+# - C017: apart from layer 0, the layer where attention's MixIG is largest in absolute value lies
+#   between 30% and 50% of the depth, in as many resamples. Where fewer than three layers lie in
+#   that range it cannot be told from the layers beside it, and the answer stays open.
+#
+# **How layers are weighed.** The first and the last layer are unlike those between. In a plain mean
+# each of them weighs {glue:text}`end_weighs` in the models here, and 1/28 to 1/64 in the paper's. A
+# mean over all layers is then partly a statement about how many there are. So neither end gets a
+# weight above 1/28, and the layers between share the rest alike; from 28 layers on that is the
+# plain mean. We chose this after the curves of the first models had been seen. The plain mean, and
+# the mean over layers 1 and later, are therefore shown beside it.
+#
+# ## Measured once, read here
+#
+# To measure takes minutes in a small model and up to an hour in a large one. So it is done once, by
+# `python -m lost_in_attention measure --model` and the model's name, and the tables are kept in
+# `data/results/measured` with their origin. A table is read only where it is of these very weights
+# and questions and of the same seed; otherwise the model is measured now. The table folded above
+# the answer says which.
+#
+# The numbers of this chapter are those of the models' *own* updates, as
+# `measure(vlm, samples)` gives them. Some questions of {glue:text}`first_model` were asked again:
+# {glue:text}`agreement`. Batches of other questions are padded to other lengths, so that sums round
+# differently.
+#
+# Measured were {glue:text}`n_models` trained models of {glue:text}`n_recipes` recipes, each with
+# {glue:text}`n_questions` questions on {glue:text}`n_images` images, of {glue:text}`n_tokens`
+# tokens. Bands are 95% bootstrap intervals of the mean over images. They say how well the mean is
+# known for that one trained model. How far it moves with the training seed is another question,
+# asked below.
+#
+# ## RID and MixIG
+#
 # MixIG cannot exceed $\log 2 \approx 0.693$ nats in absolute value, for any update of any model,
 # and over all updates of a model it adds up to one difference of two entropies. The paper's Table 1
 # has {glue:text}`paper_attention` for attention and {glue:text}`paper_ffn` for the FFN, and does
 # not say how layers are put together. As means over 28 layers they would add up to far more than
-# the bound ({doc}`07_modulewise`), so we do not compare the scale of the right panels with Table 1.
-# Signs and order can be compared.
+# the bound ({doc}`07_modulewise`), so we do not compare the scale of the right panels of the figure
+# under the answer with Table 1. Signs and order can be compared.
 #
 # ## Where RID comes from
 
@@ -313,6 +326,11 @@ shown = interval_table(levels, "model", ["quantity", "module"]).loc[names]
 shown.columns = [f"{plots.axis_label(q)}, {plots.MODULES[m]['label']}" for q, m in shown.columns]
 run.table(shown.reset_index(), "Means over depth with 95% intervals")
 gaps = gap_table(per_sample, "FFN minus attention over depth, with 95% intervals")
+
+# %% tags=["remove-cell"]
+for key, quantity in (("size", "size"), ("novelty", "feature_novelty")):
+    own = gaps[gaps["quantity"] == quantity].dropna(subset="mean")
+    glue(f"gap_{key}", means_apart(own, run.evidence), display=False)
 
 # %% [markdown]
 # A mean over layers does not say how many layers it rests on. The next table does: in how many
@@ -462,21 +480,22 @@ for label, halves in answered.items():
 run.table(table, "Claim C073, model by model (S tokens, H features)")
 
 # %% tags=["remove-cell"]
-for key, label in (("depth", "over depth"), ("all", "all layers alike"),
-                   ("later", "layers 1 and later")):  # fmt: skip
-    for half in ("rid", "mixig", "both"):
-        glue(f"{half}_{key}", tally(answered[label][half], run.evidence), display=False)
+halves, later = answered["over depth"], answered["layers 1 and later"]
+asked = {
+    "rid_yes": halves["rid"],
+    "mixig_yes": halves["mixig"],
+    "both_later": later["both"],
+}
+for key, found in asked.items():
+    glue(key, how_many(found.to_dict(), run.evidence), display=False)
 same = answered["all layers alike"] == answered["layers 1 and later"]
 glue("rid_turned", int((~same["rid"]).sum()), display=False)
 glue("mixig_turned", int((~same["mixig"]).sum()), display=False)
 
 # %% [markdown]
-# Over layers 1 and later the first half reads {glue:text}`rid_later` and the second
-# {glue:text}`mixig_later`. With all layers alike they read {glue:text}`rid_all` and
-# {glue:text}`mixig_all`. So taking layer 0 away turns the answer of {glue:text}`rid_turned` models
-# in RID and of {glue:text}`mixig_turned` in MixIG: the plain mean of few layers hangs on one of
-# them. Over depth the halves read {glue:text}`rid_depth` and {glue:text}`mixig_depth`. Compare the
-# columns of size and feature novelty above: which of the two follows RID?
+# Taking layer 0 away from the plain mean turns the answer of {glue:text}`rid_turned` models in RID
+# and of {glue:text}`mixig_turned` in MixIG: the plain mean of few layers hangs on one of them.
+# Compare the columns of size and feature novelty above: which of the two follows RID?
 #
 # ## The verdicts
 
@@ -511,6 +530,8 @@ def listed(column, ending=""):
 in_range = {layers_in_range(count, 0.3, 0.5) for count in attention["layers"]}
 layers_there = " or ".join(map(str, sorted(in_range)))
 said = {claim: tally(each, run.evidence) for claim, each in answers.items()}
+glue("said_c016", said["C016"], display=False)
+glue("said_c017", said["C017"], display=False)
 
 
 # %% tags=["hide-input"]
@@ -520,8 +541,6 @@ def in_halves(found):
     return f"RID: {told['rid']}; MixIG: {told['mixig']}; both: {told['both']}"
 
 
-halves = answered["over depth"]
-later = answered["layers 1 and later"]
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse",

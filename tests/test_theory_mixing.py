@@ -15,7 +15,9 @@ from lost_in_attention.metrics.mixing import (
     mixing_information_gain,
     token_mixing_entropy,
 )
+from lost_in_attention.models.registry import paper_variants
 from lost_in_attention.publishing.frames_sphere import PLACES, directions, entropy, tokens_on_sphere
+from lost_in_attention.publishing.paper import table1
 from lost_in_attention.teaching import CheckFailed
 from lost_in_attention.teaching import token_mixing as checks
 
@@ -223,6 +225,12 @@ def test_gains_telescope_and_the_ends_bound_them(size, seed, updates):
     total = sum(itertools.starmap(mixing_information_gain, itertools.pairwise(states)))
     assert total == pytest.approx(deficit(states[0]) - deficit(states[-1]), abs=1e-9)
     assert -deficit(states[-1]) - 1e-9 <= total <= deficit(states[0]) + 1e-9
+
+
+def test_the_gains_of_table_1_leave_no_room_for_the_layers_of_the_papers_models():
+    gains = table1().loc[["attention", "ffn"], "mixig"].sum()
+    widest = max(math.log(2), 1)  # nats; bits and the released scale
+    assert min(variant.layers for variant in paper_variants()) * gains > 10 * widest
 
 
 # --- thm-tme-power
