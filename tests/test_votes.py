@@ -137,6 +137,7 @@ def test_the_means_of_one_kind_of_subject_are_told_with_the_sides_of_their_inter
     means = pd.DataFrame(rows, columns=["mean", "low", "high"])
     assert spread(means[:1]) == "1 [0.5, 2]"
     assert spread(means) == "-2 to 5 (1 above 0, 1 below 0, 2 open)"
+    assert spread(means, border=None) == "-2 to 5"
     assert spread(means[:3], border=0.7) == "-2 to 3 (1 below 0.7, 2 open)"
     assert spread(means[4:]) == spread(pd.concat([means[4:]] * 2)) == "no value"
 

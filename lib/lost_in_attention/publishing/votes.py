@@ -90,21 +90,24 @@ def _spoken(answers: Sequence[bool | None]) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def spread(means: pd.DataFrame, border: float = 0) -> str:
+def spread(means: pd.DataFrame, border: float | None = 0) -> str:
     """Means of one kind of subject, one a row: one with its interval, of several the ends.
 
     "3.47 [0.929, 6.55]", or "4.84 to 8.05 (3 above 0, 1 open)" by the side of `border` on which
-    each interval lies.
+    each interval lies; without a border "4.84 to 8.05".
     """
     if len(means) == 1:
         return in_words(means.iloc[0])
     known = means.dropna(subset="mean")
     if known.empty:
         return "no value"
+    ends = f"{known['mean'].min():.3g} to {known['mean'].max():.3g}"
+    if border is None:
+        return ends
     sides = [side_of(row.low, row.high, border) for row in known.itertuples()]
     words = {True: f"above {border:g}", False: f"below {border:g}", None: "open"}
     counts = (f"{sides.count(side)} {word}" for side, word in words.items() if side in sides)
-    return f"{known['mean'].min():.3g} to {known['mean'].max():.3g} ({', '.join(counts)})"
+    return f"{ends} ({', '.join(counts)})"
 
 
 def interval_table(means: pd.DataFrame, rows: str, columns: str | list[str]) -> pd.DataFrame:
