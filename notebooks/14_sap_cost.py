@@ -370,8 +370,8 @@ whole = apart(lambda own: spread(by_model.loc[own], border=1), by_model.index, r
 glue("cost_whole", whole, display=False)
 
 # %% [markdown]
-# What a large model gains is the layer's figure at the top, for the share of heads and layers that
-# are replaced.
+# Of a large model the layer's figure at the top says something, for the share of heads and layers
+# that are replaced.
 #
 # ## Exercises
 #
