@@ -42,7 +42,7 @@ from lost_in_attention.models import load
 from lost_in_attention.models.registry import paper_variants
 from lost_in_attention.models.shipped import chosen_models, world_of
 from lost_in_attention.publishing import plots, report
-from lost_in_attention.publishing.votes import apart
+from lost_in_attention.publishing.votes import apart, ends
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.statistics import mean_interval
 
@@ -92,20 +92,14 @@ surely = (by_set(seen, "low") > by_set(blank, "high")).sum()
 
 # %% tags=["remove-cell"]
 run.evidence.stored(held)
-
-
-def of_each(numbers, form):
-    """A number a model, one kind of subject after the other; of several models the ends."""
-
-    def told(own):
-        ends = dict.fromkeys(f"{end:{form}}" for end in (numbers[own].min(), numbers[own].max()))
-        return " to ".join(ends)
-
-    return apart(told, held, run.evidence)
-
-
-glue("over_blank", of_each(over_blank, ".1f"), display=False)
-glue("surely_sets", of_each(surely, "d"), display=False)
+by_model = {
+    "over_blank": over_blank.round(1),
+    "surely_sets": surely,
+    "asked_sets": by_set(seen, "questions").min(),
+}
+for key, numbers in by_model.items():
+    told = apart(lambda own, each=numbers: ends(each[own], "g"), held, run.evidence)
+    glue(key, told, display=False)
 
 # %% [markdown]
 # ## The answer
@@ -114,7 +108,8 @@ glue("surely_sets", of_each(surely, "d"), display=False)
 # taught here to see, and {glue:text}`zoo-size` small models, trained here from scratch. Accuracy
 # minus that over blank images is, on the mean of the seven sets and in points,
 # {glue:text}`over_blank`. On so many of the seven sets the whole interval with images lies above
-# the whole one with blank images: {glue:text}`surely_sets`.
+# the whole one with blank images: {glue:text}`surely_sets`. So many questions of each set were
+# asked: {glue:text}`asked_sets`.
 #
 # On a set where a model is no better than without the image, its attention to the image can teach
 # nothing. And none of them is a sample of the paper's models, which have

@@ -15,6 +15,7 @@ from lost_in_attention.models.shipped import (
 )
 from lost_in_attention.publishing.evidence import Evidence, Model
 from lost_in_attention.publishing.votes import (
+    ends,
     in_words,
     interval_table,
     labour_divided,
@@ -140,6 +141,8 @@ def test_the_means_of_one_kind_of_subject_are_told_with_the_sides_of_their_inter
     assert spread(means, border=None) == "-2 to 5"
     assert spread(means[:3], border=0.7) == "-2 to 3 (1 below 0.7, 2 open)"
     assert spread(means[4:]) == spread(pd.concat([means[4:]] * 2)) == "no value"
+    assert ends(means["mean"]) == "-2 to 5"
+    assert ends(pd.Series([0.061, 0.064]), ".0%") == "6%"
 
 
 def test_a_table_of_means_with_their_intervals():

@@ -101,13 +101,17 @@ def spread(means: pd.DataFrame, border: float | None = 0) -> str:
     known = means.dropna(subset="mean")
     if known.empty:
         return "no value"
-    ends = f"{known['mean'].min():.3g} to {known['mean'].max():.3g}"
     if border is None:
-        return ends
+        return ends(known["mean"])
     sides = [side_of(row.low, row.high, border) for row in known.itertuples()]
     words = {True: f"above {border:g}", False: f"below {border:g}", None: "open"}
     counts = (f"{sides.count(side)} {word}" for side, word in words.items() if side in sides)
-    return f"{ends} ({', '.join(counts)})"
+    return f"{ends(known['mean'])} ({', '.join(counts)})"
+
+
+def ends(numbers: pd.Series, form: str = ".3g") -> str:
+    """The least and the largest of some numbers in a format, "15.8 to 35"; one where they agree."""
+    return " to ".join(dict.fromkeys(f"{end:{form}}" for end in (numbers.min(), numbers.max())))
 
 
 def interval_table(means: pd.DataFrame, rows: str, columns: str | list[str]) -> pd.DataFrame:
