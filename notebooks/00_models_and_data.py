@@ -126,7 +126,7 @@ nrows = -(-len(cards) // ncols)
 grid = {"sharex": True, "sharey": True, "squeeze": False, "layout": "constrained"}
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(nrows, ncols, figsize=(plots.WIDTH, 0.6 + 2.6 * nrows), **grid)
+fig, axes = plt.subplots(nrows, ncols, figsize=(plots.WIDTH, 0.6 + 2.2 * nrows), **grid)
 for ax in axes.flat[len(cards) :]:
     ax.set_axis_off()
 for ax, name in zip(axes.flat, cards, strict=False):
