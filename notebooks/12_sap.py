@@ -134,13 +134,13 @@ glue("sap_blank", change_words("blank image"), display=False)
 # ## The answer
 #
 # Over all questions, the paper's preset with its encoder prior changes accuracy by so many points:
-# {glue:text}`sap_changed`. Set by set and with all three priors, a loss of {glue:text}`sap_margin`
-# points is ruled out in {glue:text}`sap_free` and certain in {glue:text}`sap_lost`; questions asked
-# of each set: {glue:text}`sap_asked`. This replaces a share of the heads, {glue:text}`sap_share`;
-# in all heads of all layers the same prior changes accuracy by {glue:text}`sap_everywhere`, and a
-# grey image, which breaks no reply, by {glue:text}`sap_blank`. A prior is better than `uniform`,
-# which says nothing, in {glue:text}`sap_above` of {glue:text}`sap_content` comparisons, and worse
-# in {glue:text}`sap_below`.
+# {glue:text}`sap_changed`. A grey image changes it by {glue:text}`sap_blank`. In all heads of all
+# layers, of which the preset takes {glue:text}`sap_share`, the same prior changes it by
+# {glue:text}`sap_everywhere`. Set by set and with all three priors, 95% intervals rule out a loss
+# of {glue:text}`sap_margin` points in {glue:text}`sap_free`, and show a larger one in
+# {glue:text}`sap_lost`; questions asked of each set: {glue:text}`sap_asked`. After correction a
+# prior is better than `uniform`, which says nothing, in {glue:text}`sap_above` of
+# {glue:text}`sap_content` comparisons, and worse in {glue:text}`sap_below`.
 
 # %% tags=["hide-input"]
 LOOKS = {
