@@ -53,7 +53,7 @@ from lost_in_attention.models.registry import paper_variants
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.dots import dots_by_model
 from lost_in_attention.publishing.paper import published
-from lost_in_attention.publishing.votes import in_points, interval_table
+from lost_in_attention.publishing.votes import apart, ends, in_points, interval_table, spread
 from lost_in_attention.statistics import mean_intervals
 
 # %% tags=["parameters"]
@@ -69,6 +69,106 @@ output = "book/generated"
 # %%
 run = report.start("12_sap", globals())
 names, asked = run.models, run.count(questions, smoke=4)
+
+# %% tags=["hide-input"]
+vlm = load(names[0], device=run.device, dtype=run.dtype)
+run.saw(vlm)
+variants = presets(family_of(vlm), depth=len(vlm.layers))
+live = []
+for benchmark in live_benchmarks.split(","):
+    drawn = draw_as_stored(names[0], benchmark, source, count=asked, seed=seed)
+    run.evidence.asked(benchmark, drawn)
+    live.append(answer_under(vlm, drawn, benchmark=benchmark, variants=variants))
+found = with_stored(pd.concat(live), names)
+answers, shown = found.table, found.models
+run.evidence.stored(shown)
+fewest = answers.groupby(["model", "benchmark"])["sample"].nunique().min()
+sets = [name for name in BENCHMARKS if name in set(answers["benchmark"])]
+
+# %% tags=["hide-input"]
+cells = against_vanilla(answers, seed=seed)
+cells["where"] = cells["preset"] + ", " + cells["variant"]
+at = cells.set_index(["model", "benchmark", "preset", "variant"])
+
+# %% tags=["hide-input"]
+asked_alike = ["model", "benchmark", "sample"]
+right = answers.assign(image=answers["benchmark"] + " " + answers["image_source"])
+right = right.groupby([*asked_alike, "image", "preset", "variant"])["correct"].mean()
+right = right.rename("right").reset_index()
+vanilla = right[right["variant"] == "vanilla"][[*asked_alike, "right"]]
+right = right.merge(vanilla, on=asked_alike, suffixes=("", "_vanilla"))
+right["change"] = 100 * (right["right"] - right["right_vanilla"])
+right["where"] = right["preset"] + ", " + right["variant"]
+right["where"] = right["where"].replace("none, blank", "blank image")
+together = right[~right["variant"].isin(["vanilla", "blend0"])]
+together = mean_intervals(together, ["change"], ["where", "model"], "image", seed=seed)
+
+# %% tags=["remove-cell"]
+replaced = {name: heads_replaced(name) for name in names}
+words = [f"{few} of {every} in {name}" for name, (few, every) in replaced.items()]
+glue("sap_replaced", ", ".join(words), display=False)
+glue("sap_margin", f"{margin:g}", display=False)
+per_set = answers.groupby(["model", "benchmark"])["sample"].nunique().groupby("model").min()
+counts = ", ".join(f"{per_set[name]} of {name}" for name in shown)
+glue("sap_fewest", counts, display=False)
+glue("sap_origin", found.sentence, display=False)
+glue("sap_equal", found.equal, display=False)
+
+
+def change_words(where):
+    """The change over all questions, one kind of subject after the other."""
+    rows = together[together["where"] == where].set_index("model")
+    return apart(lambda own: spread(rows.loc[own]), shown, run.evidence)
+
+
+share = pd.Series({name: few / every for name, (few, every) in replaced.items()})
+share_words = apart(lambda own: ends(share[own], ".0%"), names, run.evidence)
+glue("sap_share", share_words, display=False)
+asked_words = apart(lambda own: ends(per_set[own], "d"), shown, run.evidence)
+glue("sap_asked", asked_words, display=False)
+glue("sap_changed", change_words("paper, encoder"), display=False)
+glue("sap_everywhere", change_words("everywhere, encoder"), display=False)
+glue("sap_blank", change_words("blank image"), display=False)
+
+# %% [markdown]
+# ## The answer
+#
+# Over all questions, the paper's preset with its encoder prior changes accuracy by so many points:
+# {glue:text}`sap_changed`. A grey image changes it by {glue:text}`sap_blank`. In all heads of all
+# layers, of which the preset takes {glue:text}`sap_share`, the same prior changes it by
+# {glue:text}`sap_everywhere`. Set by set and with all three priors, 95% intervals rule out a loss
+# of {glue:text}`sap_margin` points in {glue:text}`sap_free`, and show a larger one in
+# {glue:text}`sap_lost`; questions asked of each set: {glue:text}`sap_asked`. After correction a
+# prior is better than `uniform`, which says nothing, in {glue:text}`sap_above` of
+# {glue:text}`sap_content` comparisons, and worse in {glue:text}`sap_below`.
+
+# %% tags=["hide-input"]
+LOOKS = {
+    "encoder": ("o", plots.OKABE_ITO[0]),
+    "complexity": ("s", plots.OKABE_ITO[2]),
+    "noise": ("^", plots.OKABE_ITO[3]),
+    "uniform": ("D", plots.OKABE_ITO[4]),
+    "blend0": ("x", plots.OKABE_ITO[7]),
+}
+
+# %% tags=["hide-input"]
+drawn_rows = cells[(cells["preset"] == "paper")]
+fig, axes = dots_by_model(
+    drawn_rows, shown, "change", series="variant", looks=LOOKS, across="benchmark", order=sets,
+    ylabel="change against vanilla (points)", row_height=2 + 2 / len(shown), columns=3,
+)  # fmt: skip
+for ax in axes:
+    ax.axhline(-margin, color="0.6", lw=1, ls=":", zorder=0)
+means = 100 * drawn_rows.groupby("variant")["change"].agg(["min", "max"])
+spans = [f"{v} {r['min']:+.1f} to {r['max']:+.1f}" for v, r in means.iterrows()]
+run.figure(
+    fig,
+    "changes",
+    data=cells,
+    alt=f"A panel a model, a mark a benchmark and prior. Changes in points: {'; '.join(spans)}.",
+    caption="Change against vanilla under the paper's preset, with 95% intervals. The dotted "
+    "line is the margin that was fixed beforehand. The data hold all other cells too.",
+)
 
 # %% [markdown]
 # ## What is compared
@@ -119,27 +219,12 @@ names, asked = run.models, run.count(questions, smoke=4)
 #
 # Each is about all models and benchmarks of this page: where one was not asked, it stays undecided.
 
-
-# %% tags=["remove-cell"]
-replaced = {name: heads_replaced(name) for name in names}
-words = [f"{few} of {every} in {name}" for name, (few, every) in replaced.items()]
-glue("sap_replaced", ", ".join(words), display=False)
-glue("sap_margin", f"{margin:g}", display=False)
-
-
 # %% [markdown]
 # ## Computed now: one model, a few questions of two benchmarks
+#
+# The first model answered them while this page was made, in every way of this table.
 
-
-# %%
-vlm = load(names[0], device=run.device, dtype=run.dtype)
-run.saw(vlm)
-variants = presets(family_of(vlm), depth=len(vlm.layers))
-live = []
-for benchmark in live_benchmarks.split(","):
-    drawn = draw_as_stored(names[0], benchmark, source, count=asked, seed=seed)
-    run.evidence.asked(benchmark, drawn)
-    live.append(answer_under(vlm, drawn, benchmark=benchmark, variants=variants))
+# %% tags=["hide-input"]
 grid = [{"variant": v.name, "preset": v.preset, "what": v.label} for v in variants]
 run.table(pd.DataFrame(grid), f"Every way in which {names[0]} was asked")
 
@@ -151,18 +236,11 @@ run.table(pd.DataFrame(grid), f"Every way in which {names[0]} was asked")
 # with their origin. What was computed now is compared with them, answer by answer.
 # {glue:text}`sap_origin`
 
-# %%
-found = with_stored(pd.concat(live), names)
-answers, shown = found.table, found.models
-run.evidence.stored(shown)
-fewest = answers.groupby(["model", "benchmark"])["sample"].nunique().min()
-sets = [name for name in BENCHMARKS if name in set(answers["benchmark"])]
+# %% tags=["hide-input"]
 run.table(
     found.made_by(),
     f"Where the answers come from; of the stored ones, {found.equal}",
 )
-glue("sap_origin", found.sentence, display=False)
-glue("sap_equal", found.equal, display=False)
 
 # %% [markdown]
 # Of the answers computed now: {glue:text}`sap_equal`. Batches hold other questions
@@ -172,13 +250,9 @@ glue("sap_equal", found.equal, display=False)
 # ## Table 2: accuracy and what changes
 #
 # Changes in points; an asterisk marks those that differ from vanilla after Holm's correction at
-# 5%. Intervals are drawn in the figures, and the file beside the next figure has all of them. Below
+# 5%. Intervals are drawn in the figures, and the file beside the figure at the top has all. Below
 # stand the paper's own numbers, which hold for other and much larger models: only signs and
 # relations can be compared.
-
-# %%
-cells = against_vanilla(answers, seed=seed)
-at = cells.set_index(["model", "benchmark", "preset", "variant"])
 
 
 # %% tags=["hide-input"]
@@ -192,7 +266,6 @@ def by_benchmark(rows, values):
 
 
 # %% tags=["hide-input"]
-cells["where"] = cells["preset"] + ", " + cells["variant"]
 cells["shown"] = cells.apply(in_points, axis=1)
 ORDER = ["none", "paper", "released", "everywhere"]
 for name in shown:
@@ -209,27 +282,14 @@ for name in shown:
 # %% [markdown]
 # Questions asked of each set: {glue:text}`sap_fewest`. Fewer questions are another draw: vanilla,
 # and the blank image, differ from {doc}`00_models_and_data` by what the draw makes. Where a model
-# is not above chance there, it has nothing to lose here. Fifty questions decide no cell, so the
+# is not above chance there, it has nothing to lose here. Few questions decide few cells, so the
 # next table takes all sets together, every question alike.
 
-# %%
-asked_alike = ["model", "benchmark", "sample"]
-right = answers.assign(image=answers["benchmark"] + " " + answers["image_source"])
-right = right.groupby([*asked_alike, "image", "preset", "variant"])["correct"].mean()
-right = right.rename("right").reset_index()
-vanilla = right[right["variant"] == "vanilla"][[*asked_alike, "right"]]
-right = right.merge(vanilla, on=asked_alike, suffixes=("", "_vanilla"))
-right["change"] = 100 * (right["right"] - right["right_vanilla"])
-right["where"] = right["preset"] + ", " + right["variant"]
-together = right[right["preset"].isin(["paper", "released"]) & (right["variant"] != "blend0")]
-together = mean_intervals(together, ["change"], ["where", "model"], "image", seed=seed)
+# %% tags=["hide-input"]
 run.table(
     interval_table(together, "where", "model")[list(shown)].rename_axis(columns=None).reset_index(),
     "Change against vanilla over all questions, in points with 95% intervals over images",
 )
-per_set = answers.groupby(["model", "benchmark"])["sample"].nunique().groupby("model").min()
-counts = ", ".join(f"{per_set[name]} of {name}" for name in shown)
-glue("sap_fewest", counts, display=False)
 
 # %% tags=["hide-input"]
 PAPER_NAMES = {"POPE": "pope", "RWQA": "realworldqa"}
@@ -246,34 +306,6 @@ printed["where"] = printed["model"] + ", " + printed["variant"]
 run.table(
     by_benchmark(printed, "shown").reset_index(),
     "The paper's Table 2, as changes against its vanilla in points",
-)
-
-# %% tags=["hide-input"]
-LOOKS = {
-    "encoder": ("o", plots.OKABE_ITO[0]),
-    "complexity": ("s", plots.OKABE_ITO[2]),
-    "noise": ("^", plots.OKABE_ITO[3]),
-    "uniform": ("D", plots.OKABE_ITO[4]),
-    "blend0": ("x", plots.OKABE_ITO[7]),
-}
-
-# %% tags=["hide-input"]
-drawn_rows = cells[(cells["preset"] == "paper")]
-fig, axes = dots_by_model(
-    drawn_rows, shown, "change", series="variant", looks=LOOKS, across="benchmark", order=sets,
-    ylabel="change against vanilla (points)", row_height=2 + 2 / len(shown), columns=3,
-)  # fmt: skip
-for ax in axes:
-    ax.axhline(-margin, color="0.6", lw=1, ls=":", zorder=0)
-means = 100 * drawn_rows.groupby("variant")["change"].agg(["min", "max"])
-spans = [f"{v} {r['min']:+.1f} to {r['max']:+.1f}" for v, r in means.iterrows()]
-run.figure(
-    fig,
-    "changes",
-    data=cells.drop(columns="shown"),
-    alt=f"A panel a model, a mark a benchmark and prior. Changes in points: {'; '.join(spans)}.",
-    caption="Change against vanilla under the paper's preset, with 95% intervals. The dotted "
-    "line is the margin that was fixed beforehand. The data hold all other cells too.",
 )
 
 # %% [markdown]
@@ -434,6 +466,7 @@ run.table(
 # %% tags=["remove-cell"]
 above, total = int(tally["above"].sum()), int(tally["cells"].sum())
 glue("sap_above", above, display=False)
+glue("sap_below", int(tally["below"].sum()), display=False)
 glue("sap_content", total, display=False)
 words = "So what the prior says makes no difference that these questions can show."
 if above:
@@ -565,6 +598,8 @@ run.claims_table()
 verdicts = {claim.id: claim.verdict for claim in run.claims}
 glue("verdict_c070", verdicts["C070"], display=False)
 glue("verdict_c074", verdicts["C074"], display=False)
+glue("sap_free", count("free"), display=False)
+glue("sap_lost", count("lost"), display=False)
 
 # %% [markdown]
 # ## Exercises

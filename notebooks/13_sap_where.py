@@ -44,14 +44,17 @@ from lost_in_attention.evaluation import (
     seen_by_either,
     with_stored,
 )
-from lost_in_attention.models import load
+from lost_in_attention.models import load, release
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.dots import dots, dots_by_model
 from lost_in_attention.publishing.paper import claimed, published
 from lost_in_attention.publishing.votes import (
+    apart,
+    ends,
     in_points,
     opposite,
     side_of,
+    spread,
     tally,
     unanimous,
 )
@@ -71,6 +74,83 @@ output = "book/generated"
 run = report.start("13_sap_where", globals())
 names, asked = run.models, run.count(questions, smoke=4)
 looked_at = run.count(images, smoke=4)
+
+# %% tags=["hide-input"]
+vlm = load(names[0], device=run.device, dtype=run.dtype)
+variants = ablations(family_of(vlm), depth=len(vlm.layers))
+drawn = draw_as_stored(names[0], live_benchmark, source, grid="ablations", count=asked, seed=seed)
+run.evidence.asked(live_benchmark, drawn)
+live = answer_under(vlm, drawn, benchmark=live_benchmark, variants=variants)
+heads = vlm.decoder.config.num_attention_heads
+groups = vlm.decoder.config.num_key_value_heads
+# The models that are measured below need the room.
+release(vlm)
+found = with_stored(live, names, "ablations")
+answers, shown = found.table, found.models
+run.evidence.stored(shown)
+fewest = answers.groupby(["model", "benchmark"])["sample"].nunique().min()
+
+
+# %% tags=["hide-input"]
+def place(row):
+    """The band or the layers, in words."""
+    if row.preset == "none":
+        return "none"
+    if row.preset == "layers":
+        return f"{row.first_layer:.0f}-{row.last_layer:.0f}"
+    return f"{row.low_head:g}-{row.high_head:g}"
+
+
+replaced = ["preset", "first_layer", "last_layer", "low_head", "high_head"]
+kinds = answers[replaced].drop_duplicates()
+kinds = kinds.assign(place=[place(row) for row in kinds.itertuples()])
+answers = answers.merge(kinds, on=replaced, how="left")
+CELL = ["model", "preset", "place", "variant"]
+cells = against_vanilla(answers, by=CELL, seed=seed)
+seen = seen_by_either(answers)
+seen = seen[seen["variant"] != "blank"]
+net = against_vanilla(seen, by=CELL, seed=seed) if len(seen) else cells[:0]
+cells = pd.concat([cells.assign(asked="all questions"), net.assign(asked="need the image")])
+
+# %% [markdown]
+# ## The answer
+#
+# The paper says that early layers are sensitive and late ones hardly. Here noise in the earliest
+# range minus noise in the latest changes accuracy by so many points: {glue:text}`where_early`. Do
+# middle heads beat both tails (C076)? {glue:text}`says_c076`. Are the heads that look most at text
+# the most sensitive (C077)? {glue:text}`says_c077`. Questions asked of each set:
+# {glue:text}`where_asked`. And a prior need not choose among visual tokens at all: written as the
+# paper's text has it, the encoder's lacks at most {glue:text}`flat_paper_encoder`% of a uniform
+# prior's entropy, and noise {glue:text}`flat_paper_noise`%.
+
+# %% tags=["hide-input"]
+ASKED = {
+    "all questions": ("o", plots.OKABE_ITO[0]),
+    "need the image": ("^", plots.OKABE_ITO[1]),
+}
+ranges = cells[cells["preset"] == "layers"].dropna(subset=["change_low", "change_high"])
+
+
+def draw_ranges():
+    fig, axes = dots_by_model(
+        ranges, shown, "change", series="asked", looks=ASKED, across="place",
+        ylabel="change (points)", row_height=1.9 + 1.4 / len(shown), columns=2,
+    )  # fmt: skip
+    axes[-1].set_xlabel("replaced layers (first-last)")
+    return fig
+
+
+# %% tags=["hide-input"]
+worst = 100 * ranges.groupby(["model", "asked"])["change"].min()
+spans = [f"{name}, {which}: {change:+.1f}" for (name, which), change in worst.items()]
+run.figure(
+    draw_ranges(),
+    "layers",
+    data=ranges,
+    alt=f"A panel a model. Largest loss in points over ranges: {'; '.join(spans)}.",
+    caption="Noise in a range of layers, in the preset's band of heads: the counterpart of Tables "
+    "6 and 7.",
+)
 
 # %% [markdown]
 # ## How flat is a prior?
@@ -170,51 +250,23 @@ for variant in ("paper", "released"):
 # Where a model or a benchmark was not asked, all stay undecided.
 #
 # A first run asked the small models 200 questions of each benchmark and left most of these open. It
-# was repeated with 1,000; the rules stayed as they were. The pretrained subject was asked 50.
+# was repeated with more, and the rules stayed as they were. By now so many of each were asked:
+# {glue:text}`where_asked`.
 
-# %%
-vlm = load(names[0], device=run.device, dtype=run.dtype)
-variants = ablations(family_of(vlm), depth=len(vlm.layers))
-drawn = draw_as_stored(names[0], live_benchmark, source, grid="ablations", count=asked, seed=seed)
-run.evidence.asked(live_benchmark, drawn)
-live = answer_under(vlm, drawn, benchmark=live_benchmark, variants=variants)
-found = with_stored(live, names, "ablations")
-answers, shown = found.table, found.models
-run.evidence.stored(shown)
-fewest = answers.groupby(["model", "benchmark"])["sample"].nunique().min()
+# %% tags=["hide-input"]
 run.table(
     found.made_by(),
     f"Where the answers come from; of the stored ones, {found.equal}",
 )
+sizes = [len(each.plan.ranks(heads)) for each in variants if each.preset == "heads"]
 glue("where_origin", found.sentence, display=False)
 glue("where_equal", found.equal, display=False)
-heads = vlm.decoder.config.num_attention_heads
-sizes = [len(each.plan.ranks(heads)) for each in variants if each.preset == "heads"]
 glue("where_heads", heads, display=False)
-glue("where_groups", vlm.decoder.config.num_key_value_heads, display=False)
+glue("where_groups", groups, display=False)
 glue("where_sizes", ", ".join(map(str, sizes)), display=False)
-
-
-# %%
-def place(row):
-    """The band or the layers, in words."""
-    if row.preset == "none":
-        return "none"
-    if row.preset == "layers":
-        return f"{row.first_layer:.0f}-{row.last_layer:.0f}"
-    return f"{row.low_head:g}-{row.high_head:g}"
-
-
-replaced = ["preset", "first_layer", "last_layer", "low_head", "high_head"]
-kinds = answers[replaced].drop_duplicates()
-kinds = kinds.assign(place=[place(row) for row in kinds.itertuples()])
-answers = answers.merge(kinds, on=replaced, how="left")
-CELL = ["model", "preset", "place", "variant"]
-cells = against_vanilla(answers, by=CELL, seed=seed)
-seen = seen_by_either(answers)
-seen = seen[seen["variant"] != "blank"]
-net = against_vanilla(seen, by=CELL, seed=seed) if len(seen) else cells[:0]
-cells = pd.concat([cells.assign(asked="all questions"), net.assign(asked="need the image")])
+per_set = answers.groupby(["model", "benchmark"])["sample"].nunique().groupby("model").min()
+asked_words = apart(lambda own: ends(per_set[own], "d"), shown, run.evidence)
+glue("where_asked", asked_words, display=False)
 
 # %% tags=["hide-input"]
 told = cells.assign(shown=cells.apply(in_points, axis=1, interval=True))
@@ -303,35 +355,6 @@ run.figure(
     "counterpart of Tables 4, 5 and 8.",
 )
 
-# %% tags=["hide-input"]
-ASKED = {
-    "all questions": ("o", plots.OKABE_ITO[0]),
-    "need the image": ("^", plots.OKABE_ITO[1]),
-}
-ranges = cells[cells["preset"] == "layers"].dropna(subset=["change_low", "change_high"])
-
-
-def draw_ranges():
-    fig, axes = dots_by_model(
-        ranges, shown, "change", series="asked", looks=ASKED, across="place",
-        ylabel="change (points)", row_height=1.9 + 1.4 / len(shown), columns=2,
-    )  # fmt: skip
-    axes[-1].set_xlabel("replaced layers (first-last)")
-    return fig
-
-
-# %% tags=["hide-input"]
-worst = 100 * ranges.groupby(["model", "asked"])["change"].min()
-spans = [f"{name}, {which}: {change:+.1f}" for (name, which), change in worst.items()]
-run.figure(
-    draw_ranges(),
-    "layers",
-    data=ranges,
-    alt=f"A panel a model. Largest loss in points over ranges: {'; '.join(spans)}.",
-    caption="Noise in a range of layers, in the preset's band of heads: the counterpart of Tables "
-    "6 and 7.",
-)
-
 # %% [markdown]
 # The paper's own tables, for other and much larger models, do not all agree with its sentences
 # about them. In its Tables 4, 5 and 8 the middle band is above both narrow tails in
@@ -374,12 +397,12 @@ run.table(
 # %%
 layered = answers[answers["preset"] == "layers"]
 # The narrowest range that begins first, and the narrowest that ends last.
-ends = {}
+farthest = {}
 for name, own in layered.groupby("model"):
     begins = own[own["first_layer"] == own["first_layer"].min()]
     closes = own[own["last_layer"] == own["last_layer"].max()]
     early = begins.loc[begins["last_layer"].idxmin(), "place"]
-    ends[name] = early, closes.loc[closes["first_layer"].idxmax(), "place"]
+    farthest[name] = early, closes.loc[closes["first_layer"].idxmax(), "place"]
 
 
 def named(row):
@@ -388,8 +411,8 @@ def named(row):
         return "vanilla"
     if row.preset == "heads" and row.place == "0-1":
         return "all heads"
-    if row.preset == "layers" and row.place in ends[row.model]:
-        return ("early", "late")[ends[row.model].index(row.place)]
+    if row.preset == "layers" and row.place in farthest[row.model]:
+        return ("early", "late")[farthest[row.model].index(row.place)]
     return None
 
 
@@ -454,10 +477,13 @@ low = [
     )
     for name in shown
 ]
-early = below(
-    against_place("layers", {name: late for name, (_, late) in ends.items()}),
-    {name: [early] for name, (early, _) in ends.items()},
-)
+to_latest = against_place("layers", {name: late for name, (_, late) in farthest.items()})
+early = below(to_latest, {name: [early] for name, (early, _) in farthest.items()})
+gaps = to_latest.loc[[(name, early) for name, (early, _) in farthest.items()]]
+gaps = 100 * gaps.droplevel("variant")[["change", "change_low", "change_high"]]
+gaps.columns = ["mean", "low", "high"]
+gap_words = apart(lambda own: spread(gaps.loc[own]), shown, run.evidence)
+glue("where_early", gap_words, display=False)
 middle = to_middle["change"].unstack()
 qwen = [name for name in shown if "qwen2.5-vl" in name.lower()]
 best = [bool((middle.loc[name, BANDS] <= 0).all()) for name in qwen]
@@ -521,6 +547,8 @@ run.claims_table()
 verdicts = {claim.id: claim.verdict for claim in run.claims}
 glue("verdict_c076", verdicts["C076"], display=False)
 glue("verdict_c078", verdicts["C078"], display=False)
+for claim in run.claims[:2]:
+    glue(f"says_{claim.id.lower()}", claim.measured, display=False)
 
 # %% [markdown]
 # ## Exercises
@@ -624,8 +652,8 @@ check_chosen_and_honest(chosen_and_honest)
 # ```{exercise} Wide or early?
 # :label: ex-wide-or-early
 #
-# *Medium, 15 minutes.* The ranges differ in width and in place. Choose three of the figure that
-# have one width and compare them. Does the place still matter?
+# *Medium, 15 minutes.* The ranges differ in width and in place. Choose three of the figure at the
+# top that have one width and compare them. Does the place still matter?
 #
 # :::{dropdown} Hint
 # Sort the figure's data by `last - first`.

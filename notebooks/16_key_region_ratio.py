@@ -36,13 +36,19 @@ import pandas as pd
 from matplotlib.ticker import LogLocator
 from myst_nb import glue
 
-from lost_in_attention import trace as tracing
 from lost_in_attention.publishing import plots, report, showing
 from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.paper import claimed
-from lost_in_attention.publishing.votes import apart, in_words, side_of, tally, unanimous
+from lost_in_attention.publishing.votes import (
+    apart,
+    in_words,
+    side_of,
+    spread,
+    tally,
+    unanimous,
+)
 from lost_in_attention.residual.tables import intervals
-from lost_in_attention.trace import comparison
+from lost_in_attention.trace import check_threshold, comparison, uniform_ratio
 from lost_in_attention.trace.cases import questions_for
 from lost_in_attention.trace.counting import WITHOUT_HUBS, thresholds
 from lost_in_attention.trace.measuring import Tracing
@@ -63,13 +69,140 @@ output = "book/generated"
 # %%
 run = report.start("16_key_region_ratio", globals())
 names, wanted = run.models, run.count(cases_wanted, smoke=6)
-tracing.check_threshold(threshold)
+check_threshold(threshold)
 
 # %%
 draws = run.count(resamples, smoke=20)
 asked = questions_for(names, source=source, annotations=annotations, seed=seed)
 everything = max(len(each.samples) for each in asked.values())
 at_most = everything if tier == "paper" else run.count(questions, smoke=100)
+
+# %% tags=["hide-input"]
+THRESHOLDS = thresholds(threshold)
+ABOUT = ["correct", "image_source", "kind", "key_share"]
+COUNTED = ["ratio", "expected", "normalised", "edges"]
+LABELS = ["layer", "tau", "among", "kind_edges", "sample", "model"]
+parts, notes, facts = [], [], {}
+for name, subject in run.each_subject():
+    tracing = Tracing(subject, asked[name], threshold)
+    found = traced_cases(tracing, wanted=wanted, at_most=at_most)
+    facts[name] = found.facts
+    notes.append({"model": name} | found.note())
+    if len(found.counts):
+        parts.append(found.ratios().assign(model=name))
+    if name == names[0]:
+        glue("traces_equal", agreement(tracing, found), display=False)
+measured = pd.DataFrame(columns=[*LABELS, *ABOUT, *COUNTED], dtype=float)
+if parts:
+    measured = pd.concat(parts, ignore_index=True)
+glue("traces_origin", origins(facts), display=False)
+
+# %% tags=["hide-input"]
+CASE = ["model", "sample", "among", "kind_edges", "tau"]
+per_case = (
+    measured.groupby([*CASE, *ABOUT], sort=False)
+    .agg(
+        ratio=("ratio", "mean"),
+        normalised=("normalised", "mean"),
+        empty=("edges", lambda edges: (edges == 0).mean()),
+    )
+    .reset_index()
+)
+per_case["percent"] = 100 * per_case["ratio"]
+
+
+def chosen_cases(name, kind_edges="all", among="all tokens", tau=threshold):
+    return per_case.query(
+        "model == @name and kind_edges == @kind_edges and among == @among and tau == @tau"
+    )
+
+
+def compared(cases, statistic, **labels):
+    found = comparison.image_bootstrap(cases, statistic, resamples=draws, seed=seed)
+    return labels | found._asdict()
+
+
+# %% tags=["hide-input"]
+BETWEEN, SELF = {"kind_edges": "between"}, {"kind_edges": "self"}
+VARIANTS = [
+    ("percent", "all edges", comparison.gap, {}),
+    ("percent", "between patches", comparison.gap, BETWEEN),
+    ("percent", "self-edges", comparison.gap, SELF),
+    ("percent", "without hubs", comparison.gap, {"among": WITHOUT_HUBS}),
+    ("percent", "matched in size", comparison.matched_gap, {}),
+    ("normalised", "all edges", comparison.gap, {}),
+    ("normalised", "between patches", comparison.gap, BETWEEN),
+]
+gaps = pd.DataFrame(
+    compared(
+        chosen_cases(name, **which),
+        partial(statistic, value=unit),
+        model=name,
+        variant=variant,
+        unit=unit,
+    )
+    for unit, variant, statistic, which in VARIANTS
+    for name in names
+)
+
+
+# %% tags=["remove-cell"]
+LOOKS = plots.model_looks(names)
+BY_VARIANT = {"row": "variant", "series": "model", "looks": LOOKS}
+
+
+def worded(row):
+    return "not known" if math.isnan(row["mean"]) else in_words(row)
+
+
+def spoken(table, columns):
+    return "; ".join(
+        f"{', '.join(str(row[c]) for c in columns)}: {worded(row)}" for _, row in table.iterrows()
+    )
+
+
+def gap_words(variant, unit="percent"):
+    """Right minus wrong, one kind of subject after the other."""
+    rows = gaps[(gaps["variant"] == variant) & (gaps["unit"] == unit)].set_index("model")
+    return apart(lambda own: spread(rows.loc[own]), names, run.evidence)
+
+
+glue("gap_raw", gap_words("all edges"), display=False)
+glue("gap_uniform", gap_words("all edges", "normalised"), display=False)
+glue("gap_matched", gap_words("matched in size"), display=False)
+
+# %% [markdown]
+# ## The answer
+#
+# Right minus wrong, the share of edges that touch the asked object is, in percentage points,
+# {glue:text}`gap_raw`; the paper has {glue:text}`paper_right`% against {glue:text}`paper_wrong`%.
+# A larger object has more edges by its size alone: in multiples of what uniform edges give for a
+# region of that size, right minus wrong is {glue:text}`gap_uniform`, and in points between answers
+# matched in size {glue:text}`gap_matched`. That attention differs, and not the size of the object
+# (C020): {glue:text}`says_c020`. No ratio of these graphs can say that the question sent attention
+# elsewhere, as they are fixed before it is read.
+
+# %% tags=["hide-input"]
+fig, axes = plots.panels(2, row_height=1.7 + 0.3 * len(names))
+units = {
+    "percent": "right minus wrong (percentage points)",
+    "normalised": "right minus wrong (multiples of uniform)",
+}
+for ax, (unit, label) in zip(axes, units.items(), strict=True):
+    rows = gaps[gaps["unit"] == unit]
+    forest(ax, rows, order=rows["variant"].unique(), **BY_VARIANT)
+    ax.set_xlabel(label)
+plots.legend_below(fig, axes[0], columns=2)
+showing.show_figure(
+    run,
+    fig,
+    "gaps",
+    data=gaps,
+    value="mean",
+    alt="Right minus wrong answers with intervals. " + spoken(gaps, ["variant", "unit", "model"]),
+    caption="Above: the ratio. Below: the ratio divided by what uniform edges give for a "
+    "region of its size. Lines are 95% intervals.",
+)
 
 # %% [markdown]
 # ## What is compared
@@ -114,11 +247,7 @@ glue("n_present", ", ".join(present), display=False)
 glue("n_wanted", wanted, display=False)
 glue("tau", f"{threshold:g}", display=False)
 for size in (12, 40):
-    glue(
-        f"uniform_{size}",
-        f"{100 * tracing.uniform_ratio(576, size):.1f}",
-        display=False,
-    )
+    glue(f"uniform_{size}", f"{100 * uniform_ratio(576, size):.1f}", display=False)
 
 # %% [markdown]
 # Some tokens are attended to by most others, whatever they show. To see whether these *hubs*
@@ -130,26 +259,6 @@ for size in (12, 40):
 # name has stored is used where it is of the same weights, questions and threshold; the other
 # models are asked and traced now. {glue:text}`traces_origin` Of the first model,
 # {glue:text}`traces_equal`.
-
-# %%
-THRESHOLDS = thresholds(threshold)
-ABOUT = ["correct", "image_source", "kind", "key_share"]
-COUNTED = ["ratio", "expected", "normalised", "edges"]
-LABELS = ["layer", "tau", "among", "kind_edges", "sample", "model"]
-parts, notes, facts = [], [], {}
-for name, subject in run.each_subject():
-    tracing = Tracing(subject, asked[name], threshold)
-    found = traced_cases(tracing, wanted=wanted, at_most=at_most)
-    facts[name] = found.facts
-    notes.append({"model": name} | found.note())
-    if len(found.counts):
-        parts.append(found.ratios().assign(model=name))
-    if name == names[0]:
-        glue("traces_equal", agreement(tracing, found), display=False)
-measured = pd.DataFrame(columns=[*LABELS, *ABOUT, *COUNTED], dtype=float)
-if parts:
-    measured = pd.concat(parts, ignore_index=True)
-glue("traces_origin", origins(facts), display=False)
 
 # %%
 counted = pd.DataFrame(notes)
@@ -219,96 +328,10 @@ showing.show_figure(
 # %% [markdown]
 # ## The difference, and what it is made of
 #
-# Now one number a case: the mean over its layers. The difference is right minus wrong, positive
-# where right answers have more edges at the object. Intervals resample images, because questions
-# about one image share its graph ({doc}`15_tracing`). *Matched in size* compares each wrong answer
-# with the right ones whose region is nearest in size.
-
-# %%
-CASE = ["model", "sample", "among", "kind_edges", "tau"]
-per_case = (
-    measured.groupby([*CASE, *ABOUT], sort=False)
-    .agg(
-        ratio=("ratio", "mean"),
-        normalised=("normalised", "mean"),
-        empty=("edges", lambda edges: (edges == 0).mean()),
-    )
-    .reset_index()
-)
-per_case["percent"] = 100 * per_case["ratio"]
-
-
-def chosen_cases(name, kind_edges="all", among="all tokens", tau=threshold):
-    return per_case.query(
-        "model == @name and kind_edges == @kind_edges and among == @among and tau == @tau"
-    )
-
-
-def compared(cases, statistic, **labels):
-    found = comparison.image_bootstrap(cases, statistic, resamples=draws, seed=seed)
-    return labels | found._asdict()
-
-
-# %%
-BETWEEN, SELF = {"kind_edges": "between"}, {"kind_edges": "self"}
-VARIANTS = [
-    ("percent", "all edges", comparison.gap, {}),
-    ("percent", "between patches", comparison.gap, BETWEEN),
-    ("percent", "self-edges", comparison.gap, SELF),
-    ("percent", "without hubs", comparison.gap, {"among": WITHOUT_HUBS}),
-    ("percent", "matched in size", comparison.matched_gap, {}),
-    ("normalised", "all edges", comparison.gap, {}),
-    ("normalised", "between patches", comparison.gap, BETWEEN),
-]
-gaps = pd.DataFrame(
-    compared(
-        chosen_cases(name, **which),
-        partial(statistic, value=unit),
-        model=name,
-        variant=variant,
-        unit=unit,
-    )
-    for unit, variant, statistic, which in VARIANTS
-    for name in names
-)
-
-# %% tags=["hide-input"]
-LOOKS = plots.model_looks(names)
-BY_VARIANT = {"row": "variant", "series": "model", "looks": LOOKS}
-
-
-# %% tags=["hide-input"]
-def worded(row):
-    return "not known" if math.isnan(row["mean"]) else in_words(row)
-
-
-def spoken(table, columns):
-    return "; ".join(
-        f"{', '.join(str(row[c]) for c in columns)}: {worded(row)}" for _, row in table.iterrows()
-    )
-
-
-# %% tags=["hide-input"]
-fig, axes = plots.panels(2, row_height=1.7 + 0.3 * len(names))
-units = {
-    "percent": "right minus wrong (percentage points)",
-    "normalised": "right minus wrong (multiples of uniform)",
-}
-for ax, (unit, label) in zip(axes, units.items(), strict=True):
-    rows = gaps[gaps["unit"] == unit]
-    forest(ax, rows, order=rows["variant"].unique(), **BY_VARIANT)
-    ax.set_xlabel(label)
-plots.legend_below(fig, axes[0], columns=2)
-showing.show_figure(
-    run,
-    fig,
-    "gaps",
-    data=gaps,
-    value="mean",
-    alt="Right minus wrong answers with intervals. " + spoken(gaps, ["variant", "unit", "model"]),
-    caption="Above: the ratio. Below: the ratio divided by what uniform edges give for a "
-    "region of its size. Lines are 95% intervals.",
-)
+# The figure at the top has one number a case: the mean over its layers. The difference is right
+# minus wrong, positive where right answers have more edges at the object. Intervals resample
+# images, because questions about one image share its graph ({doc}`15_tracing`). *Matched in size*
+# compares each wrong answer with the right ones whose region is nearest in size.
 
 # %% tags=["hide-input"]
 run.table(
@@ -423,7 +446,7 @@ glue("n_models", len(names), display=False)
 # %% [markdown]
 # Beside size and object, the interval of the odds ratio lies above 1 in {glue:text}`odds_above` of
 # {glue:text}`n_models` models and below 1 in {glue:text}`odds_below`. An association would still be
-# no cause: the graph is fixed before the question is read.
+# no cause.
 #
 # ## The verdicts
 
@@ -489,6 +512,7 @@ for claim, correct in (("C060", False), ("C061", True)):
     )
 run.claims_table()
 glue("verdict_c019", run.claims[0].verdict, display=False)
+glue("says_c020", run.claims[1].measured, display=False)
 
 # %% [markdown]
 # ## Exercises

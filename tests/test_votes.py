@@ -15,12 +15,14 @@ from lost_in_attention.models.shipped import (
 )
 from lost_in_attention.publishing.evidence import Evidence, Model
 from lost_in_attention.publishing.votes import (
+    ends,
     how_many,
     in_words,
     interval_table,
     labour_divided,
     means_apart,
     side_of,
+    spread,
     tally,
     unanimous,
     within,
@@ -130,6 +132,19 @@ def test_labour_is_divided_where_both_halves_hold():
 def test_in_words():
     assert in_words(pd.Series({"mean": float("nan"), "low": 0, "high": 0})) == "no value"
     assert in_words(pd.Series({"mean": 0.12345, "low": -1, "high": 2})) == "0.123 [-1, 2]"
+
+
+def test_the_means_of_one_kind_of_subject_are_told_with_the_sides_of_their_intervals():
+    nan = float("nan")
+    rows = [(1.0, 0.5, 2.0), (3.0, -1.0, 4.0), (-2.0, -3.0, -1.0), (5.0, nan, nan), (nan, 0, 1)]
+    means = pd.DataFrame(rows, columns=["mean", "low", "high"])
+    assert spread(means[:1]) == "1 [0.5, 2]"
+    assert spread(means) == "-2 to 5 (1 above 0, 1 below 0, 2 open)"
+    assert spread(means, border=None) == "-2 to 5"
+    assert spread(means[:3], border=0.7) == "-2 to 3 (1 below 0.7, 2 open)"
+    assert spread(means[4:]) == spread(pd.concat([means[4:]] * 2)) == "no value"
+    assert ends(means["mean"]) == "-2 to 5"
+    assert ends(pd.Series([0.061, 0.064]), ".0%") == "6%"
 
 
 def test_a_table_of_means_with_their_intervals():

@@ -98,7 +98,7 @@ def means_apart(means: pd.DataFrame, evidence: Evidence) -> str:
     told with its interval, several by the least and the largest mean.
     """
     rows = means.set_index("model")
-    return apart(lambda own: _range_in_words(rows.loc[own]), rows.index, evidence)
+    return apart(lambda own: spread(rows.loc[own], border=None), rows.index, evidence)
 
 
 def _spoken(answers: Sequence[bool | None]) -> str:
@@ -110,10 +110,28 @@ def _spoken(answers: Sequence[bool | None]) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def _range_in_words(rows: pd.DataFrame) -> str:
-    if len(rows) == 1:
-        return in_words(rows.iloc[0])
-    return f"{rows['mean'].min():.3g} to {rows['mean'].max():.3g}"
+def spread(means: pd.DataFrame, border: float | None = 0) -> str:
+    """Means of one kind of subject, one a row: one with its interval, of several the ends.
+
+    "3.47 [0.929, 6.55]", or "4.84 to 8.05 (3 above 0, 1 open)" by the side of `border` on which
+    each interval lies; without a border "4.84 to 8.05".
+    """
+    if len(means) == 1:
+        return in_words(means.iloc[0])
+    known = means.dropna(subset="mean")
+    if known.empty:
+        return "no value"
+    if border is None:
+        return ends(known["mean"])
+    sides = [side_of(row.low, row.high, border) for row in known.itertuples()]
+    words = {True: f"above {border:g}", False: f"below {border:g}", None: "open"}
+    counts = (f"{sides.count(side)} {word}" for side, word in words.items() if side in sides)
+    return f"{ends(known['mean'])} ({', '.join(counts)})"
+
+
+def ends(numbers: pd.Series, form: str = ".3g") -> str:
+    """The least and the largest of some numbers in a format, "15.8 to 35"; one where they agree."""
+    return " to ".join(dict.fromkeys(f"{end:{form}}" for end in (numbers.min(), numbers.max())))
 
 
 def interval_table(means: pd.DataFrame, rows: str, columns: str | list[str]) -> pd.DataFrame:
