@@ -514,19 +514,14 @@ said = {claim: tally(each, run.evidence) for claim, each in answers.items()}
 
 
 # %% tags=["hide-input"]
-def in_halves(found):
-    """What models say to both halves of C073, for a table."""
-    told = {half: tally(found[half], run.evidence) for half in ("rid", "mixig", "both")}
-    return f"RID: {told['rid']}; MixIG: {told['mixig']}; both: {told['both']}"
-
-
 halves = answered["over depth"]
 later = answered["layers 1 and later"]
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse",
     paper=table1_words("attention", "ffn", "against"),
-    measured=f"over depth, {in_halves(halves)}. Layers 1 and later, {in_halves(later)}",
+    measured="Is the FFN's RID above attention's and its MixIG below? Over depth, "
+    f"{said['C073']}. Over layers 1 and later, {tally(later['both'], run.evidence)}",
     tolerance="both differences in the paper's direction, intervals without 0",
     answers=answers["C073"],
     note="RID with fewer tokens than features, as in published models: "
@@ -538,8 +533,8 @@ run.claim(
     "C016",
     statement="Layer 0 reconfigures strongly",
     paper=f"layer {claimed('C016'):g} named",
-    measured=f"rank of layer 0 by |MixIG| of attention, {listed('rank of layer 0')}. "
-    f"Strong: {said['C016']}",
+    measured=f"Is layer 0 among the strongest by attention's |MixIG|? {said['C016']}. "
+    f"Its rank, {listed('rank of layer 0')}",
     tolerance="among the largest quarter of layers in 97.5% of resamples",
     answers=answers["C016"],
 )
@@ -547,8 +542,8 @@ run.claim(
     "C017",
     statement="Layers around this share of the depth reconfigure strongly",
     paper=f"{claimed('C017'):g}%",
-    measured=f"depth of the largest |MixIG| after layer 0, "
-    f"{listed('depth of the latter (%)', '%')}. In this range: {said['C017']}",
+    measured=f"Is the strongest layer after layer 0 in this range? {said['C017']}. "
+    f"Its depth, {listed('depth of the latter (%)', '%')}",
     tolerance="between 30% and 50% in 97.5% of resamples, at least three layers there",
     answers=answers["C017"],
     note=f"layers of one model in that range: {layers_there}",

@@ -258,7 +258,8 @@ run.claim(
     "C072",
     statement="Attention's RID is about the tolerance",
     paper=f"{table1().loc['attention', 'rid']} against {claimed('C012')}",
-    measured=apart(lambda own: f"ratio {factor_words(factor[own])}", names, run.evidence),
+    measured="attention's RID in tolerances, "
+    + apart(lambda own: factor_words(factor[own]), names, run.evidence),
     tolerance="ratio between 1/2 and 2, intervals inside",
     answers=answers,
     questions=asked,
