@@ -79,13 +79,13 @@ found = {
 # ## The answer
 #
 # Theorem F.4 of the paper, that {term}`RID` of zero leaves a state its rank and its spaces, needs
-# equal rank, which the paper takes from its {term}`manifold hypothesis`. Without it, for any two ranks
-# from two on, some state of the higher one and some state of the lower have RID zero from the first
-# to the second ({prf:ref}`thm-f4-fails`; in the figure $t$ is the strength of all directions but
-# one). With equal rank, or with RID zero both ways, it holds ({prf:ref}`thm-f4-repaired`), and so do
-# the ranges of Lemma F.1. In {glue:text}`subject` the FFN's support innovation is
-# {glue:text}`ratio_innovation` times attention's: size makes a factor of {glue:text}`ratio_size` of
-# it, novelty one of {glue:text}`ratio_novelty`. That is one model with one training seed;
+# equal rank, which the paper takes from its {term}`manifold hypothesis`. Without it, for any two
+# ranks from two on, some state of the higher one and some state of the lower have RID zero from the
+# first to the second ({prf:ref}`thm-f4-fails`; in the figure $t$ is the strength of all directions
+# but one). With equal rank, or with RID zero both ways, it holds ({prf:ref}`thm-f4-repaired`), and
+# so do the ranges of Lemma F.1. In {glue:text}`subject` the FFN's support innovation is
+# {glue:text}`ratio_innovation` times attention's: size makes a factor of {glue:text}`ratio_size`
+# of it, novelty one of {glue:text}`ratio_novelty`. That is one model with one training seed;
 # {doc}`09_size_or_novelty` asks again, with a control.
 
 # %% tags=["hide-input"]

@@ -172,13 +172,13 @@ def draw(name, shown, caption):
 # ## The answer
 #
 # As means over depth the FFN's {term}`RID` is above attention's in {glue:text}`rid_yes`, and
-# attention's {term}`MixIG` above the FFN's in {glue:text}`mixig_yes`, as the paper says (C073). Over
-# layers 1 and later both hold in {glue:text}`both_later`. But a higher RID need not mean that a
+# attention's {term}`MixIG` above the FFN's in {glue:text}`mixig_yes`, as the paper says (C073).
+# Over layers 1 and later both hold in {glue:text}`both_later`. But a higher RID need not mean that a
 # module writes what is new: FFN minus attention is, in the {term}`size` of updates,
 # {glue:text}`gap_size`, and in feature {term}`novelty`, {glue:text}`gap_novelty`.
 #
-# Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`. Does it peak again where the
-# paper says (C017)? {glue:text}`said_c017`. The scale of MixIG cannot be compared with Table 1, and
+# Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`. Does it peak again where
+# the paper says (C017)? {glue:text}`said_c017`. The scale of MixIG cannot be compared with Table 1, and
 # what one token makes of RID in a pretrained decoder is told in {doc}`17_sink`.
 
 # %% tags=["hide-input"]
@@ -535,17 +535,12 @@ glue("said_c017", said["C017"], display=False)
 
 
 # %% tags=["hide-input"]
-def in_halves(found):
-    """What models say to both halves of C073, for a table."""
-    told = {half: tally(found[half], run.evidence) for half in ("rid", "mixig", "both")}
-    return f"RID: {told['rid']}; MixIG: {told['mixig']}; both: {told['both']}"
-
-
 run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse",
     paper=table1_words("attention", "ffn", "against"),
-    measured=f"over depth, {in_halves(halves)}. Layers 1 and later, {in_halves(later)}",
+    measured="Is the FFN's RID above attention's and its MixIG below? Over depth, "
+    f"{said['C073']}. Over layers 1 and later, {tally(later['both'], run.evidence)}",
     tolerance="both differences in the paper's direction, intervals without 0",
     answers=answers["C073"],
     note="RID with fewer tokens than features, as in published models: "
@@ -557,8 +552,8 @@ run.claim(
     "C016",
     statement="Layer 0 reconfigures strongly",
     paper=f"layer {claimed('C016'):g} named",
-    measured=f"rank of layer 0 by |MixIG| of attention, {listed('rank of layer 0')}. "
-    f"Strong: {said['C016']}",
+    measured=f"Is layer 0 among the strongest by attention's |MixIG|? {said['C016']}. "
+    f"Its rank, {listed('rank of layer 0')}",
     tolerance="among the largest quarter of layers in 97.5% of resamples",
     answers=answers["C016"],
 )
@@ -566,8 +561,8 @@ run.claim(
     "C017",
     statement="Layers around this share of the depth reconfigure strongly",
     paper=f"{claimed('C017'):g}%",
-    measured=f"depth of the largest |MixIG| after layer 0, "
-    f"{listed('depth of the latter (%)', '%')}. In this range: {said['C017']}",
+    measured=f"Is the strongest layer after layer 0 in this range? {said['C017']}. "
+    f"Its depth, {listed('depth of the latter (%)', '%')}",
     tolerance="between 30% and 50% in 97.5% of resamples, at least three layers there",
     answers=answers["C017"],
     note=f"layers of one model in that range: {layers_there}",

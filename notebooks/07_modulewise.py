@@ -433,12 +433,6 @@ def sides(table):
     return {key: side_of(row["low"], row["high"]) for key, row in table.iterrows()}
 
 
-def in_halves(found):
-    """What models say to both halves of C073, for a table."""
-    told = {half: tally(found[half], run.evidence) for half in ("rid", "mixig", "both")}
-    return f"RID: {told['rid']}; MixIG: {told['mixig']}; both: {told['both']}"
-
-
 # %%
 found = sides(margins)
 above_both = {name: found[name, "margin"] for name in names}
@@ -463,7 +457,7 @@ run.claim(
     "C071",
     statement="Both noise baselines have RID well above the modules' and negative MixIG",
     paper=table1_words("noise_delta", "noise_qkv", "and"),
-    measured=tally(noise_answers, run.evidence),
+    measured=f"Have they? {tally(noise_answers, run.evidence)}",
     tolerance="RID above both modules, MixIG below 0, intervals clear",
     answers=noise_answers,
     questions=asked_under_noise,
@@ -473,7 +467,9 @@ run.claim(
     "C073",
     statement="Attention has low RID and high MixIG, the FFN the reverse, in every model",
     paper=table1_words("attention", "ffn", "against"),
-    measured=f"over depth, {in_halves(halves)}. Layers 1 and later, {in_halves(later)}",
+    measured="Is the FFN's RID above attention's and its MixIG below? Over depth, "
+    f"{tally(halves['both'], run.evidence)}. Over layers 1 and later, "
+    f"{tally(later['both'], run.evidence)}",
     tolerance="both differences in the paper's direction, intervals without 0",
     answers=halves["both"].to_dict(),
     note="RID with fewer tokens than features, as in published models: "

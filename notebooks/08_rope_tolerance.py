@@ -273,7 +273,8 @@ run.claim(
     "C072",
     statement="Attention's RID is about the tolerance",
     paper=f"{table1().loc['attention', 'rid']} against {claimed('C012')}",
-    measured=apart(lambda own: f"ratio {from_to(factor[own], 2)}", names, run.evidence),
+    measured="attention's RID in tolerances, "
+    + apart(lambda own: from_to(factor[own], 2), names, run.evidence),
     tolerance="ratio between 1/2 and 2, intervals inside",
     answers=answers,
     questions=asked,

@@ -502,7 +502,7 @@ for claim_id, (statement, answered, tolerance) in CLAIMS.items():
         claim_id,
         statement=statement,
         paper="consistently, in all models",
-        measured=tally(by_model, run.evidence),
+        measured=f"{statement}? {tally(by_model, run.evidence)}",
         tolerance=f"every model: {tolerance}",
         answers=by_model if found.whole else dict.fromkeys(shown),
         questions=fewest,
