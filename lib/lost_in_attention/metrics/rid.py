@@ -120,10 +120,8 @@ def update_geometry(
     before, after = _as_spectra(before, after, rank_rule)
     update = after.matrix - before.matrix
     update_norm, after_norm = float(update.norm()), math.sqrt(after.squared_norm)
-    if before.has_full_rank:
-        new = outside = before.residual_norms(update)
-    else:
-        new, outside = _norms_beside_cut(before, update)
+    new = before.residual_norms(update)
+    outside = new if before.has_full_rank else _beside_cut(before, update, new)
     novelties = [norm / update_norm if update_norm else math.nan for norm in new]
     return UpdateGeometry(
         Rid(spectrum_change(before, after), sum(outside) / (2 * after_norm)),
@@ -131,17 +129,17 @@ def update_geometry(
     )
 
 
-def _norms_beside_cut(
-    before: Spectrum, update: Float64[Tensor, "tokens features"]
-) -> tuple[list[float], list[float]]:
-    """Norms of dX and of X' = X + dX outside `token_space` and `feature_space`.
+def _beside_cut(
+    before: Spectrum, update: Float64[Tensor, "tokens features"], new: tuple[float, float]
+) -> list[float]:
+    """Norms of X' = X + dX outside `token_space` and `feature_space`, from those of dX.
 
-    Of X itself, what the rank rule cut lies outside.
+    Of X itself what the rank rule cut, R, lies outside, so that each squared norm grows by
+    2 <dX, R> + |R|^2.
     """
     cut = before.remainder()
-    residuals = before.residual_tokens(update), before.residual_features(update)
-    new = [float(residual.norm()) for residual in residuals]
-    return new, [float(residual.add_(cut).norm()) for residual in residuals]
+    added = 2 * float((update * cut).sum()) + float(cut.norm()) ** 2
+    return [math.sqrt(max(0.0, norm**2 + added)) for norm in new]
 
 
 def token_projector(x: Matrix, *, rank_rule: RankRule = NUMERICAL_RANK) -> Float64[Tensor, "S S"]:

@@ -2,8 +2,8 @@
 
 Everything follows from one float64 Gram matrix of the smaller side: its eigenvalues are the
 squared singular values, and one Cholesky factor of it projects on the two singular subspaces,
-`token_space` in R^S and `feature_space` in R^H.  Singular vectors are needed only for a state
-of deficient rank.
+`token_space` in R^S and `feature_space` in R^H.  For a state of deficient rank the directions that
+were cut are needed too: without them it is one of full rank.
 """
 
 import math
@@ -104,24 +104,28 @@ class Spectrum:
         return project(self.matrix)
 
     def residual_norms(self, y: Float64[Tensor, "tokens features"]) -> tuple[float, float]:
-        """|(I - P_C) y|_F and |y (I - P_R)|_F for a state of full rank."""
+        """|(I - P_C) y|_F and |y (I - P_R)|_F."""
         if self.tokens <= self.features:
-            return 0.0, self._norm_outside_longer(y, self.matrix)
-        return self._norm_outside_longer(y.T, self.matrix.T), 0.0
+            return self._norm_outside_smaller(y), self._norm_outside_longer(y, self.matrix)
+        return self._norm_outside_longer(y.T, self.matrix.T), self._norm_outside_smaller(y.T)
+
+    def _norm_outside_smaller(self, y: Float64[Tensor, "smaller columns"]) -> float:
+        return float((self._cut.T @ y).norm())
 
     def _norm_outside_longer(
         self, y: Float64[Tensor, "rows longer"], wide: Float64[Tensor, "smaller longer"]
     ) -> float:
-        """|y - y W^T (W W^T)^-1 W|_F at full rank, by Pythagoras where that is safe.
+        """|y - y W^T (W W^T)^+ W|_F for the wide orientation W, by Pythagoras where that is safe.
 
         With W W^T = L L^T the part inside has the norm of L^-1 W y^T.  Rounding moves its share
-        of |y|^2 by about eps * sigma_1 / sigma_Q; where that could be seen in what is left, the
+        of |y|^2 by about eps * sigma_1 / sigma_r; where that could be seen in what is left, the
         residual itself is formed.
         """
         norm = float(y.norm())
         if norm == 0 or self.rank == wide.shape[1]:
             return 0.0
-        inside = torch.linalg.solve_triangular(self._cholesky, wide @ y.T, upper=False)
+        products = self._without_cut(wide @ y.T)
+        inside = torch.linalg.solve_triangular(self._cholesky, products, upper=False)
         share = 1 - (float(inside.norm()) / norm) ** 2
         if share * PROJECTION_ERROR > GRAM_EPSILON * self._condition:
             return norm * math.sqrt(share)
@@ -131,9 +135,7 @@ class Spectrum:
         self, y: Float64[Tensor, "smaller columns"]
     ) -> Float64[Tensor, "smaller columns"]:
         """The residual in R^Q, which at full rank the state fills: exactly zero."""
-        if self.has_full_rank:
-            return torch.zeros_like(y)
-        return torch.addmm(y, self._basis, self._basis.T @ y, alpha=-1)
+        return self._cut @ (self._cut.T @ y)
 
     def _outside_longer(
         self, y: Float64[Tensor, "rows longer"], wide: Float64[Tensor, "smaller longer"]
@@ -151,10 +153,14 @@ class Spectrum:
 
     def _solve(self, right: Float64[Tensor, "smaller rows"]) -> Float64[Tensor, "smaller rows"]:
         """The pseudo-inverse of the Gram matrix, cut at rank r, times `right`."""
+        return torch.cholesky_solve(self._without_cut(right), self._cholesky)
+
+    def _without_cut(
+        self, right: Float64[Tensor, "smaller rows"]
+    ) -> Float64[Tensor, "smaller rows"]:
         if self.has_full_rank:
-            return torch.cholesky_solve(right, self._cholesky)
-        energies = self.singular_values[: self.rank].square()
-        return self._basis @ (self._basis.T @ right).div_(energies[:, None])
+            return right
+        return torch.addmm(right, self._cut, self._cut.T @ right, alpha=-1)
 
     @cached_property
     def _condition(self) -> float:
@@ -165,13 +171,21 @@ class Spectrum:
         return math.ceil(math.log(PROJECTION_ERROR) / math.log(GRAM_EPSILON * self._condition**2))
 
     @cached_property
-    def _basis(self) -> Float64[Tensor, "smaller rank"]:
-        """The kept singular vectors of the smaller side, strongest first."""
-        return torch.linalg.eigh(self.gram).eigenvectors.flip(1)[:, : self.rank]
+    def _cut(self) -> Float64[Tensor, "smaller cut"]:
+        """The singular vectors of the smaller side that the rank rule cut, weakest first."""
+        size = len(self.gram)
+        if self.has_full_rank:
+            return self.gram.new_empty(size, 0)
+        return torch.linalg.eigh(self.gram).eigenvectors[:, : size - self.rank]
 
     @cached_property
     def _cholesky(self) -> Float64[Tensor, "smaller smaller"]:
-        return torch.linalg.cholesky(self.gram)
+        """Of the Gram matrix, with what was cut lifted to sigma_r^2 so that it can be inverted."""
+        if self.has_full_rank:
+            return torch.linalg.cholesky(self.gram)
+        energies = self.singular_values.square()
+        lift = energies[self.rank - 1] - energies[self.rank :].flip(0)
+        return torch.linalg.cholesky(torch.addmm(self.gram, self._cut * lift, self._cut.T))
 
 
 def spectrum(
