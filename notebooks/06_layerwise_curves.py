@@ -173,13 +173,13 @@ def draw(name, shown, caption):
 #
 # As means over depth the FFN's {term}`RID` is above attention's in {glue:text}`rid_yes`, and
 # attention's {term}`MixIG` above the FFN's in {glue:text}`mixig_yes`, as the paper says (C073).
-# Over layers 1 and later both hold in {glue:text}`both_later`. But a higher RID need not mean that a
-# module writes what is new: FFN minus attention is, in the {term}`size` of updates,
+# Over layers 1 and later both hold in {glue:text}`both_later`. But a higher RID need not mean
+# that a module writes what is new: FFN minus attention is, in the {term}`size` of updates,
 # {glue:text}`gap_size`, and in feature {term}`novelty`, {glue:text}`gap_novelty`.
 #
 # Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`. Does it peak again where
-# the paper says (C017)? {glue:text}`said_c017`. The scale of MixIG cannot be compared with Table 1, and
-# what one token makes of RID in a pretrained decoder is told in {doc}`17_sink`.
+# the paper says (C017)? {glue:text}`said_c017`. The scale of MixIG cannot be compared with Table
+# 1, and what one token makes of RID in a pretrained decoder is told in {doc}`17_sink`.
 
 # %% tags=["hide-input"]
 draw(
