@@ -107,9 +107,9 @@ for key, numbers in by_model.items():
 # The subjects are {glue:text}`joined_name`, a language decoder with published weights that was
 # taught here to see, and {glue:text}`zoo-size` small models, trained here from scratch. Accuracy
 # minus that over blank images is, on the mean of the seven sets and in points,
-# {glue:text}`over_blank`. On so many of the seven sets the whole interval with images lies above
-# the whole one with blank images: {glue:text}`surely_sets`. So many questions of each set were
-# asked: {glue:text}`asked_sets`.
+# {glue:text}`over_blank`. The number of sets on which the whole interval with images lies above the
+# whole one with blank images is {glue:text}`surely_sets`. Questions asked of each set:
+# {glue:text}`asked_sets`.
 #
 # On a set where a model is no better than without the image, its attention to the image can teach
 # nothing. And none of them is a sample of the paper's models, which have

@@ -116,9 +116,8 @@ cells = pd.concat([cells.assign(asked="all questions"), net.assign(asked="need t
 # ## The answer
 #
 # The paper says that early layers are sensitive and late ones hardly. Here noise in the earliest
-# range minus noise in the latest changes accuracy by so many points: {glue:text}`where_early`. Do
-# middle heads beat both tails (C076)? {glue:text}`says_c076`. Are the heads that look most at text
-# the most sensitive (C077)? {glue:text}`says_c077`. Questions asked of each set:
+# range minus noise in the latest changes accuracy by so many points: {glue:text}`where_early`.
+# {glue:text}`says_c076` (C076). {glue:text}`says_c077` (C077). Questions asked of each set:
 # {glue:text}`where_asked`. And a prior need not choose among visual tokens at all: written as the
 # paper's text has it, the encoder's lacks at most {glue:text}`flat_paper_encoder`% of a uniform
 # prior's entropy, and noise {glue:text}`flat_paper_noise`%.

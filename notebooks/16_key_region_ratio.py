@@ -178,8 +178,8 @@ glue("gap_matched", gap_words("matched in size"), display=False)
 # {glue:text}`gap_raw`; the paper has {glue:text}`paper_right`% against {glue:text}`paper_wrong`%.
 # A larger object has more edges by its size alone: in multiples of what uniform edges give for a
 # region of that size, right minus wrong is {glue:text}`gap_uniform`, and in points between answers
-# matched in size {glue:text}`gap_matched`. That attention differs, and not the size of the object
-# (C020): {glue:text}`says_c020`. No ratio of these graphs can say that the question sent attention
+# matched in size {glue:text}`gap_matched`. Is it attention that differs, then, and not size (C020)?
+# {glue:text}`says_c020`. No ratio of these graphs can say that the question sent attention
 # elsewhere, as they are fixed before it is read.
 
 # %% tags=["hide-input"]
@@ -512,7 +512,7 @@ for claim, correct in (("C060", False), ("C061", True)):
     )
 run.claims_table()
 glue("verdict_c019", run.claims[0].verdict, display=False)
-glue("says_c020", run.claims[1].measured, display=False)
+glue("says_c020", tally(size_free, run.evidence), display=False)
 
 # %% [markdown]
 # ## Exercises

@@ -111,8 +111,8 @@ glue("size_held", facts["size"], display=False)
 # of text. Of that, {glue:text}`share_written` is one update of one token: the FFN of layer
 # {glue:text}`written` writes a massive activation {cite:p}`sun2024massive`, on the first token in
 # {glue:text}`share_first` of the passages. Without it the difference is {glue:text}`kept`; size
-# makes {glue:text}`share_size` of that and novelty {glue:text}`share_novelty`. At equal size
-# attention is ahead: {glue:text}`equal_size`.
+# makes {glue:text}`share_size` of that and novelty {glue:text}`share_novelty`. Without
+# the sink and at equal size attention is ahead: {glue:text}`equal_size`.
 #
 # From these numbers it was predicted what the decoder would show on pictures, before any was
 # measured. {glue:text}`came_true`
