@@ -101,6 +101,7 @@ def build(tmp_path_factory, replay) -> Build:
     book = tmp_path_factory.mktemp("site") / "book"
     shutil.copytree(ROOT / "book", book, ignore=generated)
     shutil.copy(ROOT / "CHANGELOG.md", book.parent)
+    (book.parent / "data").symlink_to(ROOT / "data")
     (book / "notebooks").mkdir()
     for notebook in NOTEBOOKS:
         shutil.copy(notebook.with_suffix(".ipynb"), book / "notebooks")
