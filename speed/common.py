@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -26,6 +27,9 @@ from lost_in_attention.runs.files import replaced_when_complete
 from lost_in_attention.runs.provenance import versions
 
 SEED = 0
+# Qwen2.5-7B's proportions.
+HEAD, GROUP, EXPANSION = 128, 7, 18944 / 3584
+PATCH = 8
 
 
 class RandomDecoder(VisionLanguageModel):
@@ -41,11 +45,21 @@ class RandomDecoder(VisionLanguageModel):
         return inputs["attention_mask"].bool()
 
 
-def random_decoder(text: Qwen2Config, where: str = "cpu") -> RandomDecoder:
-    """A decoder of that shape behind a tower that is never asked; bfloat16 on a GPU."""
+def proportioned(layers: int, features: int) -> Qwen2Config:
+    """A decoder like Qwen2.5-7B's in all but depth, width and vocabulary."""
+    heads = features // HEAD
+    return Qwen2Config(
+        vocab_size=1000, hidden_size=features, num_hidden_layers=layers,
+        intermediate_size=round(EXPANSION * features), num_attention_heads=heads,
+        num_key_value_heads=max(1, heads // GROUP),
+    )  # fmt: skip
+
+
+def random_decoder(text: Qwen2Config, where: str = "cpu", *, side: int = 2) -> RandomDecoder:
+    """A decoder of that shape behind a tiny tower of side x side patches; bfloat16 on a GPU."""
     tower = CLIPVisionConfig(
         hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=1,
-        image_size=16, patch_size=8,
+        image_size=side * PATCH, patch_size=PATCH,
     )  # fmt: skip
     config = LlavaConfig(vision_config=tower, text_config=text, image_token_id=5)
     torch.manual_seed(SEED)
@@ -53,7 +67,8 @@ def random_decoder(text: Qwen2Config, where: str = "cpu") -> RandomDecoder:
         model = LlavaForConditionalGeneration(config)
     dtype = torch.bfloat16 if where == "cuda" else torch.float32
     name = f"random {text.num_hidden_layers}x{text.hidden_size}"
-    return RandomDecoder(model.to(dtype).eval(), None, name)
+    pixels = SimpleNamespace(image_processor=SimpleNamespace(do_normalize=False))
+    return RandomDecoder(model.to(dtype).eval(), pixels, name)
 
 
 def random_words(tokens: int) -> Sample:

@@ -24,9 +24,8 @@ from typing import Annotated
 import pandas as pd
 import torch
 import typer
-from common import SEED, random_decoder, random_words, show, store
+from common import SEED, proportioned, random_decoder, random_words, show, store
 from metrics import straight_rid, straight_tme
-from transformers import Qwen2Config
 
 from lost_in_attention.benchmarks import Sample, load_benchmark
 from lost_in_attention.models import VisionLanguageModel, load
@@ -34,18 +33,6 @@ from lost_in_attention.residual.measure import measure, prepared
 from lost_in_attention.residual.stream import record
 from lost_in_attention.runs.batches import batches
 from lost_in_attention.runs.provenance import device as device_name
-
-# Qwen2.5-7B's proportions.
-HEAD, GROUP, EXPANSION = 128, 7, 18944 / 3584
-
-
-def proportioned(layers: int, features: int) -> Qwen2Config:
-    heads = features // HEAD
-    return Qwen2Config(
-        vocab_size=1000, hidden_size=features, num_hidden_layers=layers,
-        intermediate_size=round(EXPANSION * features), num_attention_heads=heads,
-        num_key_value_heads=max(1, heads // GROUP),
-    )  # fmt: skip
 
 
 def forward(vlm: VisionLanguageModel, samples: Sequence[Sample], batch_size: int) -> None:

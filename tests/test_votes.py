@@ -168,8 +168,10 @@ def test_only_a_clear_yes_is_counted():
     evidence = Evidence({"p": Model(None, "pretrained"), "a": Model(None, "small")})
     evidence.models |= {name: Model(None, "small") for name in "bc"}
     answers = {"a": True, "p": False, "b": None, "c": True}
-    assert how_many(answers, evidence) == "0 of 1 pretrained and 2 of 3 small models"
-    assert how_many({"b": None}, evidence) == "0 of 1 small models"
+    assert how_many(answers, evidence) == "2 of 3 small models, not the pretrained one"
+    assert how_many(answers | {"p": True}, evidence) == "the pretrained and 2 of 3 small models"
+    assert how_many({"p": True}, evidence) == "the pretrained model"
+    assert how_many({"b": None, "a": False}, evidence) == "none of 2 models"
     assert how_many({}, evidence) == "no model asked"
 
 

@@ -82,13 +82,22 @@ def apart(tell: Callable[[list[str]], str], names: Iterable[str], evidence: Evid
 
 
 def how_many(answers: Mapping[str, bool | None], evidence: Evidence) -> str:
-    """How many models say yes, for a sentence: "1 of 1 pretrained and 2 of 4 small models"."""
-    parted = evidence.by_subject(answers)
+    """The models that say yes, for a sentence: "the pretrained and 2 of 4 small models".
+
+    A kind of one model that does not say yes comes last: "2 of 4 small models, not the pretrained
+    one"; where no model says yes, "none of 5 models".
+    """
+    parted = {kind: list(own.values()) for kind, own in evidence.by_subject(answers).items()}
+    if not any(True in own for own in parted.values()):
+        return f"none of {len(answers)} models" if answers else "no model asked"
+    lone = [kind for kind, own in parted.items() if len(own) == 1 and True not in own]
     said = [
-        f"{list(own.values()).count(True)} of {len(own)} {subject}"
-        for subject, own in parted.items()
+        f"the {kind}" if len(own) == 1 else f"{own.count(True)} of {len(own)} {kind}"
+        for kind, own in parted.items()
+        if kind not in lone
     ]
-    return f"{' and '.join(said)} models" if said else "no model asked"
+    models = "models" if any(len(parted[kind]) > 1 for kind in parted.keys() - lone) else "model"
+    return f"{' and '.join(said)} {models}" + "".join(f", not the {kind} one" for kind in lone)
 
 
 def means_apart(means: pd.DataFrame, evidence: Evidence) -> str:
