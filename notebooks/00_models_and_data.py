@@ -111,8 +111,8 @@ for key, numbers in by_model.items():
 # whole one with blank images is {glue:text}`surely_sets`. Questions asked of each set:
 # {glue:text}`asked_sets`.
 #
-# On a set where a model is no better than without the image, its attention to the image can teach
-# nothing. And none of them is a sample of the paper's models, which have
+# On a set where a model is no better than without the image, its attention to the image can show
+# little. And none of them is a sample of the paper's models, which have
 # {glue:text}`least_billions` to {glue:text}`most_billions` billion parameters.
 
 # %% tags=["hide-input"]

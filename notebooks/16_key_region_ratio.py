@@ -174,12 +174,15 @@ glue("gap_matched", gap_words("matched in size"), display=False)
 # %% [markdown]
 # ## The answer
 #
-# Right minus wrong, the share of edges that touch the asked object is, in percentage points,
-# {glue:text}`gap_raw`; the paper has {glue:text}`paper_right`% against {glue:text}`paper_wrong`%.
-# A larger object has more edges by its size alone: in multiples of what uniform edges give for a
-# region of that size, right minus wrong is {glue:text}`gap_uniform`, and in points between answers
-# matched in size {glue:text}`gap_matched`. Is it attention that differs, then, and not size (C020)?
-# {glue:text}`says_c020`. No ratio of these graphs can say that the question sent attention
+# Right minus wrong, at most {glue:text}`n_wanted` answers of each, the share of edges that touch
+# the asked object is, in percentage points, {glue:text}`gap_raw`; the paper has
+# {glue:text}`paper_right`% against {glue:text}`paper_wrong`%. A larger object has more edges by
+# its size alone: in multiples of what uniform edges give for a region of that size, right minus
+# wrong is {glue:text}`gap_uniform`, and in points between answers matched in size
+# {glue:text}`gap_matched`. Is it attention that differs, then, and not size (C020)?
+# {glue:text}`says_c020`. Beside size and the object's name, a larger ratio goes with right
+# answers in {glue:text}`odds_above` of {glue:text}`n_models` models and with wrong ones in
+# {glue:text}`odds_below`. No ratio of these graphs can say that the question sent attention
 # elsewhere, as they are fixed before it is read.
 
 # %% tags=["hide-input"]
@@ -475,7 +478,7 @@ run.claim(
 # %% tags=["hide-input"]
 run.claim(
     "C020",
-    statement="Right answers have more interaction at the object, so attention is what differs",
+    statement="Right answers have more interaction at the object, also at equal size",
     paper=f"{paper['C061']}% against {paper['C060']}%, size of the object not considered",
     measured=f"Have they, at equal size? {tally(size_free, run.evidence)}",
     tolerance="all models, over uniform edges and matched in size, both intervals above 0",

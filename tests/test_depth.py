@@ -13,11 +13,13 @@ from lost_in_attention.residual.depth import (
     REFERENCE_LAYERS,
     first_is_strong,
     holds_for_mean,
+    in_range,
     layer_weights,
-    layers_in_range,
     over_depth,
-    peak_answer,
-    peaks_in_range,
+    range_answer,
+    ranges_with_strong,
+    strong_in_range,
+    strong_layers,
 )
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.residual.tables import (
@@ -80,34 +82,42 @@ def test_statements_about_one_curve():
     assert not first_is_strong(np.array([-5.0, 6, 7, 3]))
     # Third of ten is not among the largest quarter.
     assert not first_is_strong(np.array([5.0, 6, 7, *[0] * 7]))
-    middle = peaks_in_range(0.3, 0.5)
+    middle = strong_in_range(0.3, 0.5)
     assert middle(np.array([9.0, 0, 0, -1, 0, 0, 0, 0])) and not middle(np.arange(8.0))
+    assert not middle(np.array([9.0, 2, 0, -1, 0, 0, 0, 0]))
+
+
+def test_how_many_ranges_hold_a_strong_layer():
+    curve = np.array([9.0, 0, 0, -1, 0, 0, 0, 0])
+    assert list(strong_layers(curve)) == [True, False, False, True, *[False] * 4]
+    # Those of three layers that begin at 0 to 3; those that begin at 4 or 5 hold none.
+    assert ranges_with_strong(curve, 3) == (4, 6)
 
 
 def test_of_eight_layers_only_one_lies_around_forty_percent():
-    assert layers_in_range(8, 0.3, 0.5) == 1 < LEAST_LAYERS_IN_RANGE
-    assert [layers_in_range(depth, 0.3, 0.5) for depth in (28, 36, 64)] == [5, 7, 13]
+    assert in_range(8, 0.3, 0.5).sum() == 1 < LEAST_LAYERS_IN_RANGE
+    assert [in_range(depth, 0.3, 0.5).sum() for depth in (28, 36, 64)] == [5, 7, 13]
 
 
 def test_answers_need_the_resamples_to_agree():
     random = np.random.default_rng(0)
     clear = random.normal(0, 0.01, (20, 28))
     clear[:, 0] += 5
-    clear[:, 11] += 1
+    clear[:, 8:14] += 1
     rows = table(clear)
     assert holds_for_mean(rows, "mixig", first_is_strong, seed=0) is True
-    assert peak_answer(rows, "mixig", 0.3, 0.5, seed=0) is True
-    assert peak_answer(rows, "mixig", 0.6, 0.9, seed=0) is False
+    assert range_answer(rows, "mixig", 0.3, 0.5, seed=0) is True
+    assert range_answer(rows, "mixig", 0.6, 0.9, seed=0) is False
     noise = table(random.normal(0, 1, (20, 28)))
     assert holds_for_mean(noise, "mixig", first_is_strong, seed=0) is None
-    assert peak_answer(noise, "mixig", 0.3, 0.5, seed=0) is None
+    assert range_answer(noise, "mixig", 0.3, 0.5, seed=0) is None
 
 
 def test_eight_layers_and_a_single_image_stay_open():
     eight = np.tile(np.eye(8)[3] + 2 * np.eye(8)[0], (20, 1))
-    assert peak_answer(table(eight), "mixig", 0.3, 0.5, seed=0) is None
+    assert range_answer(table(eight), "mixig", 0.3, 0.5, seed=0) is None
     alone = table(np.tile(np.eye(28)[11], (1, 1)))
-    assert peak_answer(alone, "mixig", 0.3, 0.5, seed=0) is None
+    assert range_answer(alone, "mixig", 0.3, 0.5, seed=0) is None
 
 
 @pytest.fixture(scope="module")

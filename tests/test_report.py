@@ -335,6 +335,16 @@ def test_scorecard_has_a_row_for_every_text_claim_and_none_is_forgotten(tmp_path
     assert "Findings decided on both: 0; with different verdicts: 0." in page
 
 
+def test_a_number_of_the_papers_models_is_not_decided_on_others(tmp_path):
+    run = start(tmp_path)
+    measured_small(run)
+    run.claim("T1.ffn.rid", answers={"mean over models": False}, number=True, **CLAIM)
+    page = scorecard(tmp_path)
+    needs = "{doc}`needs published weights <change_our_mind>`"
+    assert f"| cannot decide | cannot decide | {needs} | 0.25" in row_of(page, "T1.ffn.rid")
+    assert "| cannot decide | 1 | 1 | 0 |" in page
+
+
 def test_scorecard_shows_the_finding_and_where_it_comes_from(tmp_path):
     run = start(tmp_path)
     measured_small(run)

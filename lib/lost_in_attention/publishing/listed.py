@@ -14,6 +14,8 @@ from lost_in_attention.publishing.scorecard_rows import findings, said
 from lost_in_attention.publishing.verdicts import NEEDS_WEIGHTS, ON, Verdicts, decide, in_words
 
 NOT_ASKED = "not asked"
+# Measured, but of the paper's own models: a number of others neither meets nor misses theirs.
+CANNOT_DECIDE = "cannot decide"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ class Listed:
 
     def verdict(self, subject: str) -> str:
         """The verdict for one kind of subject, without what the heading of its column says."""
-        return short(self.verdicts.get(subject, NOT_ASKED))
+        if subject in self.verdicts:
+            return short(self.verdicts[subject])
+        of_paper = any(claim.number and claim.answers for claim in self.claims)
+        return CANNOT_DECIDE if of_paper and subject != PUBLISHED else NOT_ASKED
 
 
 def listed(claims: Sequence[Claim]) -> Iterator[Listed]:

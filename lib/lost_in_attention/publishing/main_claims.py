@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 from html import escape
 
-from lost_in_attention.publishing.listed import NOT_ASKED
+from lost_in_attention.publishing.listed import CANNOT_DECIDE, NOT_ASKED
 from lost_in_attention.publishing.plots import ATTENTION, FFN
 from lost_in_attention.publishing.verdicts import DISPROVED, NEEDS_WEIGHTS, PROVED, UNDECIDED
 
@@ -28,11 +28,12 @@ _MARKS = {
     PROVED: _YES, "same direction": _YES, "reproduced": _YES,
     DISPROVED: _NO, "different direction": _NO, "not reproduced": _NO,
     "mixed": _MIXED, UNDECIDED: _OPEN, NEEDS_WEIGHTS: _WEIGHTS, NOT_ASKED: _NOTHING,
+    CANNOT_DECIDE: _NOTHING,
 }  # fmt: skip
 CAPTION = (
     "The main claims of the abstract. Filled with a tick: in agreement; filled with a cross: "
     "against; half filled: mixed; with a question mark: undecided; dashed: needs published "
-    "weights; a line: not asked."
+    "weights; a line: not asked, or cannot decide."
 )
 
 

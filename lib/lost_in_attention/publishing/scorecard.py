@@ -13,7 +13,7 @@ from lost_in_attention.publishing.claims import Claim, read_claims, text_claims,
 from lost_in_attention.publishing.departures import departures, selected_by
 from lost_in_attention.publishing.evidence import PUBLISHED
 from lost_in_attention.publishing.figure_anchors import figure_link
-from lost_in_attention.publishing.listed import NOT_ASKED, Listed, listed, short
+from lost_in_attention.publishing.listed import CANNOT_DECIDE, NOT_ASKED, Listed, listed, short
 from lost_in_attention.publishing.main_claims import picture
 from lost_in_attention.publishing.myst import documented, plain, table, wide_table
 from lost_in_attention.publishing.scorecard_rows import place, said, settings
@@ -130,7 +130,7 @@ def _where_and_why(row) -> str:
 def _summary(rows: Sequence[Listed]) -> str:
     """How many findings have which verdict, for each kind of subject."""
     found = [Counter(row.verdict(subject) for row in rows) for subject in COLUMNS]
-    known = dict.fromkeys([*map(short, VERDICTS), NOT_ASKED])
+    known = dict.fromkeys([*map(short, VERDICTS), CANNOT_DECIDE, NOT_ASKED])
     lines = [[verdict, *(str(each[verdict]) for each in found)] for verdict in known]
     return table(["Findings by verdict", *COLUMNS.values()], lines)
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from numpy.lib.stride_tricks import sliding_window_view
 
 from lost_in_attention.residual.tables import SAMPLE
 from lost_in_attention.statistics import resampled_means
@@ -57,26 +58,36 @@ def over_depth(
     return (sums / shares.where(shares > 0)).reset_index()
 
 
-def layers_in_range(layers: int, low: float, high: float) -> int:
-    """How many layers lie between two shares of the depth; the last layer lies at 1."""
+def in_range(layers: int, low: float, high: float) -> Bool[np.ndarray, " layers"]:
+    """Which layers lie between two shares of the depth; the last layer lies at 1."""
     depth = np.arange(layers) / max(layers - 1, 1)
-    return int(((depth >= low) & (depth <= high)).sum())
+    return (depth >= low) & (depth <= high)
+
+
+def strong_layers(curve: Curve) -> Bool[np.ndarray, " layers"]:
+    """Which layers are, in absolute value, among the largest quarter."""
+    strength = np.abs(curve)
+    larger = (strength[None] > strength[:, None]).sum(1)
+    return larger + 1 <= len(curve) / 4
 
 
 def first_is_strong(curve: Curve) -> bool:
-    """Whether layer 0 is, in absolute value, among the largest quarter of layers (C016)."""
-    strength = np.abs(curve)
-    return bool((strength > strength[0]).sum() + 1 <= len(curve) / 4)
+    """Whether layer 0 is among the largest quarter of layers (C016)."""
+    return bool(strong_layers(curve)[0])
 
 
-def peaks_in_range(low: float, high: float) -> Callable[[Curve], bool]:
-    """Whether the largest absolute value after layer 0 lies between two shares of the depth."""
+def strong_in_range(low: float, high: float) -> Callable[[Curve], bool]:
+    """Whether a layer between two shares of the depth is among the largest quarter (C017)."""
+    return lambda curve: bool(strong_layers(curve)[in_range(len(curve), low, high)].any())
 
-    def holds(curve: Curve) -> bool:
-        peak = 1 + np.abs(curve[1:]).argmax()
-        return bool(low <= peak / (len(curve) - 1) <= high)
 
-    return holds
+def ranges_with_strong(curve: Curve, width: int) -> tuple[int, int]:
+    """How many ranges of `width` neighbouring layers hold one of the largest quarter, of how many.
+
+    What `strong_in_range` says of a range means the less, the more of all ranges do so too.
+    """
+    held = sliding_window_view(strong_layers(curve), width).any(1)
+    return int(held.sum()), len(held)
 
 
 def holds_for_mean(
@@ -97,11 +108,11 @@ def holds_for_mean(
     return True if share >= 0.975 else False if share <= 0.025 else None
 
 
-def peak_answer(
+def range_answer(
     rows: pd.DataFrame, quantity: str, low: float, high: float, *, seed: int
 ) -> bool | None:
-    """`holds_for_mean` of `peaks_in_range`; None too where too few layers lie in the range."""
+    """`holds_for_mean` of `strong_in_range`; None too where too few layers lie in the range."""
     layers = int(rows["layer"].max()) + 1
-    if layers_in_range(layers, low, high) < LEAST_LAYERS_IN_RANGE:
+    if in_range(layers, low, high).sum() < LEAST_LAYERS_IN_RANGE:
         return None
-    return holds_for_mean(rows, quantity, peaks_in_range(low, high), seed=seed)
+    return holds_for_mean(rows, quantity, strong_in_range(low, high), seed=seed)
