@@ -61,14 +61,14 @@ tier = "book"
 models = "pretrained,families"
 source = "own"
 live_benchmarks = "pope,vmcbench"
-questions = 4
+questions = 2
 margin = 2.0
 seed = 0
 output = "book/generated"
 
 # %%
 run = report.start("12_sap", globals())
-names, asked = run.models, run.count(questions, smoke=4)
+names, asked = run.models, run.count(questions, smoke=1)
 
 # %% tags=["hide-input"]
 vlm = load(names[0], device=run.device, dtype=run.dtype)

@@ -29,7 +29,7 @@ def on_accelerator():
         yield
 
 
-CASES = [(name, parts) for name in ("small-qwen2.5-vl", "small-llava-next") for parts in (1, 2)]
+CASES = [("small-qwen2.5-vl", 1), ("small-llava-next", 2)]
 
 
 @pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-on-{case[1]}")

@@ -120,16 +120,16 @@ def test_every_stored_image_has_alt_text(source):
     assert not any(images_without_alt(cell) for cell in code_cells(stored(source)))
 
 
-# The others do at tier smoke what they do at tier book, at which all are executed again.
-SMALLER_AT_SMOKE = [source for source in NOTEBOOKS if "smoke=" in source.read_text()]
+# All are executed again at tier book.  Those about one model do the same at tier smoke, with fewer
+# questions.
+OF_MODELS = [source for source in NOTEBOOKS if "models" in parameters(source)]
 
 
-@pytest.mark.parametrize("source", SMALLER_AT_SMOKE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", OF_MODELS, ids=lambda path: path.stem)
 def test_it_executes_at_tier_smoke(source, tmp_path):
     asked = {"tier": "smoke", "output": str(tmp_path / "generated")}
-    if "models" in parameters(source):
-        # All subjects are measured where the stored notebooks are executed again.
-        asked["models"] = "small-llava,small-qwen2.5-vl"
+    # All subjects are measured where the stored notebooks are executed again.
+    asked["models"] = "small-llava,small-qwen2.5-vl"
     papermill.execute_notebook(
         source.with_suffix(".ipynb"),
         tmp_path / "executed.ipynb",
