@@ -101,8 +101,7 @@ curves = intervals(curves, ["rid", "spectrum_change"], by_layer, seed=seed)
 # {glue:text}`falls_by_kind`.
 #
 # Each model was asked {glue:text}`n_questions` questions, the small ones are one training seed a
-# family, and none of them can test the paper's own {glue:text}`paper_tolerance`, which is of
-# published weights.
+# family, and only the paper's own models can test its {glue:text}`paper_tolerance`.
 
 # %% tags=["hide-input"]
 LOOKS = {
@@ -212,7 +211,7 @@ def sink_said(name):
     """Between which layers the tolerance moves most, and where the model writes its sink."""
     steps = np.log(sizes[name].sort_index()).diff().abs()
     top, written = int(steps.idxmax()), phases(read_sinks(folder_name(name))[0].carriers).written
-    moved = f"{name}'s moves most between layers {top - 1} and {top}"
+    moved = f"the largest step of {name} is between layers {top - 1} and {top}"
     return f"{moved}, where it writes its sink" if written == top - 1 else moved
 
 
