@@ -84,9 +84,9 @@ glue("subject", run.models[0], display=False)
 # %% [markdown]
 # ## The answer
 #
-# The paper's equation of the {term}`residual stream` holds as written: over {glue:text}`updates`
-# {term}`updates <update>` a {term}`state` plus what a module returned differs from the next state
-# by {glue:text}`largest_gap` at most. Beside the state after them, attention's updates have between
+# The paper's equation of the {term}`residual stream` says that a {term}`state` plus what a module
+# returned is the next state: over {glue:text}`updates` {term}`updates <update>` the sum
+# {glue:text}`equation_said`. Beside the state after them, attention's updates have between
 # {glue:text}`attention_least` and {glue:text}`attention_most` of its size, the most in layer
 # {glue:text}`attention_most_at`, and the FFN's between {glue:text}`ffn_least` and
 # {glue:text}`ffn_most`, the most in layer {glue:text}`ffn_most_at`. This is one question to one
@@ -183,7 +183,8 @@ gaps = [
 print(f"{len(gaps)} updates, largest difference {max(gaps)}")
 
 # %% tags=["remove-cell"]
-glue("largest_gap", max(gaps), display=False)
+said = f"differs from it by {max(gaps):.1g} at most" if max(gaps) else "equals it to the last bit"
+glue("equation_said", said, display=False)
 glue("updates", len(gaps), display=False)
 
 # %% [markdown]

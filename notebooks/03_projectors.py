@@ -105,9 +105,10 @@ glue("subject", run.models[0], display=False)
 # {glue:text}`jump_at` of the state's norm, the distance of the projector from where it began steps
 # from {glue:text}`jump_from` to {glue:text}`jump_to` (1 is the largest there is), while effective
 # rank has changed by {glue:text}`smooth_at` of its range. So a value of support innovation means
-# something together with its rule only: between one direction kept and all, those of two updates
-# change by the factors {glue:text}`sweep_ratio`. This is one question; {doc}`10_readings` measures
-# what hangs on the rule in more models.
+# something together with its rule only: between two usual rules, all directions above rounding and
+# those that hold 99% of the energy, attention's and the FFN's in one layer change by the factors
+# {glue:text}`usual_ratio`. This is one question; {doc}`10_readings` measures what hangs on the rule
+# in more models.
 
 # %% tags=["hide-input"]
 fig, (top, bottom) = plots.panels(2)
@@ -490,15 +491,22 @@ run.figure(
 larger = curves.idxmax(axis=1)
 changes = int((larger != larger.shift()).sum()) - 1
 ratio = curves.iloc[0] / curves.iloc[-1]
+usual = [
+    support_innovation(*pair, rank_rule=rules["99% energy"])
+    / support_innovation(*pair, rank_rule=rules["numerical rank"])
+    for pair in updates.values()
+]
+glue("usual_ratio", " and ".join(f"{factor:.1f}" for factor in usual), display=False)
 glue("sweep_ratio", f"{ratio['attention']:.1f} and {ratio['ffn']:.1f}", display=False)
 glue("order_changes", f"{changes} times" if changes != 1 else "once", display=False)
 glue("larger_full", {"ffn": "FFN"}.get(larger.iloc[-1], "attention"), display=False)
 
 # %% [markdown]
-# Between one direction and all of them the value changes by the factors
-# {glue:text}`sweep_ratio` for attention and FFN, and the module with the larger value changes
-# {glue:text}`order_changes`. With every direction kept it is {glue:text}`larger_full`. This is one
-# question and one layer.
+# Between all directions and those that hold 99% of the energy, two rules that are in use, the value
+# changes by the factors {glue:text}`usual_ratio` for attention and FFN; between all directions and
+# one, which nobody would choose, by {glue:text}`sweep_ratio`. Over the whole sweep the module with
+# the larger value changes {glue:text}`order_changes`. With every direction kept it is
+# {glue:text}`larger_full`. This is one question and one layer.
 #
 # ## Exercises
 #

@@ -115,14 +115,15 @@ glue("n_layers", " or ".join(map(str, depths)), display=False)
 #
 # Over depth the FFN is ahead of attention in RID, as in Table 1, in {glue:text}`rid_depth` (FFN
 # minus attention, {glue:text}`gap_rid`). Where tokens are fewer than features, as in the paper's
-# models, it is in {glue:text}`rid_roomy`; over layers 1 and later in {glue:text}`rid_later`.
+# models, it is in {glue:text}`rid_roomy`; over layers 1 and later, in {glue:text}`rid_later`.
 # Attention is ahead in MixIG, as in Table 1, in {glue:text}`mixig_depth` (FFN minus attention in
 # nats, {glue:text}`gap_mixig`). Noise in attention's place has, in Table 1, a RID above both
-# modules' and a MixIG below zero; here both baselines have the one in {glue:text}`noise_rid` and
-# the other in {glue:text}`noise_mixig`.
+# modules' and a MixIG below zero; here RID is above both under either kind of noise in
+# {glue:text}`noise_rid`, and MixIG below zero under either in {glue:text}`noise_mixig`.
 #
-# Counted are models whose 95% interval over images leaves no doubt. The numbers of Table 1 are of
-# the paper's models and need their weights.
+# Counted are models whose 95% interval over images leaves no doubt; each was asked
+# {glue:text}`n_questions` questions, {glue:text}`n_noise` of them under noise, and small models are
+# one training seed a family.
 
 # %% tags=["hide-input"]
 MARKS = dict(zip(names, 3 * "osD^vP*X<>hpd8H", strict=False))
@@ -212,10 +213,10 @@ run.figure(
 # that of the first, at most $\log 2 \approx 0.693$ nats ({doc}`05_token_mixing`). Table 1's
 # attention and FFN together have {glue:text}`table1_sum` nats. As means over the layers of one
 # model that would make {glue:text}`table1_total` over {glue:text}`table1_layers` layers, far beyond
-# the bound, in nats as in bits; as sums over layers it would just fit. The paper says neither how
-# layers are put together nor the base of its logarithm. We show both, and compare neither with the
-# paper's size: a sum grows with the number of layers, and the models here have
-# {glue:text}`n_layers`.
+# the bound, in nats as in bits; as sums over layers it stays below the bound, but only for an input
+# whose tokens lie nearly on one line. The paper says neither how layers are put together nor the
+# base of its logarithm. We show both, and compare neither with the paper's size: a sum grows with
+# the number of layers, and the models here have {glue:text}`n_layers`.
 
 # %% tags=["hide-input"]
 layer_sums = over_layers(measured, BOTH, [*groups, "draw"], how="sum")

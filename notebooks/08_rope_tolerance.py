@@ -33,18 +33,25 @@ import pandas as pd
 from myst_nb import glue
 
 from lost_in_attention.evaluation.measurements import RotaryAnswers
+from lost_in_attention.evaluation.sink_store import has_sinks, read_sinks
+from lost_in_attention.models.registry import folder_name
 from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import claimed, table1
 from lost_in_attention.publishing.votes import (
     apart,
+    ends,
     how_many,
     in_words,
     interval_table,
     means_apart,
+    side_of,
+    spread,
+    tally,
     within,
 )
 from lost_in_attention.residual.depth import over_depth
 from lost_in_attention.residual.measurements import Tolerance, Updates, own_updates
+from lost_in_attention.residual.sink_parts import phases
 from lost_in_attention.residual.tables import intervals, over_layers
 
 # %% tags=["parameters"]
@@ -83,15 +90,18 @@ curves = intervals(curves, ["rid", "spectrum_change"], by_layer, seed=seed)
 # %% [markdown]
 # ## The answer
 #
-# Attention's RID is between half and twice the tolerance, as the paper's is, in
-# {glue:text}`about_tolerance` (as a multiple of it, {glue:text}`attention_times`). That attention
-# keeps what is there does not follow. The tolerance is the RID by which layers' inputs move without
-# rotary embedding (mean over layers, {glue:text}`epsilon`): between layers after layer 0 of one
-# model it differs by a factor of up to {glue:text}`reading_span`, and the paper names no layer. And
-# a tolerance should leave a model able to answer, while accuracy falls without rotary embedding (in
-# points, {glue:text}`falls_by_kind`).
+# As a mean over depth, attention's RID is between half and twice the tolerance, as the paper's is,
+# in {glue:text}`about_tolerance` (as a multiple of it, {glue:text}`attention_times`); without layer
+# 0, which the tolerance leaves out, in {glue:text}`about_later` ({glue:text}`later_times`). That
+# attention therefore keeps the space of the state is not tested. The tolerance is the RID by which
+# layers' inputs move without rotary embedding, a mean over layers 1 and later
+# ({glue:text}`epsilon`); the paper names no layer, and the largest is so many times the smallest of
+# one model: {glue:text}`reading_span` ({glue:text}`sink_step`, {doc}`17_sink`). A tolerance should
+# leave a model able to answer: accuracy with rotary embedding minus that without it is, in points,
+# {glue:text}`falls_by_kind`.
 #
-# The paper's own {glue:text}`paper_tolerance` is of published weights; other models cannot test it.
+# Each model was asked {glue:text}`n_questions` questions, the small ones are one training seed a
+# family, and only the paper's own models can test its {glue:text}`paper_tolerance`.
 
 # %% tags=["hide-input"]
 LOOKS = {
@@ -114,10 +124,10 @@ def draw_layers(ax, rows):
 
 # %% tags=["hide-input"]
 shown = curves[curves["quantity"] == "rid"]
-ends = shown[shown["module"] == "tolerance"].groupby("model")["mean"].agg(["max", "idxmax"])
+tops = shown[shown["module"] == "tolerance"].groupby("model")["mean"].agg(["max", "idxmax"])
 peaks = [
     f"{name} {row['max']:.2g} at layer {shown.loc[row['idxmax'], 'layer']}"
-    for name, row in ends.iterrows()
+    for name, row in tops.iterrows()
 ]
 fig, axes = plots.panels(len(names), row_height=2.1)
 for ax, name in zip(axes, names, strict=True):
@@ -194,33 +204,56 @@ for reading, rows in readings.items():
     found = intervals(over_layers(rows, ["rid"], ["model"]), ["rid"], ["model"], seed=seed)
     columns[reading] = found.set_index("model").apply(in_words, axis=1)
 run.table(pd.DataFrame(columns).reset_index(), "The tolerance of every model, by reading")
+
+
+# %% tags=["remove-cell"]
+def sink_said(name):
+    """Between which layers the tolerance moves most, and where the model writes its sink."""
+    steps = np.log(sizes[name].sort_index()).diff().abs()
+    top, written = int(steps.idxmax()), phases(read_sinks(folder_name(name))[0].carriers).written
+    moved = f"the largest step of {name} is between layers {top - 1} and {top}"
+    return f"{moved}, where it writes its sink" if written == top - 1 else moved
+
+
 positive = curves[(curves["module"] == "tolerance") & (curves["layer"] > 0)]
-sizes = positive[positive["quantity"] == "rid"].groupby("model")["mean"]
-glue("reading_span", f"{(sizes.max() / sizes.min()).max():.1f}", display=False)
+positive = positive[positive["quantity"] == "rid"]
+sizes = {name: rows.set_index("layer")["mean"] for name, rows in positive.groupby("model")}
+spans = pd.Series({name: own.max() / own.min() for name, own in sizes.items()})
+glue("reading_span", apart(lambda own: ends(spans[own], ".1f"), names, run.evidence), display=False)
+told = "; ".join(sink_said(name) for name in names if has_sinks(folder_name(name)))
+glue("sink_step", told or "no sink is stored", display=False)
 
 # %% [markdown]
-# The more the tolerance moves between layers, the more a threshold needs its layer named.
+# The more the tolerance moves between layers, the more a threshold needs its layer named. Within
+# one model, largest over smallest: {glue:text}`reading_span` ({glue:text}`sink_step`). Behind the
+# layer that writes a sink one token makes nearly all of a state's norm, so what happens to the
+# others moves the state little: the tolerance of a decoder with a sink is about that token too
+# ({doc}`17_sink`).
 #
 # ## Beside attention's RID
 
 # %%
+LATER = "attention, layers 1 and later"
+attention_later = updates[(updates["module"] == "attention") & (updates["layer"] > 0)]
 means = pd.concat(
     [
         over_layers(later, ["rid"], ["model"]).assign(module="tolerance"),
         over_depth(updates, ["rid"], ["model", "module"]),
+        over_layers(attention_later, ["rid"], ["model"]).assign(module=LATER),
     ]
 )
 wide = means.pivot(
     index=["model", "sample", "image_source"], columns="module", values="rid"
 ).reset_index()
-for module in plots.MODULES:
-    wide[f"{module} ratio"] = np.log2(wide[module] / wide["tolerance"])
-ratios = [f"{module} ratio" for module in plots.MODULES]
+ratios = {module: f"{module} ratio" for module in plots.MODULES}
+ratios[LATER] = "attention ratio, layers 1 and later"
+for module, ratio in ratios.items():
+    wide[ratio] = np.log2(wide[module] / wide["tolerance"])
 levels = intervals(wide, ["tolerance", *plots.MODULES], ["model"], seed=seed)
-doublings = intervals(wide, ratios, ["model"], seed=seed)
+doublings = intervals(wide, list(ratios.values()), ["model"], seed=seed)
 factors = doublings.assign(**{c: 2 ** doublings[c] for c in ("mean", "low", "high")})
 table = pd.concat([levels, factors])
-order = ["tolerance", *plots.MODULES, *ratios]
+order = ["tolerance", *plots.MODULES, *ratios.values()]
 table = interval_table(table, "model", "quantity").loc[names, order]
 run.table(
     table.reset_index().rename(columns={"ffn": "FFN", "ffn ratio": "FFN ratio"}),
@@ -228,23 +261,18 @@ run.table(
 )
 
 # %% [markdown]
-# Two things make this comparison weak. The tolerance collects what happened in all layers before
-# it, while attention's RID is that of one update; and RID is not symmetric, so the tolerance asks
-# what the input *without* rotary embedding has that the one with it lacks, not the reverse.
+# Three things make this comparison weak. A mean over depth has attention's RID in layer 0, and the
+# tolerance has none there: the last column takes layers 1 and later for both. The tolerance
+# collects what happened in all layers before it, while attention's RID is that of one update. And
+# RID is not symmetric, so the tolerance asks what the input *without* rotary embedding has that the
+# one with it lacks, not the reverse.
 #
 # ## Is it a tolerance?
 #
 # A tolerance should be the RID of a change that leaves the information where it was. So we ask the
 # models without rotary embedding the same questions.
 
-
 # %% tags=["hide-input"]
-def from_to(values, digits):
-    """A number in words, or the least and the largest of several."""
-    low, high = (f"{end:.{digits}f}" for end in (values.min(), values.max()))
-    return low if len(values) == 1 else f"{low} to {high}"
-
-
 replies["correct"] = replies["correct"].astype(float)
 accuracy = intervals(replies, ["correct"], ["model", "rotary"], seed=seed)
 shown_accuracy = interval_table(accuracy, "model", "rotary").loc[names, ["on", "off"]]
@@ -252,33 +280,57 @@ run.table(
     shown_accuracy.reset_index().rename(columns={"on": "with RoPE", "off": "without RoPE"}),
     "Accuracy on the same questions, with 95% intervals",
 )
-drop_of = accuracy.pivot(index="model", columns="rotary", values="mean").loc[names]
-falls = 100 * (drop_of["on"] - drop_of["off"])
-glue("accuracy_falls", ", ".join(f"{n} {fall:.0f}" for n, fall in falls.items()), display=False)
-told = apart(lambda own: from_to(falls[own], 0), names, run.evidence)
+
+# %% tags=["remove-cell"]
+paired = replies.pivot(
+    index=["model", "sample", "image_source"], columns="rotary", values="correct"
+)
+paired = paired.assign(fall=100 * (paired["on"] - paired["off"])).reset_index()
+falls = intervals(paired, ["fall"], ["model"], seed=seed).set_index("model").loc[names]
+told = apart(lambda own: spread(falls.loc[own]), names, run.evidence)
 glue("falls_by_kind", told, display=False)
+told = "; ".join(f"{name} {in_words(row)}" for name, row in falls.iterrows())
+glue("accuracy_falls", told, display=False)
+unclear = [name for name, row in falls.iterrows() if side_of(row["low"], row["high"]) is None]
+told = "; ".join(f"{name} {shown_accuracy.loc[name, 'off']}" for name in unclear)
+glue("unclear_falls", told or "no model", display=False)
 
 # %% [markdown]
-# Accuracy falls by so many points: {glue:text}`accuracy_falls`. A model that cannot answer any more
-# is broken by the change, and the RID of breaking it is no tolerance.
+# Accuracy with rotary embedding minus that without it, question by question and in points, with 95%
+# intervals: {glue:text}`accuracy_falls`. A model that cannot answer any more is broken by the
+# change, and the RID of breaking it is no tolerance. Where the interval holds zero or ends there,
+# the model may be as good without it; its accuracy is then: {glue:text}`unclear_falls`.
 #
 # ## The verdicts
 
+
 # %% tags=["hide-input"]
-attention = doublings[doublings["quantity"] == "attention ratio"].set_index("model")
-# In doublings: a ratio between a half and two lies within one of zero.
-answers = {name: within(row["low"], row["high"], 0, 1) for name, row in attention.iterrows()}
-factor = 2 ** attention["mean"]
+def about_tolerance(ratio):
+    """For every model: does its interval lie between half the tolerance and twice?"""
+    rows = doublings[doublings["quantity"] == ratio].set_index("model").loc[names]
+    # In doublings: a ratio between a half and two lies within one of zero.
+    return {name: within(row["low"], row["high"], 0, 1) for name, row in rows.iterrows()}
+
+
+def in_tolerances(ratio):
+    """The models' ratios to the tolerance, for each kind of subject."""
+    factor = factors[factors["quantity"] == ratio].set_index("model")["mean"]
+    return apart(lambda own: ends(factor[own], ".2f"), names, run.evidence)
+
+
+answers, of_later = (about_tolerance(ratios[module]) for module in ("attention", LATER))
 run.claim(
     "C072",
-    statement="Attention's RID is about the tolerance",
+    statement="Attention's RID is about the tolerance (that it therefore keeps the space is not "
+    "tested)",
     paper=f"{table1().loc['attention', 'rid']} against {claimed('C012')}",
-    measured="attention's RID in tolerances, "
-    + apart(lambda own: from_to(factor[own], 2), names, run.evidence),
+    measured=f"attention's RID in tolerances, {in_tolerances(ratios['attention'])}",
     tolerance="ratio between 1/2 and 2, intervals inside",
     answers=answers,
     questions=asked,
-    note="tolerance as mean over layers after layer 0",
+    note="tolerance as mean over layers after layer 0; with attention's RID over these too, "
+    f"{in_tolerances(ratios[LATER])}. Is it about the tolerance then? "
+    f"{tally(of_later, run.evidence)}",
 )
 
 # %% tags=["hide-input"]
@@ -309,9 +361,11 @@ run.claims_table()
 # %% tags=["remove-cell"]
 glue("verdict_c072", run.claims[0].verdict, display=False)
 glue("about_tolerance", how_many(answers, run.evidence), display=False)
+glue("about_later", how_many(of_later, run.evidence), display=False)
 for key, rows, quantity in (
     ("epsilon", levels, "tolerance"),
-    ("attention_times", factors, "attention ratio"),
+    ("attention_times", factors, ratios["attention"]),
+    ("later_times", factors, ratios[LATER]),
 ):
     glue(key, means_apart(rows[rows["quantity"] == quantity], run.evidence), display=False)
 
