@@ -105,12 +105,21 @@ def test_answers_need_the_resamples_to_agree():
     clear[:, 0] += 5
     clear[:, 8:14] += 1
     rows = table(clear)
+    assert ranges_with_strong(clear.mean(0), 5) == (11, 24)
     assert holds_for_mean(rows, "mixig", first_is_strong, seed=0) is True
     assert range_answer(rows, "mixig", 0.3, 0.5, seed=0) is True
     assert range_answer(rows, "mixig", 0.6, 0.9, seed=0) is False
     noise = table(random.normal(0, 1, (20, 28)))
     assert holds_for_mean(noise, "mixig", first_is_strong, seed=0) is None
     assert range_answer(noise, "mixig", 0.3, 0.5, seed=0) is None
+
+
+def test_a_range_that_does_not_stand_out_stays_open():
+    curve = np.zeros(28)
+    curve[[0, 4, 8, 11, 15, 19, 23]] = 1
+    rows = table(np.tile(curve, (20, 1)))
+    assert holds_for_mean(rows, "mixig", strong_in_range(0.3, 0.5), seed=0) is True
+    assert range_answer(rows, "mixig", 0.3, 0.5, seed=0) is None
 
 
 def test_eight_layers_and_a_single_image_stay_open():

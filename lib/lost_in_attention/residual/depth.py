@@ -111,8 +111,15 @@ def holds_for_mean(
 def range_answer(
     rows: pd.DataFrame, quantity: str, low: float, high: float, *, seed: int
 ) -> bool | None:
-    """`holds_for_mean` of `strong_in_range`; None too where too few layers lie in the range."""
-    layers = int(rows["layer"].max()) + 1
-    if in_range(layers, low, high).sum() < LEAST_LAYERS_IN_RANGE:
+    """`holds_for_mean` of `strong_in_range`, open too where that could not tell the range.
+
+    None where too few layers lie in it, and in the place of a yes where half of all ranges of as
+    many layers hold a strong layer too.
+    """
+    curve = rows.groupby("layer")[quantity].mean().to_numpy()
+    width = int(in_range(len(curve), low, high).sum())
+    if width < LEAST_LAYERS_IN_RANGE:
         return None
-    return holds_for_mean(rows, quantity, strong_in_range(low, high), seed=seed)
+    answer = holds_for_mean(rows, quantity, strong_in_range(low, high), seed=seed)
+    held, ranges = ranges_with_strong(curve, width)
+    return None if answer and 2 * held >= ranges else answer
