@@ -185,8 +185,8 @@ show_forest("rid")
 # - C071, MixIG half: is the MixIG of both noise baselines below zero?
 # - C016: is layer 0 among the quarter of layers where attention's mean |MixIG| is largest?
 # - C017: is one between 30% and 50% of the depth among them, where at least three layers lie there
-#   and fewer than half of all ranges of as many layers hold one? (For these two the interval is that
-#   of {doc}`06_layerwise_curves`: yes in 97.5% of bootstrap resamples, or no in as many.)
+#   and fewer than half of all ranges of as many layers hold one? (For these two the interval is
+#   that of {doc}`06_layerwise_curves`: yes in 97.5% of bootstrap resamples, or no in as many.)
 #
 # A model's answer to a claim is *yes* or *no* if it is that under every reading. Otherwise it is a
 # matter of the reading, and stays open. The rule that makes one verdict of all models stands in
