@@ -121,7 +121,7 @@ glue("sinks_said", SINKS_SAID, display=False)
 # clear no for {glue:text}`depends`.
 #
 # Which reading is the paper's own these numbers cannot say. They are of {glue:text}`n_questions`
-# questions a model.
+# questions a model, and the small models are one training seed a family.
 
 # %% tags=["hide-input"]
 NAMES = {"rid": "RID", "mixig": "MixIG"}
