@@ -42,7 +42,9 @@ from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import load
 from lost_in_attention.models.shipped import saved_steps, saved_weights
 from lost_in_attention.publishing import plots, report
+from lost_in_attention.publishing.paper import table1
 from lost_in_attention.publishing.votes import in_words, side_of
+from lost_in_attention.residual.depth import over_depth
 from lost_in_attention.residual.measure import measure
 from lost_in_attention.residual.tables import intervals, module_gaps, over_layers
 from lost_in_attention.runs.paths import data_folder
@@ -97,16 +99,18 @@ glue("n_saved", len(saved), display=False)
 glue("phases", phases, display=False)
 glue("n_measured", len(measured_samples), display=False)
 glue("n_asked", len(asked_samples), display=False)
+glue("n_layers", int(measured["layer"].max()) + 1, display=False)
 
 # %% [markdown]
 # ## The answer
 #
 # In one training run of one small model, {glue:text}`model`, {glue:text}`parting`. To part is to
-# differ from then on, on the side where they end. Competence is an accuracy on existence questions
-# above one half for good (decoder step: {glue:text}`competent`). From random weights to the end FFN
-# minus attention goes from {glue:text}`rid_first` to {glue:text}`rid_last` in RID and from
-# {glue:text}`mixig_first` to {glue:text}`mixig_last` in MixIG. These are plain means over layers;
-# {doc}`10_readings` shows what hangs on that.
+# differ from then on, on the side where they end; competence is an accuracy above one half for good
+# on {glue:text}`n_asked` existence questions (decoder step: {glue:text}`competent`). From random
+# weights to the end FFN minus attention goes from {glue:text}`rid_first` to {glue:text}`rid_last`
+# in RID and from {glue:text}`mixig_first` to {glue:text}`mixig_last` in MixIG, over
+# {glue:text}`n_measured` questions. These are plain means over {glue:text}`n_layers` layers;
+# weighed over depth, as in {doc}`07_modulewise`, {glue:text}`weighed` at the end.
 #
 # Up to decoder step 0 the decoder's layers keep their random weights, so they have not learned what
 # differs by then. One run shows an order of events and no cause; no pretrained decoder was followed
@@ -343,8 +347,12 @@ rows = [{"the model is": k, "since (decoder step)": shown_step(v)} for k, v in c
 run.table(pd.DataFrame(rows), "Competence on existence questions")
 
 # %% tags=["remove-cell"]
+TOLD = {"rid": "RID", "mixig": "MixIG"}
+AHEAD = {True: "the FFN", False: "attention"}
+printed = table1()[list(TOLD)]
+paper_sides = (printed.loc["ffn"] > printed.loc["attention"]).to_dict()
 sentences = []
-for quantity, name in (("rid", "RID"), ("mixig", "MixIG")):
+for quantity, name in TOLD.items():
     end, step = found[quantity]
     if end is None:
         said = "do not differ clearly at the end"
@@ -354,11 +362,24 @@ for quantity, name in (("rid", "RID"), ("mixig", "MixIG")):
         said = f"part at decoder step {across(step)}, and no competence was seen"
     else:
         said = f"part {order(step, competent)} competence, at decoder step {across(step)}"
+    if end is not None:
+        beside = "as in" if end is paper_sides[quantity] else "against"
+        said += f", with {AHEAD[end]} ahead, {beside} Table 1"
     sentences.append(f"in {name} attention and FFN {said}")
     for which, at in (("first", min(saved)), ("last", max(saved))):
         glue(f"{quantity}_{which}", cells[quantity, at], display=False)
 glue("parting", "; ".join(sentences), display=False)
 glue("competent", shown_step(competent), display=False)
+
+trained = over_depth(measured[measured["step"] == max(saved)], list(TOLD), ["step", "module"])
+trained = module_gaps(trained, list(TOLD), ["step"], seed=seed).set_index("quantity")
+words = []
+for quantity, name in TOLD.items():
+    row = trained.loc[quantity]
+    end = side_of(row["low"], row["high"])
+    ahead = "neither is clearly" if end is None else f"{AHEAD[end]} is"
+    words.append(f"{ahead} ahead in {name} ({in_words(row)})")
+glue("weighed", " and ".join(words), display=False)
 
 # %% [markdown]
 # ## What one run can show

@@ -105,10 +105,10 @@ glue("self_share", self_share, display=False)
 # %% [markdown]
 # ## The answer
 #
-# Of the edges between visual tokens, those from a token to itself make, in percent,
-# {glue:text}`self_share`, at a weight of {glue:text}`threshold` and over {glue:text}`n_counted`
-# questions a model; the paper does not say how it takes them. Two questions about one image, put to
-# {glue:text}`drawn_model`: {glue:text}`asked_twice` Causality makes it so wherever the image stands
+# Of all edges of at least {glue:text}`threshold` between visual tokens, so many percent lead from a
+# token to itself: {glue:text}`self_share` ({glue:text}`n_counted` questions a model); the paper
+# does not say how it takes them. Two questions about one image were put to
+# {glue:text}`drawn_model`. {glue:text}`asked_twice` Causality makes it so wherever the image stands
 # before the question, so that such a graph cannot show where a model looked for its answer. The
 # layers that the paper names in six cases (C062 to C067) stay undecided on any weights, as it names
 # neither the images nor the model.
@@ -385,10 +385,11 @@ def asked_twice(one):
     # An edge that only one has lies at the threshold, so that rounding may decide.
     both = joined.dropna()
     difference = float((both["drawn"] - both["other"]).abs().max()) if len(both) else 0
-    return (
-        f"{len(both)} edges are in both graphs and their weights differ by at most "
-        f"{difference:.1g}; {len(joined) - len(both)} are in one only."
-    )
+    edges = f"{len(both)} edges of at least {LOWEST:g} are in both graphs, with"
+    if len(both) == len(joined) and difference == 0:
+        return f"All {edges} equal weights."
+    rest = len(joined) - len(both)
+    return f"{edges} weights that differ by at most {difference:.1g}; {rest} are in one only."
 
 
 # %%
@@ -398,11 +399,11 @@ glue("asked_twice", found, display=False)
 # %% [markdown]
 # {glue:text}`asked_twice`
 #
-# What is left is rounding. So a share of edges at the key region that differs between right and
-# wrong answers is a fact about the *image* and the object in it, such as its size and its place. It
-# cannot be a sign that the model looked elsewhere because of the question. The paper reads it as
-# misallocated attention; to say that, one must look at rows of the question's tokens or of the
-# answer.
+# What differs at all is rounding. So a share of edges at the key region that differs between right
+# and wrong answers is a fact about the *image* and the object in it, such as its size and its
+# place. It cannot be a sign that the model looked elsewhere because of the question. The paper
+# reads it as misallocated attention; to say that, one must look at rows of the question's tokens or
+# of the answer.
 #
 # Nor can the graph show what goes elsewhere. In the layers that carry the pretrained decoder's
 # sink, about half of what a visual token gives does not go to visual tokens ({doc}`17_sink`, S13),

@@ -42,7 +42,7 @@ from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.forest import forest
 from lost_in_attention.publishing.predictions import compared, predictions
 from lost_in_attention.publishing.showing import say
-from lost_in_attention.publishing.votes import in_words, interval_table
+from lost_in_attention.publishing.votes import in_words, interval_table, opposite, side_of
 from lost_in_attention.residual.sink_parts import KEPT_PARTS, PARTS, gap_parts, phases, shares
 from lost_in_attention.residual.sink_quantities import carrying_layers, sink_quantities
 from lost_in_attention.residual.tables import intervals
@@ -106,16 +106,18 @@ glue("size_held", facts["size"], display=False)
 # %% [markdown]
 # ## The answer
 #
-# In SmolLM2-135M-Instruct {cite:p}`allal2025smollm` the FFN's RID is above attention's by
+# In SmolLM2-135M-Instruct {cite:p}`allal2025smollm` FFN minus attention in RID is
 # {glue:text}`gap`, a mean over {glue:text}`n_layers` layers and {glue:text}`n_samples` passages
 # of text. Of that, {glue:text}`share_written` is one update of one token: the FFN of layer
 # {glue:text}`written` writes a massive activation {cite:p}`sun2024massive`, on the first token in
-# {glue:text}`share_first` of the passages. Without it the difference is {glue:text}`kept`; size
-# makes {glue:text}`share_size` of that and novelty {glue:text}`share_novelty`. Without
-# the sink and at equal size attention is ahead: {glue:text}`equal_size`.
+# {glue:text}`share_first` of the passages. Without it FFN minus attention is {glue:text}`kept`,
+# of which size makes {glue:text}`share_size` and novelty {glue:text}`share_novelty`; at equal size
+# as well, it is {glue:text}`equal_size`.
 #
-# From these numbers it was predicted what the decoder would show on pictures, before any was
-# measured. {glue:text}`came_true`
+# From these numbers {glue:text}`n_predicted` predictions were made of the same decoder on pictures,
+# before any was measured: {glue:text}`predicted`. The count says little by itself: S01 and S03 are
+# about a token that is the same in all {glue:text}`n_on_pictures` questions, S11 is a control, S10
+# allowed {glue:text}`range_s10` for what is {glue:text}`value_s10`, and {glue:text}`carried_said`.
 
 
 # %% tags=["hide-input"]
@@ -673,8 +675,8 @@ listed = pd.DataFrame(
 )
 run.table(listed, "Predictions for pictures, made before any was measured")
 right = listed["on pictures"].str.startswith("right").sum()
-came_true = f"Of {len(made)} predictions {right} came out right."
-glue("came_true", came_true if seen else "That is not measured yet.", display=False)
+predicted = f"{right} of {len(made)} came out right"
+glue("came_true", f"{predicted}." if seen else "That is not measured yet.", display=False)
 unseen = {"carried_on_pictures": "not measured", "sink_on_pictures": "not measured"}
 if seen:
     on = gap_parts(seen["pictures"].updates, seen["pictures"].carriers)
@@ -685,8 +687,25 @@ glue("sink_on_text", percent(whole.iloc[0]), display=False)
 for name, value in unseen.items():
     glue(name, value, display=False)
 
+# %% tags=["remove-cell"]
+[widest] = [each for each in made if each.id == "S10"]
+glue("n_predicted", len(made), display=False)
+glue("predicted", predicted if seen else "none is measured yet", display=False)
+glue("range_s10", f"{widest.least:g} to {widest.most:g}", display=False)
+value_s10, carried_said, asked = "not measured", "nothing is known of their parts", 0
+if seen:
+    value_s10 = in_words(pictures.set_index("quantity").loc[widest.quantity])
+    asked = seen["pictures"].carriers["sample"].nunique()
+    signs = [side_of(*row[["low", "high"]]) for row in (of_gap.loc["sink carried"], on.iloc[0])]
+    carried_said = "the part of the layers that carry the sink has the sign that it has on text"
+    if opposite(signs[0]) is signs[1] is not None:
+        carried_said = "the part of the layers that carry the sink changed its sign, unpredicted"
+glue("value_s10", value_s10, display=False)
+glue("carried_said", carried_said, display=False)
+glue("n_on_pictures", asked, display=False)
+
 # %% [markdown]
-# S01 to S03 are about that one case. S10 says that a difference is small, not that there is none:
+# S01 and S03 are about that one case. S10 says that a difference is small, not that there is none:
 # its interval is above zero, and {doc}`06_layerwise_curves` counts it for attention. The range was
 # too wide to test more. One part has another sign than on text, and no prediction was made of it:
 # in the layers that carry the sink it makes {glue:text}`carried_on_pictures` of the difference, on
