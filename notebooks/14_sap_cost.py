@@ -17,7 +17,7 @@
 # - **Covers** Section 4.3 of the paper, the sentence that priors need substantially less
 #   computation.
 # - **Verdict** none: the paper measures no time.
-# - **Takes** about a minute and 2 GB at tier `book`.
+# - **Takes** two minutes and 2 GB at tier `book`.
 #
 # You will
 #
