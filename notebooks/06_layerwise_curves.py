@@ -525,6 +525,8 @@ answers = {
         name: range_answer(rows, "mixig", 0.3, 0.5, seed=seed) for name, rows in by_model.items()
     },
 }
+
+# %% tags=["hide-input"]
 attention = peaks.query("module == 'attention' and quantity == 'mixig'")
 attention = attention.set_index("model")
 

@@ -77,13 +77,13 @@ for step, weights in saved.items():
         found = evaluate(early, asked_samples, benchmark="pope")
     replies.append(found.assign(step=step))
 measured, replies = (pd.concat(t, ignore_index=True) for t in (tables, replies))
-measured["novelty"] = measured["token_novelty"] + measured["feature_novelty"]
+measured["novelty"] = measured[["token_novelty", "feature_novelty"]].mean(axis=1)
 replies["accuracy"] = replies["correct"].astype(float)
 
 per_sample = over_layers(measured, QUANTITIES, ["step", "module"])
 levels = intervals(per_sample, QUANTITIES, ["step", "module"], seed=seed)
 LABELS = {q: plots.axis_label(q) for q in QUANTITIES} | {
-    "novelty": "novelty (0 to 2)",
+    "novelty": "novelty (0 to 1)",
     "size": "size (ratio)",
 }
 

@@ -404,8 +404,8 @@ glue("mixig_gap", mixig_gap, display=False)
 #
 # Let $G$ be the difference between FFN and attention in RID, a mean over layers, and $G'$ the same
 # without the sink's rows. $G - G'$ is what the sink makes of it, layer by layer. In $G'$ support
-# innovation is size times novelty over two ({doc}`09_size_or_novelty`), and a difference of
-# products is, exactly,
+# innovation is size times novelty ({doc}`09_size_or_novelty`), and a difference of products is,
+# exactly,
 #
 # $$
 # s_f n_f - s_a n_a = \underbrace{(s_f - s_a)\,\frac{n_f + n_a}{2}}_{\text{size}} +
