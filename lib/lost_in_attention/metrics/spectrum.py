@@ -3,7 +3,8 @@
 Everything follows from one float64 Gram matrix of the smaller side: its eigenvalues are the
 squared singular values, and one Cholesky factor of it projects on the two singular subspaces,
 `token_space` in R^S and `feature_space` in R^H.  For a state of deficient rank the directions that
-were cut are needed too: without them it is one of full rank.
+were cut are needed too: without them it is one of full rank.  Where most were cut, those that are
+left project by themselves.
 """
 
 import math
@@ -99,9 +100,13 @@ class Spectrum:
         return self._outside_longer(y.T, self.matrix.T).T
 
     def remainder(self) -> Float64[Tensor, "tokens features"]:
-        """X (I - P_R) = (I - P_C) X: what the rank rule cut of the state."""
+        """X (I - P_R) = (I - P_C) X: what the rank rule cut of the state.
+
+        Projected twice: of the kept directions one projection leaves rounding, which is not small
+        beside an update that adds nothing to them.
+        """
         project = self.residual_tokens if self.tokens <= self.features else self.residual_features
-        return project(self.matrix)
+        return project(project(self.matrix))
 
     def residual_norms(self, y: Float64[Tensor, "tokens features"]) -> tuple[float, float]:
         """|(I - P_C) y|_F and |y (I - P_R)|_F."""
@@ -110,6 +115,8 @@ class Spectrum:
         return self._norm_outside_longer(y.T, self.matrix.T), self._norm_outside_smaller(y.T)
 
     def _norm_outside_smaller(self, y: Float64[Tensor, "smaller columns"]) -> float:
+        if self._keeps_few:
+            return float(self._outside_smaller(y).norm())
         return float((self._cut.T @ y).norm())
 
     def _norm_outside_longer(
@@ -124,6 +131,8 @@ class Spectrum:
         norm = float(y.norm())
         if norm == 0 or self.rank == wide.shape[1]:
             return 0.0
+        if self._keeps_few:
+            return float(self._outside_longer(y, wide).norm())
         products = self._without_cut(wide @ y.T)
         inside = torch.linalg.solve_triangular(self._cholesky, products, upper=False)
         share = 1 - (float(inside.norm()) / norm) ** 2
@@ -135,6 +144,8 @@ class Spectrum:
         self, y: Float64[Tensor, "smaller columns"]
     ) -> Float64[Tensor, "smaller columns"]:
         """The residual in R^Q, which at full rank the state fills: exactly zero."""
+        if self._keeps_few:
+            return torch.addmm(y, self._kept, self._kept.T @ y, alpha=-1)
         return self._cut @ (self._cut.T @ y)
 
     def _outside_longer(
@@ -148,7 +159,10 @@ class Spectrum:
         if self.rank == wide.shape[1]:
             return torch.zeros_like(y)
         for _ in range(self._passes):
-            y = torch.addmm(y, self._solve(wide @ y.T).T, wide, alpha=-1)
+            if self._keeps_few:
+                y = torch.addmm(y, y @ self._kept_longer.T, self._kept_longer, alpha=-1)
+            else:
+                y = torch.addmm(y, self._solve(wide @ y.T).T, wide, alpha=-1)
         return y
 
     def _solve(self, right: Float64[Tensor, "smaller rows"]) -> Float64[Tensor, "smaller rows"]:
@@ -170,13 +184,33 @@ class Spectrum:
     def _passes(self) -> int:
         return math.ceil(math.log(PROJECTION_ERROR) / math.log(GRAM_EPSILON * self._condition**2))
 
+    @property
+    def _keeps_few(self) -> bool:
+        return 2 * self.rank < len(self.gram)
+
     @cached_property
+    def _vectors(self) -> Float64[Tensor, "smaller smaller"]:
+        """The singular vectors of the smaller side, weakest first."""
+        return torch.linalg.eigh(self.gram).eigenvectors
+
+    @property
     def _cut(self) -> Float64[Tensor, "smaller cut"]:
-        """The singular vectors of the smaller side that the rank rule cut, weakest first."""
+        """Those that the rank rule cut."""
         size = len(self.gram)
         if self.has_full_rank:
             return self.gram.new_empty(size, 0)
-        return torch.linalg.eigh(self.gram).eigenvectors[:, : size - self.rank]
+        return self._vectors[:, : size - self.rank]
+
+    @property
+    def _kept(self) -> Float64[Tensor, "smaller rank"]:
+        """Those that it kept."""
+        return self._vectors[:, -self.rank :]
+
+    @cached_property
+    def _kept_longer(self) -> Float64[Tensor, "rank longer"]:
+        """The singular vectors of the longer side that the rank rule kept, as rows."""
+        wide = self.matrix if self.tokens <= self.features else self.matrix.T
+        return (self._kept.T @ wide).div_(self.singular_values[: self.rank].flip(0)[:, None])
 
     @cached_property
     def _cholesky(self) -> Float64[Tensor, "smaller smaller"]:
