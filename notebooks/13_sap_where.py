@@ -118,12 +118,12 @@ cells = pd.concat([cells.assign(asked="all questions"), net.assign(asked="need t
 # The paper says that early layers are sensitive and late ones hardly. Does noise in the earliest
 # range of layers cost more accuracy than in the latest? {glue:text}`where_early`. Against vanilla,
 # the earliest range changes accuracy by so many points: {glue:text}`where_earliest`; the latest:
-# {glue:text}`where_latest`. Open is what has 0 in its interval, without correction for many
-# comparisons; of each of {glue:text}`where_sets` sets so many questions were asked:
-# {glue:text}`where_asked`. {glue:text}`says_c076`. {glue:text}`says_c077`.
-# And a prior need not choose among visual tokens at all: written as the paper's text has it, the
-# encoder's is uniform but for at most {glue:text}`flat_paper_encoder`% of the entropy, and noise
-# but for {glue:text}`flat_paper_noise`%.
+# {glue:text}`where_latest`. {glue:text}`says_c076`. {glue:text}`says_c077`.
+#
+# Open is what has 0 in its interval, without correction for many comparisons. Questions asked of
+# each of {glue:text}`where_sets` sets: {glue:text}`where_asked`. And a prior need not choose among
+# visual tokens at all: written as the paper's text has it, the encoder's is uniform but for at most
+# {glue:text}`flat_paper_encoder`% of the entropy, and noise but for {glue:text}`flat_paper_noise`%.
 
 # %% tags=["hide-input"]
 ASKED = {
