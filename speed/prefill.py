@@ -8,7 +8,7 @@ Qwen2.5-7B's proportions, in one pass that fills its cache:
 - heads: all heads replaced in all layers.
 
 The tower is tiny, and the prior is `uniform`, which reads no image: what is compared is the decoder
-alone.  All of its layers are alike, so few tell the ratio for many; `--layers` says how many.
+alone.  All of its layers are alike, so one tells the ratio for many; `--layers` says how many.
 The methods take turns in one process, and ratios are medians over turns with 95% intervals.
 Memory is what the pass takes beyond the model: on a GPU its allocator's peak, else the growth of a
 fresh process's high-water mark (ru_maxrss).
@@ -127,7 +127,7 @@ def compare(layers: int, features: int, side: int, rounds: int, threads: int) ->
 
 def main(
     output: Annotated[Path, typer.Option(help="Where the JSON with all figures goes.")],
-    layers: Annotated[int, typer.Option(min=1, help="Layers of the decoder.")] = 2,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of the decoder.")] = 1,
     features: Annotated[int, typer.Option(min=128, help="Its features.")] = 3584,
     side: Annotated[int, typer.Option(min=2, help="Visual tokens on a side of the image.")] = 61,
     rounds: Annotated[int, typer.Option(min=LEAST_ROUNDS, help="Turns of the methods.")] = 6,
