@@ -177,15 +177,17 @@ glue("cost_tokens", lengths[-1], display=False)
 #
 # One layer of realistic shape was timed in {glue:text}`cost_pairs` rounds on a
 # {glue:text}`cost_device`: {glue:text}`cost_tokens` tokens, nine keys of ten visual, all heads
-# replaced. To overwrite scores as the released code does takes {glue:text}`cost_overwritten` times
-# as long as PyTorch's fused attention, which never writes scores down
+# replaced. To overwrite scores as the released code does takes {glue:text}`cost_overwritten`
+# times as long as PyTorch's fused attention, which never writes scores down
 # ({glue:text}`cost_overwritten_is`), and {glue:text}`cost_overwriting` times as long as the same
 # code without the overwriting ({glue:text}`cost_overwriting_is`); never to compute them takes
-# {glue:text}`cost_ours` times as long as fused attention ({glue:text}`cost_ours_is`). Whole answers
-# to short prompts, where a preset replaces a few heads, take as many times as long as vanilla's:
-# {glue:text}`cost_whole`; {glue:text}`cost_faster` of {glue:text}`cost_cells` combinations of
-# model, preset and prior are faster (one batch of {glue:text}`cost_questions`,
-# {glue:text}`cost_rounds` rounds). What a large model saves on long prompts was not measured.
+# {glue:text}`cost_ours` times as long as fused attention ({glue:text}`cost_ours_is`). Whole
+# answers to short prompts, where a preset replaces a few heads, take as many times as long as
+# vanilla's: {glue:text}`cost_whole`; {glue:text}`cost_faster` of {glue:text}`cost_cells`
+# combinations of model, preset and prior are faster (one batch of {glue:text}`cost_questions`,
+# {glue:text}`cost_rounds` rounds). Of a whole long prompt through layers as wide as the paper's
+# little is saved, as attention is a small part of it (measured outside this page,
+# `speed/README.md`).
 
 # %% tags=["hide-input"]
 LINES = {
