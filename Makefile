@@ -14,7 +14,7 @@ EXECUTED := $(SOURCES:notebooks/%.py=book/notebooks/%.ipynb)
 # Pages that commands write: what was found, and what the paper has where.
 FOUND := book/scorecard.md book/paper_map.md book/departures.md book/cite.md
 PAGES := $(filter-out $(FOUND),$(wildcard book/*.md book/*.bib book/_*.yml book/_static/*)) \
-    $(wildcard CHANGELOG.md)
+    $(wildcard CHANGELOG.md data/results/figures/*.png)
 HTML := book/_build/html/index.html
 PDF := book/_build/html/lost-in-attention.pdf
 DECODER := $(or $(LOST_IN_ATTENTION_CACHE),.cache)/smollm2/source.json

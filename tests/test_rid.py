@@ -464,3 +464,19 @@ def test_residuals_of_what_is_not_finite_are_refused():
 def test_a_rule_that_keeps_nothing_is_refused():
     with pytest.raises(ValueError, match="rank_rule: expected to keep at least 1 direction, got 0"):
         spectrum(gaussian(3, 4), rank_rule=lambda values, shape: 0)
+
+
+@pytest.mark.parametrize("kept", [1, 11, 12, 13, 23])
+@pytest.mark.parametrize("shape", [(24, 40), (40, 24), (24, 24)])
+def test_a_state_that_was_cut_projects_as_its_singular_vectors_do(shape, kept):
+    """Few directions are kept, half of them, or most; of either orientation."""
+    scale = torch.arange(1, shape[1] + 1, dtype=torch.float64) ** -1.0
+    before = gaussian(*shape, seed=kept) * scale
+    after = before + gaussian(*shape, seed=kept + 1) * scale / 10
+
+    def rule(values, shape):
+        return kept
+
+    found = update_geometry(before, after, rank_rule=rule)
+    expected = by_svd(before, after, rule)
+    assert [*found.rid, *found.factors] == pytest.approx(expected, abs=1e-10)
