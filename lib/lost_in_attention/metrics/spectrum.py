@@ -1,10 +1,8 @@
 """The decomposition of a state, done once for all that is asked of it (Defs 3.2-3.4).
 
 Everything follows from one float64 Gram matrix of the smaller side: its eigenvalues are the
-squared singular values, and one Cholesky factor of it projects on the two singular subspaces,
-`token_space` in R^S and `feature_space` in R^H.  For a state of deficient rank the directions that
-were cut are needed too: without them it is one of full rank.  Where most were cut, those that are
-left project by themselves.
+squared singular values, and it serves to project out of the two singular subspaces, `token_space`
+in R^S and `feature_space` in R^H.
 """
 
 import math
@@ -16,11 +14,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from lost_in_attention.metrics.mixing import token_mixing_entropy, token_mixing_entropy_from_gram
+from lost_in_attention.metrics.projection import GRAM_EPSILON, Projection
 from lost_in_attention.metrics.rank_rules import NUMERICAL_RANK, RankRule
-
-GRAM_EPSILON = torch.finfo(torch.float64).eps
-# Largest share of a vector that may be left inside a subspace after it was projected out.
-PROJECTION_ERROR = 1e-10
 
 
 class NonFiniteError(ValueError):
@@ -69,7 +64,7 @@ class Spectrum:
     @cached_property
     def mixing_entropy(self) -> float:
         """TME(X) in nats (Def 3.7), from the token Gram matrix where that is made already."""
-        if self.tokens <= self.features:
+        if self._is_wide:
             return token_mixing_entropy_from_gram(self.gram)
         return token_mixing_entropy(self.matrix)
 
@@ -82,9 +77,9 @@ class Spectrum:
             raise ValueError(f"y: expected shape (any, {self.features}), got {tuple(y.shape)}")
         y = y.detach().to(self.matrix)
         _finite_norm("y", y)
-        if self.tokens <= self.features:
-            return self._outside_longer(y, self.matrix)
-        return self._outside_smaller(y.T).T
+        if self._is_wide:
+            return self._projection.outside_longer(y)
+        return self._projection.outside_smaller(y.T).T
 
     def residual_tokens(self, y: Float[Tensor, "S columns"]) -> Float64[Tensor, "S columns"]:
         """(I - P_C) y: the part of every column outside `token_space` (Def 3.5).
@@ -95,9 +90,9 @@ class Spectrum:
             raise ValueError(f"y: expected shape ({self.tokens}, any), got {tuple(y.shape)}")
         y = y.detach().to(self.matrix)
         _finite_norm("y", y)
-        if self.tokens <= self.features:
-            return self._outside_smaller(y)
-        return self._outside_longer(y.T, self.matrix.T).T
+        if self._is_wide:
+            return self._projection.outside_smaller(y)
+        return self._projection.outside_longer(y.T).T
 
     def remainder(self) -> Float64[Tensor, "tokens features"]:
         """X (I - P_R) = (I - P_C) X: what the rank rule cut of the state.
@@ -105,121 +100,24 @@ class Spectrum:
         Projected twice: of the kept directions one projection leaves rounding, which is not small
         beside an update that adds nothing to them.
         """
-        project = self.residual_tokens if self.tokens <= self.features else self.residual_features
+        project = self.residual_tokens if self._is_wide else self.residual_features
         return project(project(self.matrix))
 
     def residual_norms(self, y: Float64[Tensor, "tokens features"]) -> tuple[float, float]:
         """|(I - P_C) y|_F and |y (I - P_R)|_F."""
-        if self.tokens <= self.features:
-            return self._norm_outside_smaller(y), self._norm_outside_longer(y, self.matrix)
-        return self._norm_outside_longer(y.T, self.matrix.T), self._norm_outside_smaller(y.T)
-
-    def _norm_outside_smaller(self, y: Float64[Tensor, "smaller columns"]) -> float:
-        if self._keeps_few:
-            return float(self._outside_smaller(y).norm())
-        return float((self._cut.T @ y).norm())
-
-    def _norm_outside_longer(
-        self, y: Float64[Tensor, "rows longer"], wide: Float64[Tensor, "smaller longer"]
-    ) -> float:
-        """|y - y W^T (W W^T)^+ W|_F for the wide orientation W, by Pythagoras where that is safe.
-
-        With W W^T = L L^T the part inside has the norm of L^-1 W y^T.  Rounding moves its share
-        of |y|^2 by about eps * sigma_1 / sigma_r; where that could be seen in what is left, the
-        residual itself is formed.
-        """
-        norm = float(y.norm())
-        if norm == 0 or self.rank == wide.shape[1]:
-            return 0.0
-        if self._keeps_few:
-            return float(self._outside_longer(y, wide).norm())
-        products = self._without_cut(wide @ y.T)
-        inside = torch.linalg.solve_triangular(self._cholesky, products, upper=False)
-        share = 1 - (float(inside.norm()) / norm) ** 2
-        if share * PROJECTION_ERROR > GRAM_EPSILON * self._condition:
-            return norm * math.sqrt(share)
-        return float(self._outside_longer(y, wide).norm())
-
-    def _outside_smaller(
-        self, y: Float64[Tensor, "smaller columns"]
-    ) -> Float64[Tensor, "smaller columns"]:
-        """The residual in R^Q, which at full rank the state fills: exactly zero."""
-        if self._keeps_few:
-            return torch.addmm(y, self._kept, self._kept.T @ y, alpha=-1)
-        return self._cut @ (self._cut.T @ y)
-
-    def _outside_longer(
-        self, y: Float64[Tensor, "rows longer"], wide: Float64[Tensor, "smaller longer"]
-    ) -> Float64[Tensor, "rows longer"]:
-        """y - y W^T (W W^T)^+ W for the wide orientation W of the state.
-
-        One pass leaves a share of about eps * (sigma_1 / sigma_r)^2 inside the subspace, and
-        every further pass multiplies what is left by the same factor.
-        """
-        if self.rank == wide.shape[1]:
-            return torch.zeros_like(y)
-        for _ in range(self._passes):
-            if self._keeps_few:
-                y = torch.addmm(y, y @ self._kept_longer.T, self._kept_longer, alpha=-1)
-            else:
-                y = torch.addmm(y, self._solve(wide @ y.T).T, wide, alpha=-1)
-        return y
-
-    def _solve(self, right: Float64[Tensor, "smaller rows"]) -> Float64[Tensor, "smaller rows"]:
-        """The pseudo-inverse of the Gram matrix, cut at rank r, times `right`."""
-        return torch.cholesky_solve(self._without_cut(right), self._cholesky)
-
-    def _without_cut(
-        self, right: Float64[Tensor, "smaller rows"]
-    ) -> Float64[Tensor, "smaller rows"]:
-        if self.has_full_rank:
-            return right
-        return torch.addmm(right, self._cut, self._cut.T @ right, alpha=-1)
-
-    @cached_property
-    def _condition(self) -> float:
-        return float(self.singular_values[0] / self.singular_values[self.rank - 1])
-
-    @cached_property
-    def _passes(self) -> int:
-        return math.ceil(math.log(PROJECTION_ERROR) / math.log(GRAM_EPSILON * self._condition**2))
+        project = self._projection
+        if self._is_wide:
+            return project.norm_outside_smaller(y), project.norm_outside_longer(y)
+        return project.norm_outside_longer(y.T), project.norm_outside_smaller(y.T)
 
     @property
-    def _keeps_few(self) -> bool:
-        return 2 * self.rank < len(self.gram)
+    def _is_wide(self) -> bool:
+        return self.tokens <= self.features
 
     @cached_property
-    def _vectors(self) -> Float64[Tensor, "smaller smaller"]:
-        """The singular vectors of the smaller side, weakest first."""
-        return torch.linalg.eigh(self.gram).eigenvectors
-
-    @property
-    def _cut(self) -> Float64[Tensor, "smaller cut"]:
-        """Those that the rank rule cut."""
-        size = len(self.gram)
-        if self.has_full_rank:
-            return self.gram.new_empty(size, 0)
-        return self._vectors[:, : size - self.rank]
-
-    @property
-    def _kept(self) -> Float64[Tensor, "smaller rank"]:
-        """Those that it kept."""
-        return self._vectors[:, -self.rank :]
-
-    @cached_property
-    def _kept_longer(self) -> Float64[Tensor, "rank longer"]:
-        """The singular vectors of the longer side that the rank rule kept, as rows."""
-        wide = self.matrix if self.tokens <= self.features else self.matrix.T
-        return (self._kept.T @ wide).div_(self.singular_values[: self.rank].flip(0)[:, None])
-
-    @cached_property
-    def _cholesky(self) -> Float64[Tensor, "smaller smaller"]:
-        """Of the Gram matrix, with what was cut lifted to sigma_r^2 so that it can be inverted."""
-        if self.has_full_rank:
-            return torch.linalg.cholesky(self.gram)
-        energies = self.singular_values.square()
-        lift = energies[self.rank - 1] - energies[self.rank :].flip(0)
-        return torch.linalg.cholesky(torch.addmm(self.gram, self._cut * lift, self._cut.T))
+    def _projection(self) -> Projection:
+        wide = self.matrix if self._is_wide else self.matrix.T
+        return Projection(wide, self.gram, self.singular_values, self.rank)
 
 
 def spectrum(
