@@ -17,7 +17,7 @@ from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.joined import JoinedModel, save_in_parts
 from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.runs.files import replace_folder
-from lost_in_attention.runs.provenance import versions
+from lost_in_attention.runs.provenance import versions, weights_digest
 from lost_in_attention.statistics import mean_interval
 from lost_in_attention.texts import NOVEL, passages
 from lost_in_attention.training.accuracy import (
@@ -154,6 +154,7 @@ def publish_joined(
             "visual_tokens": TOKENS**2,
             "parameters": sum(p.numel() for p in whole.model.parameters()),
             "parts": _parts(whole, vlm),
+            "weights": weights_digest(whole.model),
             "device": "cpu",
             "threads": torch.get_num_threads(),
             "versions": versions(),
