@@ -285,9 +285,9 @@ glue("joined_ratio", f"{said['ratio']:.3f} [{said['low']:.3f}, {said['high']:.3f
 # %% [markdown]
 # ### What of this is the decoder's
 #
-# The tower and the training might do it with any decoder. The control has the same tower, recipe and
-# number of steps, but its decoder's own weights are random, and stay so. On the mean of the seven
-# sets it is right {glue:text}`control_over_blank` points more often than with blank images, where
+# The tower and the training might do it with any decoder. The control has the same tower, recipe
+# and number of steps, but its decoder's own weights are random, and stay so. On the mean of the
+# seven sets it is right {glue:text}`control_over_blank` points more often than with blank images, where
 # {glue:text}`joined_name` is so {glue:text}`joined_over_blank`.
 
 # %% tags=["hide-input"]
