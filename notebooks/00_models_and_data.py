@@ -287,8 +287,8 @@ glue("joined_ratio", f"{said['ratio']:.3f} [{said['low']:.3f}, {said['high']:.3f
 #
 # The tower and the training might do it with any decoder. The control has the same tower, recipe
 # and number of steps, but its decoder's own weights are random, and stay so. On the mean of the
-# seven sets it is right {glue:text}`control_over_blank` points more often than with blank images, where
-# {glue:text}`joined_name` is so {glue:text}`joined_over_blank`.
+# seven sets it is right {glue:text}`control_over_blank` points more often than with blank images,
+# where {glue:text}`joined_name` is so {glue:text}`joined_over_blank`.
 
 # %% tags=["hide-input"]
 of_control = data_folder() / "controls" / f"{pretrained[0]}-random-decoder" / "training.json"
