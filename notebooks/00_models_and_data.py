@@ -283,35 +283,6 @@ glue("joined_original", f"{said['original']:.1f}", display=False)
 glue("joined_ratio", f"{said['ratio']:.3f} [{said['low']:.3f}, {said['high']:.3f}]", display=False)
 
 # %% [markdown]
-# ### What of this is the decoder's
-#
-# The tower and the training might do it with any decoder. The control has the same tower, recipe
-# and number of steps, but its decoder's own weights are random, and stay so. On the mean of the
-# seven sets it is right {glue:text}`control_over_blank` points more often than with blank images,
-# where {glue:text}`joined_name` is so {glue:text}`joined_over_blank`.
-
-# %% tags=["hide-input"]
-of_control = data_folder() / "controls" / f"{pretrained[0]}-random-decoder" / "training.json"
-control = json.loads(of_control.read_text())
-by_decoder = {}
-for decoder, card in (("published", joined), ("random", control)):
-    rows = pd.DataFrame(card["accuracy"]).query("group == 'all'")
-    each = rows.pivot(index="benchmark", columns="condition", values="accuracy")
-    by_decoder[decoder] = each.loc[list(BENCHMARKS)]
-run.table(
-    pd.concat(by_decoder, axis=1)
-    .rename_axis(index="set")
-    .set_axis([f"{one}, {other}" for one in by_decoder for other in ("blank", "image")], axis=1)
-    .reset_index(),
-    "Accuracy with the published decoder and with one of random weights",
-)
-
-# %% tags=["remove-cell"]
-for name, decoder in (("joined", "published"), ("control", "random")):
-    gained = 100 * by_decoder[decoder].eval("`images` - `blank images`").mean()
-    glue(f"{name}_over_blank", f"{gained:.1f}", display=False)
-
-# %% [markdown]
 # ## The small models
 #
 # They are of four families, which differ in how a picture becomes tokens.

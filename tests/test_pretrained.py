@@ -31,20 +31,11 @@ def facts() -> dict:
 
 
 @pytest.fixture(scope="module")
-def control() -> dict:
-    return json.loads((data_folder() / f"controls/{NAME}-random-decoder/training.json").read_text())
-
-
-def by_set(facts: dict) -> pd.DataFrame:
+def overall(facts) -> pd.DataFrame:
     """One row a benchmark: accuracy with images, with blank ones, and of chance."""
     table = pd.DataFrame(facts["accuracy"]).query("group == 'all'")
     accuracy = table.pivot(index="benchmark", columns="condition", values="accuracy")
     return accuracy.join(table.groupby("benchmark")["chance"].first())
-
-
-@pytest.fixture(scope="module")
-def overall(facts) -> pd.DataFrame:
-    return by_set(facts)
 
 
 def test_what_is_shipped_are_parts_of_at_most_24_megabytes():
@@ -64,12 +55,6 @@ def test_it_sees_what_it_is_asked_about_on_a_held_out_artists_drawings(overall):
 
 def test_its_card_is_of_these_weights(vlm, facts):
     assert weights_digest(vlm.model) == facts["weights"]
-
-
-def test_the_control_differs_in_its_decoder_alone(facts, control):
-    assert control["config"] == facts["config"] | {"random_decoder": 0}
-    for same in ("tower", "parts", "class", "evaluation"):
-        assert control[same] == facts[same]
 
 
 def test_language_survives(facts):

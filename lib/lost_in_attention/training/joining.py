@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, inject_adapter_in_model
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -201,7 +202,7 @@ def train_adapters(
     return vlm
 
 
-def _place_images(seed: int) -> list[np.ndarray]:
+def _place_images(seed: int) -> list[Image.Image]:
     rngs = (np.random.default_rng([seed, 4, index]) for index in range(_PLACE_IMAGES))
     return [_scene(rng).image for rng in rngs]
 

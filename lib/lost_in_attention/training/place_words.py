@@ -6,9 +6,11 @@ embeddings of left, right, top and bottom are added in the measure in which that
 Reading and adding are linear, as the connector is, so both go into its one matrix.
 """
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from lost_in_attention.models import VisionLanguageModel
@@ -20,7 +22,7 @@ ENDS = (("left", "right"), ("top", "bottom"))
 _RIDGE = 1e-3
 
 
-def say_places(vlm: VisionLanguageModel, images: list[np.ndarray]) -> None:
+def say_places(vlm: VisionLanguageModel, images: Sequence[Image.Image]) -> None:
     """Change the connector so that its output says where in the image each token lies.
 
     Features f become f + p D: p is the place on both axes, from -1 to 1, as a linear map reads it
