@@ -261,6 +261,8 @@ run.table(pd.DataFrame(rows), "Departures, set by set")
 # {glue:text}`joined_named_train` right on drawings of artists that it was trained on and
 # {glue:text}`joined_named_heldout` on those of the held-out artist. Adapters of
 # {glue:text}`joined_adapters` million parameters (LoRA, {cite}`hu2022lora`) then learned to answer.
+# Where a visual token lies is said in the decoder's words too: its embeddings of left, right, top
+# and bottom are added to the tower's output.
 #
 # Adapters change a decoder. What it knew of language should survive: on
 # {glue:text}`joined_passages` passages of a novel its perplexity is {glue:text}`joined_perplexity`,

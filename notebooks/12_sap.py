@@ -139,7 +139,7 @@ glue("sap_blank", change_words("blank image"), display=False)
 # {glue:text}`sap_everywhere`, and a grey image by {glue:text}`sap_blank` (on these questions;
 # {doc}`00_models_and_data` asks others). Set by set and with all three priors, 95% intervals rule
 # out a loss of {glue:text}`sap_margin` points in {glue:text}`sap_free`, and show a larger one in
-# {glue:text}`sap_lost`: what all questions together show, one set may have too few for. After
+# {glue:text}`sap_lost`: one set may have too few for what all of them together can show. After
 # correction a prior is better than `uniform`, which says nothing, in {glue:text}`sap_above` of
 # {glue:text}`sap_content` comparisons, and worse in {glue:text}`sap_below`.
 

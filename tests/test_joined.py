@@ -16,11 +16,14 @@ from lost_in_attention.models import VisionLanguageModel, joined, load
 from lost_in_attention.models.shipped import PRETRAINED, loaded_subject, subject_of
 from lost_in_attention.pictures.drawings import load_drawings
 from lost_in_attention.pictures.layouts import LAYOUTS
-from lost_in_attention.training import tower
+from lost_in_attention.training import joining, tower
 from lost_in_attention.training.joining import SCALING, JoiningConfig, train_adapters
 from lost_in_attention.training.tower import TowerConfig, train_tower
 
-SHORT = {"steps": 2, "practice": 1, "batch": 2, "questions": 2, "rank": 2, "warmup": 1}
+SHORT = {
+    "steps": 2, "practice": 1, "placing": 1, "review": 1,
+    "batch": 2, "questions": 2, "rank": 2, "warmup": 1,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,9 @@ def trained(request, decoder, tower_file, tmp_path_factory) -> tuple[VisionLangu
     """A model as it was trained, and its folder."""
     config = JoiningConfig(random_decoder=request.param, **SHORT)
     runs = tmp_path_factory.mktemp("runs")
-    vlm = train_adapters(config, tower=tower_file, runs=runs, decoder=decoder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(joining, "_PLACE_IMAGES", 2)
+        vlm = train_adapters(config, tower=tower_file, runs=runs, decoder=decoder)
     with torch.no_grad():
         for name, weight in vlm.decoder.named_parameters():
             if "lora_B" in name:

@@ -13,6 +13,7 @@ from lost_in_attention.evaluation.questions import evaluate
 from lost_in_attention.models import VisionLanguageModel, joined, load
 from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.texts import passages
 
 NAME = "smollm2-pictures"
@@ -50,6 +51,10 @@ def test_it_sees_what_it_is_asked_about_on_a_held_out_artists_drawings(overall):
     gained = overall["images"] - overall["blank images"]
     assert gained.loc[["pope", "mmmu"]].min() >= 0.2
     assert gained.mean() >= 0.1
+
+
+def test_its_card_is_of_these_weights(vlm, facts):
+    assert weights_digest(vlm.model) == facts["weights"]
 
 
 def test_language_survives(facts):

@@ -1,11 +1,14 @@
 """The training curve that lies beside a model's card."""
 
+import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
 from lost_in_attention.publishing.plots import use_house_style
+
+_ABREAST = 4
 
 
 def write_curve(curve: pd.DataFrame, folder: Path) -> None:
@@ -14,8 +17,11 @@ def write_curve(curve: pd.DataFrame, folder: Path) -> None:
     use_house_style()
     accuracy = [column for column in curve if column.endswith("accuracy")]
     phases = curve["phase"].unique()
-    fig, axes = plt.subplots(1, len(phases), figsize=(10, 3.2), layout="constrained")
-    for ax, phase in zip(axes, phases, strict=True):
+    lines = math.ceil(len(phases) / _ABREAST)
+    fig, axes = plt.subplots(
+        lines, math.ceil(len(phases) / lines), figsize=(10, 3.2 * lines), layout="constrained"
+    )
+    for ax, phase in zip(axes.flat, phases, strict=True):
         rows = curve[curve["phase"] == phase].set_index("step")
         for column in ["loss", *accuracy]:
             known = rows[column].dropna()

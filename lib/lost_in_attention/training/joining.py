@@ -5,6 +5,7 @@ The decoder's weights stay as published; small adapters on all its linear layers
 On texts that the decoder wrote itself its predictions are kept near those without adapters.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from peft import LoraConfig, inject_adapter_in_model
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -42,7 +44,8 @@ from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.training.decoder import answer_logits
 from lost_in_attention.training.loop import Phase, Rates, claim_folder, run_phase
 from lost_in_attention.training.own_texts import drift, own_texts
-from lost_in_attention.training.picture_tasks import conversation, looking
+from lost_in_attention.training.picture_tasks import conversation, looking, placing
+from lost_in_attention.training.place_words import say_places
 from lost_in_attention.training.tasks import Turn
 from lost_in_attention.training.tower import vlm_config
 from lost_in_attention.training.tower_scenes import TOKENS
@@ -64,19 +67,27 @@ TEMPLATE = (
 )
 _LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _SAVE_EVERY = 10
-PHASES = ("joining", "practice")
+PHASES = ("joining", "practice", "placing", "review")
+# The fields that hold their lengths.
+_STEPS = ("steps", *PHASES[1:])
+# Images on which places are read from the connector's output.
+_PLACE_IMAGES = 400
 # Texts of the decoder's own, and how many of them a step compares.
 _TEXTS, _TEXT_TOKENS, _COMPARED = 64, 128, 2
 # How adapters are scaled, alpha over rank.
 SCALING = 2
 
 
+Talk = Callable[[Scene, int, np.random.Generator], list[Turn]]
+
+
 @dataclass(frozen=True)
 class JoiningConfig:
     """What decides the adapters' weights; `random_decoder` is the seed of the control's.
 
-    The first `looking` steps ask for nothing but whether a thing is there; after `steps` the rate
-    starts anew for `practice` more.
+    The first `looking` of `steps` ask for nothing but whether a thing is there; `practice` more are
+    of all tasks.  Then visual tokens are made to say where they lie: `placing` steps ask for places
+    and sizes alone, and `review` steps are of all tasks again.
     """
 
     seed: int = 0
@@ -84,6 +95,8 @@ class JoiningConfig:
     steps: int = 200
     looking: int = 90
     practice: int = 240
+    placing: int = 120
+    review: int = 160
     batch: int = 8
     questions: int = 8
     rank: int = 16
@@ -96,7 +109,7 @@ class JoiningConfig:
         return NAME if self.random_decoder is None else f"{NAME}-random-decoder"
 
     def __post_init__(self) -> None:
-        for field in ("steps", "practice", "batch", "questions", "rank", "warmup"):
+        for field in (*_STEPS, "batch", "questions", "rank", "warmup"):
             check_whole(field, getattr(self, field), least=1)
         check_whole("seed", self.seed, least=0)
         check_whole("looking", self.looking, least=0)
@@ -175,16 +188,23 @@ def train_adapters(
     texts = own_texts(vlm, _TEXTS, _TEXT_TOKENS, seed=config.seed)
     parameters = add_adapters(vlm, config.rank)
     adapters = nn.ParameterDict({str(index): each for index, each in enumerate(parameters)})
-    for name, first, steps in (
-        (PHASES[0], 0, config.steps),
-        (PHASES[1], config.steps, config.practice),
-    ):
+    first = 0
+    for name, field in zip(PHASES, _STEPS, strict=True):
+        steps = getattr(config, field)
+        if name == "placing":
+            say_places(vlm, _place_images(config.seed))
         phase = Phase(
             name, steps, Rates(config.rate, config.rate), config.warmup, adapters, parameters,
             partial(_loss, vlm, config, texts, first), save_every=_SAVE_EVERY, muon=False,
         )  # fmt: skip
         run_phase(phase, folder)
+        first += steps
     return vlm
+
+
+def _place_images(seed: int) -> list[Image.Image]:
+    rngs = (np.random.default_rng([seed, 4, index]) for index in range(_PLACE_IMAGES))
+    return [_scene(rng).image for rng in rngs]
 
 
 def _tower_digest(vlm: VisionLanguageModel) -> str:
@@ -203,14 +223,21 @@ def _loss(
     step = first + step
     rng = np.random.default_rng([config.seed, 3, step])
     scenes = [_scene(rng) for _ in range(config.batch)]
-    # To look a thing up comes first, in few words: it is not learned from the benchmarks' wording.
-    talk = looking if step < config.looking else conversation
+    talk = _talk(config, step)
     turns = [talk(scene, config.questions, rng) for scene in scenes]
     logits, wanted = conversation_logits(vlm, scenes, turns)
     right = (logits.argmax(-1) == wanted).float().mean().item()
     moved = drift(vlm, texts[rng.choice(len(texts), _COMPARED, replace=False)])
     numbers = {"answer_tokens": right, "drift": moved.item()}
     return F.cross_entropy(logits, wanted) + moved, numbers
+
+
+def _talk(config: JoiningConfig, step: int) -> Talk:
+    """Few words where looking up and placing begin: the benchmarks' wording does not teach them."""
+    if step < config.looking:
+        return looking
+    before = config.steps + config.practice
+    return placing if before <= step < before + config.placing else conversation
 
 
 def _scene(rng: np.random.Generator) -> Scene:

@@ -14,11 +14,11 @@ from lost_in_attention.pictures import mathvista, mmmu, realworldqa, vmcbench
 from lost_in_attention.pictures.facts import absent_nouns, nouns_of, unique_pictures
 from lost_in_attention.pictures.hallusionbench import are_there
 from lost_in_attention.pictures.pope import existence_question
-from lost_in_attention.pictures.scenes import Scene
+from lost_in_attention.pictures.scenes import IMAGE_SIZE, Scene
 from lost_in_attention.pictures.threedsrbench import KINDS
 from lost_in_attention.training.tasks import Turn
 from lost_in_attention.worlds import places, subjects
-from lost_in_attention.worlds.facts import choose
+from lost_in_attention.worlds.facts import choose, quadrant
 
 
 def existence(scene: Scene, rng: np.random.Generator) -> Turn:
@@ -42,11 +42,23 @@ def real_world(scene: Scene, rng: np.random.Generator) -> Turn | None:
 
 def three_d(scene: Scene, rng: np.random.Generator) -> Turn | None:
     """How two things lie to each other; None where that is not clear."""
-    if len(unique_pictures(scene)) < 2:
-        return None
-    one, other = choose(unique_pictures(scene), 2, rng)
-    row = KINDS[rng.integers(len(KINDS))](one, other, bool(rng.integers(2)))
+    row = _relation(scene, rng)
     return row and _turn("3dsrbench", row, row)
+
+
+def quarter(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    """In which quarter a thing lies, without options; None where none lies clearly in one."""
+    clear = [each for each in unique_pictures(scene) if quadrant(each, IMAGE_SIZE)]
+    if not clear:
+        return None
+    [thing] = choose(clear, 1, rng)
+    return Turn(f"Where in the image is the {thing.noun}?", quadrant(thing, IMAGE_SIZE))
+
+
+def relation(scene: Scene, rng: np.random.Generator) -> Turn | None:
+    """3DSRBench's question, without options."""
+    row = _relation(scene, rng)
+    return row and Turn(row["question"], row[row["answer"]])
 
 
 def multi_discipline(scene: Scene, rng: np.random.Generator) -> Turn | None:
@@ -87,6 +99,18 @@ def looking(scene: Scene, count: int, rng: np.random.Generator) -> list[Turn]:
     return [existence(scene, rng) for _ in range(count)]
 
 
+def placing(scene: Scene, count: int, rng: np.random.Generator) -> list[Turn]:
+    """`count` times where something lies, or which of two things lies where or is larger.
+
+    Where a scene does not tell, whether something is there.
+    """
+    turns = []
+    for _ in range(count):
+        ask = (quarter, relation)[rng.integers(2)]
+        turns.append(ask(scene, rng) or existence(scene, rng))
+    return turns
+
+
 def conversation(scene: Scene, count: int, rng: np.random.Generator) -> list[Turn]:
     """`count` different questions on the scene, from the seven benchmarks in turn."""
     turns: dict[str, Turn] = {}
@@ -96,6 +120,13 @@ def conversation(scene: Scene, count: int, rng: np.random.Generator) -> list[Tur
             if turn and len(turns) < count:
                 turns.setdefault(turn.question, turn)
     return list(turns.values())
+
+
+def _relation(scene: Scene, rng: np.random.Generator) -> Mapping | None:
+    if len(unique_pictures(scene)) < 2:
+        return None
+    one, other = choose(unique_pictures(scene), 2, rng)
+    return KINDS[rng.integers(len(KINDS))](one, other, bool(rng.integers(2)))
 
 
 def _turn(benchmark: str, row: Mapping, options: Mapping[str, str]) -> Turn:

@@ -17,7 +17,7 @@ from lost_in_attention.models import VisionLanguageModel, load
 from lost_in_attention.models.joined import JoinedModel, save_in_parts
 from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.runs.files import replace_folder
-from lost_in_attention.runs.provenance import versions
+from lost_in_attention.runs.provenance import versions, weights_digest
 from lost_in_attention.statistics import mean_interval
 from lost_in_attention.texts import NOVEL, passages
 from lost_in_attention.training.accuracy import (
@@ -67,11 +67,17 @@ trained on. Sources and licences: `data/pictures/README.md`.
    every visual token names the noun that lies there, with the decoder's own word embeddings as the
    classifier; then {near_steps} steps that also draw it near the noun's embedding. Tokens of things
    that are named right: {named}.
-2. Adapters (LoRA, rank {rank}, on all linear layers), {steps} steps of {batch} scenes with
-   {questions_each} questions each. The first {looking} steps ask in few words whether something is
-   there, the others the questions of all seven sets in turn. {practice} more steps follow, with the
-   learning rate begun anew. Tower and decoder are frozen. A second loss keeps predictions on texts
-   that the decoder wrote itself near those without adapters.
+2. Adapters (LoRA, rank {rank}, on all linear layers) learn from {batch} scenes a step with
+   {questions_each} questions each; tower and decoder are frozen. {looking} steps ask in few words
+   whether something is there, {mixed} the questions of all seven sets in turn, and {practice} more
+   do so with the learning rate begun anew, as in each part that follows.
+3. Column and row of every visual token can be read from the connector's output by a linear map, as
+   the tower was asked for them too. The map is fitted, and the decoder's own embeddings of left,
+   right, top and bottom are added in that measure, inside the connector's matrix. {placing} steps
+   ask in few words where things lie and which is larger, {review} those of all seven sets again.
+
+In 2 and 3 a second loss keeps predictions on texts that the decoder wrote itself near those without
+adapters.
 
 Seed {seed}, device {device}. To train it again:
 
@@ -79,7 +85,7 @@ Seed {seed}, device {device}. To train it again:
 
 All settings and versions are in `training.json`, the curve in `training_curve.csv`.
 
-![Loss and accuracy over the steps of both phases](training_curve.png)
+![Loss and accuracy over the steps of all phases](training_curve.png)
 
 ## Accuracy
 
@@ -148,6 +154,7 @@ def publish_joined(
             "visual_tokens": TOKENS**2,
             "parameters": sum(p.numel() for p in whole.model.parameters()),
             "parts": _parts(whole, vlm),
+            "weights": weights_digest(whole.model),
             "device": "cpu",
             "threads": torch.get_num_threads(),
             "versions": versions(),
@@ -237,9 +244,11 @@ def card(facts: Mapping[str, Any]) -> str:
         tower_batch=tower["config"]["batch"],
         named=named,
         rank=config.rank,
-        steps=config.steps,
         looking=config.looking,
+        mixed=config.steps - config.looking,
         practice=config.practice,
+        placing=config.placing,
+        review=config.review,
         batch=config.batch,
         questions_each=config.questions,
         seed=config.seed,
