@@ -120,7 +120,7 @@ def join(
     tower: Annotated[Path, typer.Option(exists=True, dir_okay=False)] = Path(
         "runs/tower/nearness.safetensors"
     ),
-    steps: Annotated[int, typer.Option(help="How long to train.")] = 200,
+    steps: Annotated[int, typer.Option(help="Of the first of four phases.")] = 200,
     seed: int = 0,
     decoder: Annotated[
         str | None, typer.Option(help="A folder or hub id; the package's weights if not said.")

@@ -1,8 +1,9 @@
 """Tower and pretrained decoder become one model: adapters learn to read visual tokens.
 
 The decoder's weights stay as published; small adapters on all its linear layers (LoRA, Hu et al.,
-2022) learn the seven benchmarks' questions on scenes of training artists.  The tower is frozen.
-On texts that the decoder wrote itself its predictions are kept near those without adapters.
+2022) learn the seven benchmarks' questions on scenes of training artists.  The tower is frozen, but
+for one change in closed form: its output is made to say places (`place_words`).  On texts that the
+decoder wrote itself its predictions are kept near those without adapters.
 """
 
 from collections.abc import Callable
