@@ -58,6 +58,8 @@ def test_the_card_has_the_runs_numbers(published, runs):
     named = json.loads((runs / "tower" / NAMED).read_text())
     assert facts["tower"]["named"] == named and named.keys() == {"train", "validation", "heldout"}
     assert "{" not in words
+    # All of so short a first phase looks; none is left for the questions of all sets.
+    assert " 2 steps ask in few words" in words and " 0 the questions of all seven" in words
     assert f"{facts['perplexity']['joined']:.1f}" in words
     assert all(command in words for command in facts["commands"])
     overall = [row for row in facts["accuracy"] if row["group"] == "all"]
