@@ -21,8 +21,8 @@ def existence_question(noun: str) -> str:
 def existence_questions(scenes: Sequence[Scene], split: str, *, seed: int) -> pd.DataFrame:
     """Six questions per scene and kind of negative (see `existence_table`)."""
     nouns = list(groups())
-    present = np.array([[n in nouns_of(scene) for n in nouns] for scene in scenes])
-    absent = np.array([[n in absent_nouns(scene) for n in nouns] for scene in scenes])
+    present = np.array([np.isin(nouns, nouns_of(scene)) for scene in scenes])
+    absent = np.array([np.isin(nouns, absent_nouns(scene)) for scene in scenes])
     sources = [image_source(split, index) for index in range(len(scenes))]
     return existence_table(
         present, sources, lambda kind: existence_question(nouns[kind]), absent=absent, seed=seed
