@@ -40,6 +40,7 @@ from lost_in_attention.publishing import plots, report
 from lost_in_attention.publishing.paper import claimed, table1, table1_words
 from lost_in_attention.publishing.votes import (
     apart,
+    ends,
     how_many,
     interval_table,
     labour_divided,
@@ -101,7 +102,14 @@ recipes = {}
 for name in names:
     recipes.setdefault(recipe_of(name), []).append(name)
 repeated = {recipe: group for recipe, group in recipes.items() if len(group) > 1}
-full_rank = (measured["rank"] == measured["tokens"]).mean()
+measured = measured.assign(full_rank=measured["rank"] == measured["tokens"])
+roomy = [name for name in names if name not in crowded]
+full_rank = measured.groupby("model")["full_rank"].mean()
+deficient = measured[measured["model"].isin(roomy) & ~measured["full_rank"]]
+where_deficient = "; ".join(
+    f"{name}, layers {own['layer'].min()} to {own['layer'].max()}"
+    for name, own in deficient.groupby("model", sort=False)
+)
 first = measured[(measured["layer"] == 0) & (measured["module"] == "attention")]
 counts = measured.groupby("model")[["sample", "image_source"]].nunique()
 layers = sorted(measured.groupby("model")["layer"].max() + 1)
@@ -113,7 +121,9 @@ glue("n_images", spelled(counts["image_source"]), display=False)
 glue("n_models", len(names), display=False)
 glue("n_recipes", len(recipes), display=False)
 glue("n_tokens", spelled(measured["tokens"]), display=False)
-glue("full_rank", f"{full_rank:.1%}", display=False)
+told = apart(lambda own: ends(full_rank[own], ".1%"), roomy, run.evidence)
+glue("full_rank", told, display=False)
+glue("where_deficient", where_deficient or "nowhere", display=False)
 glue("first_token_novelty", f"{first['token_novelty'].mean():.3f}", display=False)
 glue("crowded", ", ".join(crowded) or "none", display=False)
 glue("n_crowded", len(crowded), display=False)
@@ -180,9 +190,10 @@ def draw(name, shown, caption):
 # of updates (a ratio), {glue:text}`gap_size`, and in feature {term}`novelty`,
 # {glue:text}`gap_novelty`.
 #
-# Is attention's MixIG strong in layer 0 (C016)? {glue:text}`said_c016`. And around 40% of the
-# depth more than elsewhere (C017)? {glue:text}`said_c017`. The scale of MixIG cannot be compared
-# with Table 1, and what one token makes of RID in a pretrained decoder is told in {doc}`17_sink`.
+# Is attention's MixIG strong in layer 0, by its absolute value (C016)? {glue:text}`said_c016`; it
+# is negative there in {glue:text}`first_negative`. Is it strong around 40% of the depth more than
+# elsewhere (C017)? {glue:text}`said_c017`. The scale of MixIG cannot be compared with Table 1, and
+# what one token makes of RID in a pretrained decoder is told in {doc}`17_sink`.
 
 # %% tags=["hide-input"]
 draw(
@@ -270,15 +281,19 @@ draw(
 )
 
 # %% [markdown]
-# Of the states after an update, {glue:text}`full_rank` have as high a rank as they have tokens.
-# Then the column space of $X$ is everything, $(I - P_\mathcal{C})X' = 0$, and support innovation
-# cannot exceed one half. The input of layer 0 is an exception: a word that occurs twice gives two
-# equal rows, attention tells them apart, and the column term is not zero (mean token novelty
-# {glue:text}`first_token_novelty`). Another is a prompt with at least as many tokens as features:
-# {glue:text}`crowded`. There the row space is everything, the other term vanishes, and support
-# innovation is about the column space alone. No model of the paper is in that case: they have
-# thousands of features. So what these {glue:text}`n_crowded` models say of RID is about another
-# term than in the paper, and they are marked wherever RID is counted.
+# Where tokens are fewer than features, most states after an update have as high a rank as they have
+# tokens ({glue:text}`full_rank`). Then the column space of $X$ is everything,
+# $(I - P_\mathcal{C})X' = 0$, and support innovation cannot exceed one half. There are three
+# exceptions. In the input of layer 0 a word that occurs twice gives two equal rows; attention tells
+# them apart, and the column term is not zero (mean token novelty
+# {glue:text}`first_token_novelty`). In some layers a state has a lower rank than tokens
+# ({glue:text}`where_deficient`): beside a massive activation ({doc}`17_sink`) the smallest of the
+# other directions fall below the {term}`rank rule` ({doc}`03_projectors`).
+# And a prompt may have at least as many tokens as features: {glue:text}`crowded`. There the row
+# space is everything, the other term vanishes, and support innovation is about the column space
+# alone. No model of the paper is in that case: they have thousands of features. So what these
+# {glue:text}`n_crowded` models say of RID is about another term than in the paper, and they are
+# told apart wherever RID is counted.
 #
 # ## Size or novelty?
 #
@@ -462,7 +477,6 @@ answered = {
 
 
 # %% tags=["hide-input"]
-roomy = [name for name in names if name not in crowded]
 rows = [
     {
         "layers": label,
@@ -553,6 +567,9 @@ def other_ranges(own):
 said = {claim: tally(each, run.evidence) for claim, each in answers.items()}
 glue("said_c016", said["C016"], display=False)
 glue("said_c017", said["C017"], display=False)
+first_mixig = curves.query("layer == 0 and module == 'attention' and quantity == 'mixig'")
+below_zero = {row.model: row.high < 0 for row in first_mixig.itertuples()}
+glue("first_negative", how_many(below_zero, run.evidence), display=False)
 
 
 # %% tags=["hide-input"]

@@ -52,7 +52,7 @@ from lost_in_attention.publishing.votes import (
 from lost_in_attention.residual.depth import over_depth
 from lost_in_attention.residual.measurements import Tolerance, Updates, own_updates
 from lost_in_attention.residual.sink_parts import phases
-from lost_in_attention.residual.tables import intervals, over_layers
+from lost_in_attention.residual.tables import crowded_models, intervals, over_layers
 
 # %% tags=["parameters"]
 tier = "book"
@@ -74,6 +74,7 @@ tolerances, updates, answered = run.measured(
 )
 tolerance, replies = tolerances.table, answered.table
 updates_agree, updates = updates.agreement, own_updates(updates.table)
+crowded = crowded_models(updates)
 
 # %%
 asked = int(tolerance.groupby("model")["sample"].nunique().max())
@@ -93,7 +94,10 @@ curves = intervals(curves, ["rid", "spectrum_change"], by_layer, seed=seed)
 # As a mean over depth, attention's RID is between half and twice the tolerance, as the paper's is,
 # in {glue:text}`about_tolerance` (as a multiple of it, {glue:text}`attention_times`); without layer
 # 0, which the tolerance leaves out, in {glue:text}`about_later` ({glue:text}`later_times`). That
-# attention therefore keeps the space of the state is not tested. The tolerance is the RID by which
+# attention therefore keeps the space of the state is not tested. The FFN's RID, in the paper
+# {glue:text}`paper_ffn_times` times the tolerance, lies between the same bounds in
+# {glue:text}`about_ffn` ({glue:text}`ffn_times`): there the tolerance does not tell the modules
+# apart. The tolerance is the RID by which
 # layers' inputs move without rotary embedding, a mean over layers 1 and later
 # ({glue:text}`epsilon`); the paper names no layer, and the largest is so many times the smallest of
 # one model: {glue:text}`reading_span` ({glue:text}`sink_step`, {doc}`17_sink`). A tolerance should
@@ -261,11 +265,13 @@ run.table(
 )
 
 # %% [markdown]
-# Three things make this comparison weak. A mean over depth has attention's RID in layer 0, and the
+# Four things make this comparison weak. A mean over depth has attention's RID in layer 0, and the
 # tolerance has none there: the last column takes layers 1 and later for both. The tolerance
-# collects what happened in all layers before it, while attention's RID is that of one update. And
-# RID is not symmetric, so the tolerance asks what the input *without* rotary embedding has that the
-# one with it lacks, not the reverse.
+# collects what happened in all layers before it, while attention's RID is that of one update. RID
+# is not symmetric, so the tolerance asks what the input *without* rotary embedding has that the one
+# with it lacks, not the reverse. And where tokens are as many as features
+# ({glue:text}`crowded`), RID is about another term ({doc}`06_layerwise_curves`); of the other
+# models attention's lies between the bounds in {glue:text}`about_roomy`.
 #
 # ## Is it a tolerance?
 #
@@ -318,7 +324,9 @@ def in_tolerances(ratio):
     return apart(lambda own: ends(factor[own], ".2f"), names, run.evidence)
 
 
-answers, of_later = (about_tolerance(ratios[module]) for module in ("attention", LATER))
+answers, of_later, of_ffn = (
+    about_tolerance(ratios[module]) for module in ("attention", LATER, "ffn")
+)
 run.claim(
     "C072",
     statement="Attention's RID is about the tolerance (that it therefore keeps the space is not "
@@ -330,7 +338,7 @@ run.claim(
     questions=asked,
     note="tolerance as mean over layers after layer 0; with attention's RID over these too, "
     f"{in_tolerances(ratios[LATER])}. Is it about the tolerance then? "
-    f"{tally(of_later, run.evidence)}",
+    f"{tally(of_later, run.evidence)}. Is the FFN's? {tally(of_ffn, run.evidence)}",
 )
 
 # %% tags=["hide-input"]
@@ -362,10 +370,17 @@ run.claims_table()
 glue("verdict_c072", run.claims[0].verdict, display=False)
 glue("about_tolerance", how_many(answers, run.evidence), display=False)
 glue("about_later", how_many(of_later, run.evidence), display=False)
+glue("about_ffn", how_many(of_ffn, run.evidence), display=False)
+of_roomy = {name: answer for name, answer in answers.items() if name not in crowded}
+glue("about_roomy", how_many(of_roomy, run.evidence), display=False)
+glue("crowded", ", ".join(crowded) or "none of these models", display=False)
+paper_ffn = float(table1().loc["ffn", "rid"]) / float(claimed("C012"))
+glue("paper_ffn_times", f"{paper_ffn:.1f}", display=False)
 for key, rows, quantity in (
     ("epsilon", levels, "tolerance"),
     ("attention_times", factors, ratios["attention"]),
     ("later_times", factors, ratios[LATER]),
+    ("ffn_times", factors, ratios["ffn"]),
 ):
     glue(key, means_apart(rows[rows["quantity"] == quantity], run.evidence), display=False)
 

@@ -14,7 +14,7 @@
 # %% [markdown]
 # # What replaced attention costs to compute
 #
-# - **Covers** Section 4.3 of the paper, the sentence that priors need substantially less
+# - **Covers** Appendix C.3 of the paper, the sentence that priors need substantially less
 #   computation.
 # - **Verdict** none: the paper measures no time.
 # - **Takes** two minutes and 2 GB at tier `book`.

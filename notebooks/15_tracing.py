@@ -106,12 +106,12 @@ glue("self_share", self_share, display=False)
 # ## The answer
 #
 # Of all edges of at least {glue:text}`threshold` between visual tokens, so many percent lead from a
-# token to itself: {glue:text}`self_share` ({glue:text}`n_counted` questions a model); the paper
-# does not say how it takes them. Two questions about one image were put to
-# {glue:text}`drawn_model`. {glue:text}`asked_twice` Causality makes it so wherever the image stands
-# before the question, so that such a graph cannot show where a model looked for its answer. The
-# layers that the paper names in six cases (C062 to C067) stay undecided on any weights, as it names
-# neither the images nor the model.
+# token to itself: {glue:text}`self_share` ({glue:text}`n_counted` questions a model). The paper's
+# definition takes them in, its captions speak of interactions between patches. Two questions about
+# one image were put to {glue:text}`drawn_model`. {glue:text}`asked_twice` Causality makes it so
+# wherever the image stands before the question, so that such a graph cannot show where a model
+# looked for its answer. The layers that the paper names in six cases (C062 to C067) stay undecided
+# on any weights, as it names neither the images nor the model.
 
 
 # %% tags=["hide-input"]
@@ -161,8 +161,8 @@ run.figure(
 # - Early patches have few others to attend to. The first has only itself and the words before the
 #   image.
 #
-# The paper does not say what it does with edges from a patch to itself. They are no interaction
-# between patches, so we draw them as rings and count them apart.
+# By the paper's definition an edge may lead from a patch to itself; its text and captions speak of
+# interactions between patches. We draw such edges as rings and count them apart.
 #
 # ## Two cases
 #

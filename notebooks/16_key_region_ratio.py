@@ -213,8 +213,9 @@ showing.show_figure(
 # $\rho^{(l)}$ is the share of the edges of layer $l$ with at least one end in the key region: the
 # tokens whose patch shares some area with a box of the asked object (Appendix E). The paper has
 # {glue:text}`paper_wrong`% for 100 wrong answers and {glue:text}`paper_right`% for 100 right ones.
-# It does not say how layers without edges enter, nor self-edges. Here $\rho$ of a case is the mean
-# over the layers that have edges, self-edges included, and both choices are varied below.
+# It does not say how layers without edges enter. Its definition of an edge takes in those from a
+# patch to itself, its captions speak of interactions between patches. Here $\rho$ of a case is the
+# mean over the layers that have edges, self-edges included, and both choices are varied below.
 #
 # **Which questions.** An object that is absent has no key region, so only questions with the answer
 # "yes" can enter; of POPE's questions that leaves out {glue:text}`n_absent`. POPE asks for each

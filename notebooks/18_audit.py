@@ -603,6 +603,14 @@ twice = [
 run.table(pd.DataFrame(twice), "Passages that differ")
 
 # %% [markdown]
+# Two more are not numbers. The answer of a reasoning model is said to be taken from its `<answer>`
+# tags, and further on in C.2 from what the `<think>` tag encloses. A chain of thought that is read
+# as an answer would be one way to an accuracy below chance. And the noise of NoiseQKV replaces
+# weight matrices in Section 4.2, which adds that its mean is matched to that of attention's update;
+# in Appendix F it replaces the queries, keys and values of one head, with their own mean and
+# variance ({doc}`07_modulewise`).
+
+# %% [markdown]
 # ## Exercises
 #
 # Where a function is asked for, the cell below its solution checks yours against the paper's tables

@@ -26,6 +26,7 @@ from lost_in_attention.publishing.predictions import AWAITED, Prediction, compar
 from lost_in_attention.residual.depth import layer_weights
 from lost_in_attention.residual.head_groups import between_groups, chance_of_groups
 from lost_in_attention.residual.measure import measure
+from lost_in_attention.residual.measurements import own_updates
 from lost_in_attention.residual.sink_attention import attention_shares, share_among
 from lost_in_attention.residual.sink_effect import measure_sinks
 from lost_in_attention.residual.sink_parts import (
@@ -429,3 +430,13 @@ def test_the_shares_that_are_typed_are_those_of_the_tables(page, stored, on_pict
         assert typed == f"{100 * means['mean'].item():.0f}"
         written = shares(parts, ["sink written"], seed=0)["mean"].item()
         assert "two fifths" in (ROOT / page).read_text() and 0.35 < written < 0.45
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/intro.md"])
+def test_the_share_of_three_layers_in_mixig_is_that_of_the_table(page):
+    place = ROOT / "data/results/measured/smollm2-pictures/updates.parquet"
+    means = own_updates(pd.read_parquet(place)).pivot_table("mixig", "layer", "module")
+    by_layer = means["attention"] - means["ffn"]
+    share = by_layer.nlargest(3).sum() / by_layer.sum()
+    words = " ".join((ROOT / page).read_text().split())
+    assert f"three of them {share:.0%} of the difference in" in words
