@@ -594,8 +594,8 @@ glue("small_massive", int(small_rows["tokens with a massive activation"].max()),
 
 # %% [markdown]
 # None of them has a massive activation (most in a state: {glue:text}`small_massive`): their largest
-# one is {glue:text}`small_ratio` times the median. So what other chapters measure on the small models
-# is not about sinks, and cannot show what sinks do to a measure.
+# one is {glue:text}`small_ratio` times the median. So what other chapters measure on the small
+# models is not about sinks, and cannot show what sinks do to a measure.
 #
 # ## On pictures
 #
