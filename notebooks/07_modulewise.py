@@ -273,7 +273,8 @@ def ratio_of(quantity, one, other):
 
 kinds = run.evidence.by_subject(dict.fromkeys(names))
 means = pd.concat({kind: parts_of(own) for kind, own in kinds.items()}, names=["subject"])
-run.table(means.reset_index(), "Parts of RID, means over the models of a kind, same questions")
+named = means.rename(columns=plots.axis_label).reset_index()
+run.table(named, "Parts of RID, means over the models of a kind, same questions")
 spread = (
     over_layers(measured[measured["module"].isin(BASELINES)], BOTH, [*groups, "draw"])
     .groupby([*groups, "draw"])[BOTH].mean().groupby(groups).agg(np.ptp)

@@ -392,7 +392,9 @@ for tables, printed in (("45", tables45), ("8", table8)):
 # %% tags=["hide-input"]
 layers_csv = published("tables6_7_layers").query("dataset == 'AVG'")
 run.table(
-    layers_csv[["model", "layer_first", "layer_last", "accuracy"]],
+    layers_csv[["model", "layer_first", "layer_last", "accuracy"]].rename(
+        columns={"layer_first": "first layer", "layer_last": "last layer"}
+    ),
     "The paper's Tables 6 and 7, averages: accuracy (%)",
 )
 

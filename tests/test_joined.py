@@ -148,6 +148,14 @@ def turned(weights):
             weights.items()}  # fmt: skip
 
 
+def with_nan(weights):
+    return {name: weight * float("nan") for name, weight in weights.items()}
+
+
+def as_integers(weights):
+    return {name: weight.to(torch.int32) for name, weight in weights.items()}
+
+
 SPOILT = {
     "parts.json that cannot be read": lambda f: (f / joined.PARTS).write_text("{"),
     "parts.json with 3 in the place": lambda f: (f / joined.PARTS).write_text("3"),
@@ -164,6 +172,8 @@ SPOILT = {
     "adapters.* other than pairs": lambda f: spoil_weights(f / joined.ADAPTERS, with_strange),
     "adapters.* than pairs": lambda f: spoil_weights(f / joined.ADAPTERS, without_ups),
     "adapters.* for 4 layers": lambda f: spoil_weights(f / joined.ADAPTERS, half),
+    "tower.* than finite decimal": lambda f: spoil_weights(f / joined.TOWER, as_integers),
+    "adapters.* than finite decimal": lambda f: spoil_weights(f / joined.ADAPTERS, with_nan),
     "adapters.* of another shape": lambda f: spoil_weights(f / joined.ADAPTERS, turned),
 }
 

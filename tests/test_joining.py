@@ -185,7 +185,12 @@ def reshaped(file: Path) -> None:
     save_file(weights | {CONNECTOR: weights[CONNECTOR].T.contiguous()}, file)
 
 
-@pytest.mark.parametrize("spoil", [junk, half, reshaped, Path.unlink])
+def without_numbers(file: Path) -> None:
+    weights = load_file(file)
+    save_file(weights | {CONNECTOR: weights[CONNECTOR] * float("nan")}, file)
+
+
+@pytest.mark.parametrize("spoil", [junk, half, reshaped, without_numbers, Path.unlink])
 def test_a_spoilt_tower_is_refused_and_leaves_no_run(decoder, trained, tmp_path, spoil):
     file = tmp_path / "tower.safetensors"
     shutil.copy(trained, file)
@@ -312,6 +317,10 @@ def test_visual_tokens_say_where_they_lie_in_the_decoders_words(vlm, scenes):
         ({"steps": 1.5}, "steps: expected a whole number, got 1.5"),
         ({"seed": -1}, "seed: expected at least 0, got -1"),
         ({"random_decoder": -1}, "random_decoder: expected at least 0, got -1"),
+        (
+            {"random_decoder": 2**64},
+            "random_decoder: expected at most .*, got 1844674407370955161",
+        ),
         ({"placing": 0}, "placing: expected at least 1, got 0"),
         ({"rate": float("inf")}, "rate: expected a positive, finite number, got inf"),
         ({"rate": 0.0}, "rate: expected a positive, finite number, got 0.0"),

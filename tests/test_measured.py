@@ -18,6 +18,7 @@ from lost_in_attention.evaluation.measured import (
     NOTHING_STORED,
     Subject,
     agreement,
+    check_stored_place,
     measured_path,
     store,
     stored,
@@ -249,6 +250,22 @@ def test_a_run_that_broke_off_goes_on(vlm, samples, tmp_path, monkeypatch):
         take(Breaking(), vlm, samples, seed=1, batch_size=1, output=output)
     with pytest.raises(ValueError, match="measurement"):
         take(Averaging(), vlm, samples, seed=0, batch_size=1, output=output)
+
+
+def test_samples_of_one_id_are_refused(vlm, samples, tmp_path):
+    twice = [samples[0], samples[1], samples[0]]
+    with pytest.raises(ValueError, match=f"samples: .* different ids, got '{samples[0].id}' twice"):
+        take(Averaging(), vlm, twice, seed=0, output=tmp_path / "averaging.jsonl")
+
+
+def test_tables_of_another_model_or_a_folder_are_not_replaced(kept):
+    path = measured_path(MODEL, "averaging", kept)
+    check_stored_place(path, MODEL)
+    check_stored_place(path, str(ROOT / "data" / "models" / MODEL))
+    with pytest.raises(ValueError, match=f"output: .* in {path.parent}, got one of '{MODEL}'"):
+        check_stored_place(path, "small-llava-next")
+    with pytest.raises(ValueError, match="output: expected a file or nothing, got a folder"):
+        check_stored_place(path.parent, MODEL)
 
 
 def test_a_negative_seed_is_refused(vlm, samples):

@@ -1,6 +1,7 @@
 """The folder of a joined model is whole: parts, card, numbers of the run, and it loads."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.texts import passages
 from lost_in_attention.training import joining, publish_joined, tower
 from lost_in_attention.training.joining import PHASES, JoiningConfig, train_adapters
-from lost_in_attention.training.tower import NAMED, TowerConfig, train_tower
+from lost_in_attention.training.tower import NAMED, STATE, TowerConfig, train_tower
 
 SHORT = JoiningConfig(
     steps=2, practice=1, placing=1, review=1, batch=1, questions=2, rank=2, warmup=1
@@ -102,8 +103,41 @@ def test_surprise_refuses_what_is_no_text(decoder):
 
 
 def test_a_run_that_is_not_complete_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="tower: expected the state of a complete run"):
-        publish_joined.read_tower(tmp_path / "tower.safetensors")
+    for name in (STATE, "tower.safetensors"):
+        with pytest.raises(ValueError, match=f"tower: expected {STATE} of a .* got {name}"):
+            publish_joined.read_tower(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (NAMED, "[]"),
+        (NAMED, "{}"),
+        ("config.json", "{}"),
+        ("config.json", '{"config": {"paces": 3}}'),
+        ("config.json", "{"),
+        (STATE, "junk"),
+        ("tower.safetensors", "junk"),
+    ],
+)
+def test_files_that_do_not_say_what_a_towers_run_does_are_refused(state, tmp_path, file, content):
+    shutil.copytree(state.parent, tmp_path / "tower")
+    (tmp_path / "tower" / file).write_text(content)
+    with pytest.raises(ValueError, match="tower: expected the files of a complete run") as refused:
+        publish_joined.read_tower(tmp_path / "tower" / STATE)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_no_model_in_parts_is_not_replaced(published, tmp_path):
+    publish_joined.check_replaceable(published)
+    publish_joined.check_replaceable(tmp_path / "new")
+    (tmp_path / "other").mkdir()
+    publish_joined.check_replaceable(tmp_path / "other")
+    (tmp_path / "other" / "thesis.txt").touch()
+    (tmp_path / "link").symlink_to(published)
+    for name in ("other", "other/thesis.txt", "link"):
+        with pytest.raises(ValueError, match="output: expected nothing or a model in parts at"):
+            publish_joined.check_replaceable(tmp_path / name)
 
 
 def test_a_decoder_for_a_whole_model_is_refused(decoder):

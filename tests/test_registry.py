@@ -52,6 +52,7 @@ def test_capitals_do_not_tell_hub_ids_apart():
     assert resolve(model.hub.lower()) == model.hub
     assert chosen_models(f"{model.hub.lower()},someone/MODEL") == [model.hub, "someone/MODEL"]
     assert folder_name(model.hub.upper()) == model.hub.replace("/", "--")
+    assert folder_name("./m/own") == folder_name("m/own") == "m--own"
     assert resolve("someone/MODEL") == folder_name("someone/MODEL").replace("--", "/")
     with pytest.raises(ValueError, match="expected a supported model, got '01-ai/Yi-VL-6B'"):
         resolve("01-AI/yi-vl-6b")

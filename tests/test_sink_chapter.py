@@ -1,6 +1,7 @@
 """The chapter on the sink: its tables, its account of RID, its predictions."""
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from lost_in_attention.evaluation.sink_store import (
     read_replaced,
     read_sinks,
     replaced_by,
+    sinks_folder,
 )
 from lost_in_attention.models import load
 from lost_in_attention.models.text_decoder import load_text_decoder
@@ -40,6 +42,7 @@ from lost_in_attention.residual.sink_parts import (
 from lost_in_attention.residual.sink_quantities import sink_quantities
 from lost_in_attention.residual.sinks import as_many_others
 from lost_in_attention.residual.tables import intervals
+from lost_in_attention.runs.tables import read_table, write_table
 from lost_in_attention.sap.sink_shares import sink_change
 from lost_in_attention.texts import passages
 
@@ -58,6 +61,15 @@ def test_as_many_others_are_drawn_among_the_others(count, padding, seed):
     # Neither padding nor the other samples of a batch decide what is drawn.
     alone = as_many_others(sinks[:1, padding:], not_padding[:1, padding:], seed=seed)
     assert alone[0].tolist() == found[1, padding:].tolist()
+
+
+def test_tables_of_two_runs_are_refused(tmp_path):
+    place = sinks_folder("smollm2")
+    shutil.copytree(place, tmp_path / "smollm2")
+    table, facts = read_table(place / "carriers.parquet")
+    write_table(tmp_path / "smollm2" / "carriers.parquet", table, facts | {"seed": 99})
+    with pytest.raises(ValueError, match="results: expected tables of one run .* got 'carriers'"):
+        read_sinks("smollm2", tmp_path)
 
 
 def test_what_cannot_be_drawn_is_refused():

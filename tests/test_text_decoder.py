@@ -91,6 +91,11 @@ def test_missing_weights_and_other_models_are_refused(folder, tmp_path):
     save_file(weights, broken / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match="name: expected 'broken' .* got 1 missing .*up_proj"):
         load_text_decoder(str(broken))
+    weights = load_file(Path(folder) / "model.safetensors")
+    weights["model.layers.0.mlp.up_proj.weight"][0, 0] = float("inf")
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="weights of 'broken' to be finite.* in .*up_proj.weight"):
+        load_text_decoder(str(broken))
     (broken / "model.safetensors").write_bytes(b"junk")
     with pytest.raises(ValueError, match="name: expected 'broken' to have weights that can be"):
         load_text_decoder(str(broken))

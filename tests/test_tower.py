@@ -146,6 +146,17 @@ def test_a_folder_of_another_run_is_refused(decoder, tmp_path, few_checks):
         train_tower(TowerConfig(steps=1, near_steps=1, batch=1), runs=tmp_path, decoder=str(other))
 
 
+def test_a_decoder_without_its_words_is_refused_and_leaves_no_run(decoder, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(decoder, broken)
+    weights = load_file(broken / "model.safetensors")
+    del weights["model.embed_tokens.weight"]
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="name: expected 'broken' .* got . missing .*embed_tokens"):
+        train_tower(SHORT, runs=tmp_path / "runs", decoder=str(broken))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_decoder_out_of_reach_leaves_no_run(tmp_path):
     with pytest.raises(OSError, match="original: expected weights that can be reached"):
         train_tower(SHORT, runs=tmp_path, decoder=f"{tmp_path}/none")
@@ -159,6 +170,7 @@ def test_a_decoder_out_of_reach_leaves_no_run(tmp_path):
         ({"steps": 0}, "steps: expected at least 1, got 0"),
         ({"batch": 1.5}, "batch: expected a whole number, got 1.5"),
         ({"seed": -1}, "seed: expected at least 0, got -1"),
+        ({"seed": 2**63}, "seed: expected at most 9223372036854775807, got 9223372036854775808"),
         ({"rates": (1e-2, float("nan"))}, "rates: expected a positive, finite number, got nan"),
     ],
 )

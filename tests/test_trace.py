@@ -524,13 +524,45 @@ def test_cocos_own_file_is_read(coco_file, capsys):
         found.boxes("42", "dog")
 
 
+OBJECT = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 5, 5]}
+
+
 def test_other_files_are_refused(tmp_path):
     path = tmp_path / "captions.json"
     path.write_text(json.dumps({"images": [], "annotations": []}))
-    with pytest.raises(ValueError, match=r"source: .* \['categories'\] missing"):
+    with pytest.raises(ValueError, match=r"annotations: expected a .* \['categories'\] missing"):
         Annotations.read(path)
-    with pytest.raises(FileNotFoundError):
-        Annotations.read(tmp_path / "none.json")
+    for place in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(
+            ValueError, match="annotations: expected a file of COCO's instances, got"
+        ):
+            Annotations.read(place)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: [],
+        lambda content: content | {"images": 3},
+        lambda content: content | {"images": [{"id": 1}]},
+        lambda content: content | {"annotations": [{"image_id": 1, "category_id": 1}]},
+        lambda content: content | {"annotations": [OBJECT | {"bbox": [0, 0, 5]}]},
+        lambda content: content | {"annotations": [OBJECT | {"bbox": [0, 0, 5, float("nan")]}]},
+        lambda content: content | {"annotations": [OBJECT | {"bbox": "wide"}]},
+    ],
+)
+def test_annotations_of_another_form_are_refused(tmp_path, change):
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 8, "height": 8}],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [OBJECT],
+    }
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps(content))
+    assert Annotations.read(path).boxes("a", "dog") == [(0, 0, 5, 5)]
+    path.write_text(json.dumps(change(content)))
+    with pytest.raises(ValueError, match="annotations: expected a file of COCO's instances"):
+        Annotations.read(path)
 
 
 def test_regions_of_the_embedded_questions(vlm, annotations):

@@ -43,7 +43,14 @@ from lost_in_attention.training.dialogue import (
     encode_conversations,
 )
 from lost_in_attention.training.digit_scenes import training_scenes
-from lost_in_attention.training.loop import Phase, Rates, make_optimizers, rate_share
+from lost_in_attention.training.loop import (
+    Phase,
+    Rates,
+    claim_folder,
+    make_optimizers,
+    rate_share,
+    run_phase,
+)
 from lost_in_attention.training.recipe import snapshot_steps
 from lost_in_attention.training.tasks import TASKS, Turn
 
@@ -418,6 +425,37 @@ def test_a_folder_of_another_configuration_is_refused(uninterrupted):
     runs, _ = uninterrupted
     with pytest.raises(ValueError, match="another configuration"):
         train(TrainingConfig(name="short", seed=5), runs=runs)
+
+
+def phase_of(loss, module) -> Phase:
+    rates = Rates(1e-3, 1e-3)
+    return Phase("only", 2, rates, 1, module, list(module.parameters()), loss, muon=False)
+
+
+def test_a_loss_that_is_no_number_ends_the_phase(tmp_path):
+    module = torch.nn.Linear(2, 1)
+    phase = phase_of(lambda step: (module.weight.sum() * float("nan"), {}), module)
+    with pytest.raises(ValueError, match="only: expected a finite loss, got nan in step 0"):
+        run_phase(phase, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"junk", None])
+def test_a_damaged_state_or_that_of_other_weights_is_refused(tmp_path, content):
+    module = torch.nn.Linear(2, 1)
+    run_phase(phase_of(lambda step: (module.weight.sum(), {}), module), tmp_path)
+    if content:
+        (tmp_path / "only.safetensors").write_bytes(content)
+    other = torch.nn.Linear(3, 1)
+    with pytest.raises(ValueError, match="runs: expected the state of this run in .*only") as found:
+        run_phase(phase_of(lambda step: (other.weight.sum(), {}), other), tmp_path)
+    assert "\n" not in str(found.value)
+
+
+def test_weights_of_an_unknown_run_are_not_gone_on_with(tmp_path):
+    (tmp_path / "joint.safetensors").touch()
+    with pytest.raises(ValueError, match="expected config.json beside the weights .* got joint"):
+        claim_folder(tmp_path, SHORT)
 
 
 def test_bad_configurations_are_refused():

@@ -132,6 +132,7 @@ def test_labour_is_divided_where_both_halves_hold():
 def test_in_words():
     assert in_words(pd.Series({"mean": float("nan"), "low": 0, "high": 0})) == "no value"
     assert in_words(pd.Series({"mean": 0.12345, "low": -1, "high": 2})) == "0.123 [-1, 2]"
+    assert in_words(pd.Series({"mean": 3e-14, "low": -1e-15, "high": 2e-8})) == "0 [0, 2e-08]"
 
 
 def test_the_means_of_one_kind_of_subject_are_told_with_the_sides_of_their_intervals():

@@ -137,13 +137,18 @@ def join(
     Then the model is evaluated, described and saved.
     """
     from lost_in_attention.training.joining import JoiningConfig, train_adapters
-    from lost_in_attention.training.publish_joined import publish_joined, read_tower
+    from lost_in_attention.training.publish_joined import (
+        check_replaceable,
+        publish_joined,
+        read_tower,
+    )
 
     _at_least(1, steps=steps, questions=questions)
     _at_least(0, seed=seed, random_decoder=random_decoder)
     for argument, folder in (("runs", runs), ("output", output)):
         check_writable(argument, folder)
     config = JoiningConfig(seed=seed, steps=steps, random_decoder=random_decoder)
+    check_replaceable(output / config.name)
     told = read_tower(tower)
     vlm = train_adapters(config, tower=tower, runs=runs, decoder=decoder)
     how = {"tower": told, "runs": runs, "output": output, "decoder": decoder}

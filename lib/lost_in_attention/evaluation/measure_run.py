@@ -10,7 +10,12 @@ from accelerate import PartialState
 
 from lost_in_attention.benchmarks import BENCHMARKS, Samples, load_benchmark
 from lost_in_attention.benchmarks.base import WORLDS
-from lost_in_attention.evaluation.measured import Subject, measured_path, store
+from lost_in_attention.evaluation.measured import (
+    Subject,
+    check_stored_place,
+    measured_path,
+    store,
+)
 from lost_in_attention.evaluation.measurements import MEASUREMENTS, OF_WEIGHTS
 from lost_in_attention.models.load import resolve
 from lost_in_attention.models.loading import Loading
@@ -68,15 +73,17 @@ class MeasureRun(Loading):
         questions that cannot be read, and what `take` does.
         """
         check_writable("runs", runs)
-        check_writable("output", output)
+        names = names_in("measurements", self.measurements, "all", MEASUREMENTS)
+        paths = {name: measured_path(self.model, name, output) for name in names}
+        for path in paths.values():
+            check_stored_place(path, self.model)
         drawn, state = self._drawn(), PartialState(cpu=not torch.cuda.is_available())
         subject = Subject(self.model, **self.arguments())
         written = []
-        for name in names_in("measurements", self.measurements, "all", MEASUREMENTS):
+        for name, path in paths.items():
             measurement, started = MEASUREMENTS[name](self.benchmark), datetime.now(UTC)
             enough = len(drawn) if self.every else measurement.questions
             samples = list(draw_at_most(drawn, enough, seed=self.seed))
-            path = measured_path(self.model, name, output)
             table = take(
                 measurement,
                 subject.vlm,

@@ -20,9 +20,9 @@ from lost_in_attention.models.load import ATTENTIONS, release, resolve
 from lost_in_attention.models.registry import folder_name
 from lost_in_attention.models.settings import commit_of, identity_of, questions_digest
 from lost_in_attention.residual.measurements import Measurement, take
-from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.paths import check_place, data_folder
 from lost_in_attention.runs.provenance import files_digest, without_folders
-from lost_in_attention.runs.tables import read_table, write_table
+from lost_in_attention.runs.tables import read_facts, read_table, write_table
 
 Facts = dict[str, Any]
 # What tells the rows of one sample apart, in any measurement.
@@ -105,6 +105,21 @@ class Subject:
     @cached_property
     def _files(self) -> str | None:
         return files_digest(Path(resolve(self.name)))
+
+
+def check_stored_place(path: Path, model: str) -> None:
+    """Raises ValueError unless a table of `model` can be put at `path`.
+
+    Models of one name in different folders would replace each other's.
+    """
+    check_place("output", path)
+    facts, own = read_facts(path), without_folders(model)
+    if facts.get("model") in (None, own) or facts["files"] == files_digest(Path(resolve(model))):
+        return
+    raise ValueError(
+        f"output: expected no tables but those of {own!r} in {path.parent}, "
+        f"got one of {facts['model']!r}"
+    )
 
 
 def store(

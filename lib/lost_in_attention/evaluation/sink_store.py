@@ -24,9 +24,9 @@ from lost_in_attention.models.shipped import OWN_WORLD, own_source
 from lost_in_attention.models.text_decoder import NAME, TextDecoder, load_text_decoder
 from lost_in_attention.residual.sink_effect import SIZE, SinkTables, measure_sinks
 from lost_in_attention.runs.numbers import check_whole
-from lost_in_attention.runs.paths import data_folder
+from lost_in_attention.runs.paths import check_place, data_folder
 from lost_in_attention.runs.provenance import made_by, weights_digest
-from lost_in_attention.runs.tables import read_table, write_table
+from lost_in_attention.runs.tables import OWN, read_table, write_table
 from lost_in_attention.sap import SharedAttentionPrior, paper
 from lost_in_attention.sap.intervention import check_fits
 from lost_in_attention.sap.sink_shares import sink_shares
@@ -43,9 +43,9 @@ class SinkRun(Loading):
     decoder that has learned nothing.  `source` is where POPE's questions come from, "own" the world
     that the model was trained on (`own_source`).  The decoder reads passages.
 
-    Raises ValueError on a count below 2, a negative seed, a random seed for another model than the
-    decoder, or for that one a source, other weights than it has, or more than one device; a model
-    without a world of its own where no source is named; and as `Loading`.
+    Raises ValueError on a count below 2, a batch size below 1, a negative seed, a random seed for
+    another model than the decoder, or for that one a source, other weights than it has, or more
+    than one device; a model without a world of its own where no source is named; and as `Loading`.
     """
 
     model: str
@@ -62,6 +62,7 @@ class SinkRun(Loading):
         else:
             own_source(self.model, self.source)
         check_whole("count", self.count, least=2)
+        check_whole("batch_size", self.batch_size, least=1)
         check_whole("seed", self.seed, least=0)
         if self.random_seed is not None:
             check_whole("random_seed", self.random_seed, least=0)
@@ -103,16 +104,19 @@ class SinkRun(Loading):
     def measure(self, folder: Path | None = None) -> Path:
         """Measure and keep; returns the folder of the tables.
 
-        Raises, before the model is loaded, what `samples` and `load_benchmark` do.
+        Raises, before the model is loaded, what `samples` and `load_benchmark` do, and ValueError
+        if a table cannot be written.
         """
         started, samples = datetime.now(UTC), self.samples()
+        place = sinks_folder(self.subject, folder)
+        for name in (*_TABLES, _REPLACED):
+            check_place("output", place / f"{name}.parquet")
         vlm = self.load()
         plan = replaced_by(vlm)
         tables = dict(vars(measure_sinks(vlm, samples, batch_size=self.batch_size, seed=self.seed)))
         if plan is not None:
             tables[_REPLACED] = sink_shares(vlm, samples, plan)
         facts = self._facts(vlm, samples, started) | {"plan": plan and plan.label}
-        place = sinks_folder(self.subject, folder)
         for name, table in tables.items():
             write_table(place / f"{name}.parquet", table, facts | {"table": name})
         return place
@@ -171,7 +175,7 @@ def read_sinks(subject: str, folder: Path | None = None) -> tuple[SinkTables, di
     """The kept tables of a subject, and what was said of them.
 
     Raises FileNotFoundError where nothing is kept, ValueError if a table is not the one that its
-    facts are about.
+    facts are about, or if they are not of one run.
     """
     if not has_sinks(subject, folder):
         raise FileNotFoundError(
@@ -181,7 +185,17 @@ def read_sinks(subject: str, folder: Path | None = None) -> tuple[SinkTables, di
     place = sinks_folder(subject, folder)
     found = {name: read_table(place / f"{name}.parquet") for name in _TABLES}
     facts = found["updates"][1]
+    for name, (_, own) in found.items():
+        if _run_of(own) != _run_of(facts):
+            raise ValueError(
+                f"results: expected tables of one run in {place}, got {name!r} of another"
+            )
     return SinkTables(**{name: table for name, (table, _) in found.items()}), facts
+
+
+def _run_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a table, without what is the table's own."""
+    return {name: value for name, value in facts.items() if name not in (*OWN, "table")}
 
 
 def read_replaced(subject: str, folder: Path | None = None) -> pd.DataFrame | None:

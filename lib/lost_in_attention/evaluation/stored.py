@@ -136,7 +136,10 @@ def run_of(origin: Mapping[str, Any], benchmark: str) -> dict[str, Any] | None:
 
 
 def _benchmarks(path: Path) -> set[str]:
-    return set(pd.read_parquet(path, columns=["benchmark"])["benchmark"])
+    try:
+        return set(pd.read_parquet(path, columns=["benchmark"])["benchmark"])
+    except (OSError, ValueError) as error:
+        raise ValueError(f"output: expected answers or nothing in {path}, got: {error}") from error
 
 
 def _without(runs: Sequence[dict], asked: Sequence[str]) -> list[dict]:

@@ -214,11 +214,21 @@ def _told(folder: Path) -> dict[str, Any]:
 
 
 def read_weights(file: Path) -> Weights:
-    """The tensors of a safetensors file; raises Unfit if there is none that can be read."""
+    """The tensors of a safetensors file.
+
+    Raises Unfit if there is none that can be read, or if one holds other than finite numbers.
+    """
     try:
-        return load_file(file)
+        weights = load_file(file)
     except (OSError, SafetensorError) as error:
         raise Unfit(f"{file.name} that cannot be read: {_first_line(error)}") from error
+    if other := sorted(name for name, weight in weights.items() if not _finite(weight)):
+        raise Unfit(f"{file.name} with other than finite decimal numbers: {other[:_SHOWN]}")
+    return weights
+
+
+def _finite(weight: Tensor) -> bool:
+    return weight.is_floating_point() and bool(weight.isfinite().all())
 
 
 def _refused_as(name: str) -> AbstractContextManager[None]:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig
 
 from lost_in_attention.models import smollm2, text_decoder
 from lost_in_attention.models.devices import free_bytes
 from lost_in_attention.models.families import family_of
+from lost_in_attention.models.load import configuration
 from lost_in_attention.models.memory import on_the_way_to, weight_bytes, weights_fit
 from lost_in_attention.models.registry import RegisteredModel, registry
 from lost_in_attention.runs.paths import data_folder
@@ -139,16 +139,17 @@ def _spans(pairs: Iterable[tuple[float, float]]) -> str:
 
 def _held(folder: Path) -> RegisteredModel:
     """A model of the repository, from its configuration and its card."""
-    config = AutoConfig.from_pretrained(folder)
+    config, card = configuration(folder.name, str(folder)), folder / "README.md"
     decoder = config.get_text_config()
-    said = re.search(r"^license: (\S+)$", (folder / "README.md").read_text(), re.MULTILINE)
+    told = card.read_text() if card.is_file() else ""
+    said = re.search(r"^license: (\S+)$", told, re.MULTILINE)
     return RegisteredModel(
         name=folder.name,
         hub="",
         revision="",
         family=family_of(config).key,
         category="general",
-        licence=said[1] if said else "",
+        licence=said[1] if said else "not said",
         parameters=weight_bytes(config, torch.int8) / 1e9,
         layers=decoder.num_hidden_layers,
         hidden_size=decoder.hidden_size,

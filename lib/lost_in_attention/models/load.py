@@ -1,6 +1,7 @@
 """Load a model by zoo name, folder or hub id, and check that it is what it claims to be."""
 
 import gc
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,7 @@ def load(
     config = configuration(shown, source, commit)
     check_weights_fit(shown, config, dtype, places, quantization)
     placed = _placed(device, places, dtype, quantization)
+    processor = load_processor(source, config, commit)
     if in_parts(source):
         if placed:
             raise ValueError(
@@ -95,7 +97,6 @@ def load(
         model = _model(shown, source, commit, dtype, placed)
     if attention is not None:
         model.set_attn_implementation(attention)
-    processor = load_processor(source, config, commit)
     known = commit if _COMMIT.fullmatch(commit or "") else None
     model = model if placed else model.to(*places)
     vlm = VisionLanguageModel(model.eval(), processor, shown, known)
@@ -154,7 +155,7 @@ def resolve(name: str | Path) -> str:
     text = str(getattr(name, "source", name))
     if not text.strip():
         raise FileNotFoundError(f"name: expected the name of a model, got {text!r}")
-    folder = Path(text).expanduser()
+    folder = Path(os.path.expanduser(text))
     if isinstance(name, Path) or text.startswith((".", "/", "~")):
         return _folder(text, folder)
     if _HUB_ID.fullmatch(text):

@@ -7,6 +7,8 @@ from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.processing_utils import ProcessorMixin
 
 from lost_in_attention.models.families import family_of
+from lost_in_attention.models.reading import unreadable
+from lost_in_attention.runs.provenance import without_folders
 
 
 def load_processor(
@@ -18,12 +20,16 @@ def load_processor(
     do, it is the one of the model's family; a chat template may stand with the tokenizer alone.
 
     Raises TypeError where only a tokenizer is found (AutoProcessor returns that silently for
-    classes that it does not know), ValueError where there is no chat template or the model is of
-    no known family.
+    classes that it does not know), ValueError where a file cannot be read, there is no chat
+    template or the model is of no known family.
     """
     config = config or AutoConfig.from_pretrained(source, revision=revision)
     loader = _processor_class(config)
-    processor = loader.from_pretrained(source, config=config, revision=revision)
+    try:
+        processor = loader.from_pretrained(source, config=config, revision=revision)
+    # The tokenizers library raises nothing more special for a file that it cannot read.
+    except Exception as error:
+        raise unreadable(str(without_folders(str(source))), "a processor", error) from error
     if not hasattr(processor, "image_processor"):
         raise TypeError(
             f"source: expected {str(source)!r} to hold an image-text processor, "

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from lost_in_attention.models.weights import check_complete
+from lost_in_attention.models.weights import check_complete, check_finite
 from lost_in_attention.runs.provenance import without_folders
 
 
@@ -36,7 +36,8 @@ def decoder_config(source: str) -> PreTrainedConfig:
 def read_decoder(source: str) -> PreTrainedModel:
     """A causal language model in float32 with all of its weights.
 
-    Raises ValueError if its files are not those of one, cannot be read or are incomplete.
+    Raises ValueError if its files are not those of one, cannot be read or are incomplete, or if a
+    weight is not finite.
     """
     decoder_config(source)
     shown = str(without_folders(source))
@@ -47,6 +48,7 @@ def read_decoder(source: str) -> PreTrainedModel:
     except (OSError, SafetensorError) as error:
         raise unreadable(shown, "weights", error) from error
     check_complete(shown, model, found)
+    check_finite(shown, model)
     return model
 
 

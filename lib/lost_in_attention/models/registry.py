@@ -10,7 +10,7 @@ registered("Qwen-2.5-VL-7B")      # one, by its name or its hub id
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pandas as pd
@@ -130,7 +130,8 @@ def spelled(name: str) -> str:
 
 def folder_name(model: str) -> str:
     """What a model's results are kept under: its name without folders, "--" for each "/"."""
-    return str(without_folders(spelled(model))).strip("/").replace("/", "--")
+    name = PurePosixPath(str(without_folders(spelled(model))))
+    return str(name).strip("/").replace("/", "--")
 
 
 def _model(entry: dict[str, Any], known: dict[str, dict[str, Any]]) -> RegisteredModel:

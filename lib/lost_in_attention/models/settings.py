@@ -97,9 +97,15 @@ def _hash(value: Any) -> str:
 
 
 def questions_digest(samples: Sequence[Sample]) -> str:
-    """A hash of every field of every sample and of all pixels, in order."""
-    content = hashlib.sha256()
+    """A hash of every field of every sample and of all pixels, in order.
+
+    Raises ValueError if two samples have one id, by which their rows are told apart.
+    """
+    content, ids = hashlib.sha256(), set[str]()
     for sample in samples:
+        if sample.id in ids:
+            raise ValueError(f"samples: expected different ids, got {sample.id!r} twice")
+        ids.add(sample.id)
         told = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "images"}
         content.update(repr(told).encode())
         for image in sample.images:

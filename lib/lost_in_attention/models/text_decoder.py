@@ -23,8 +23,7 @@ from lost_in_attention.models.devices import usable_device
 from lost_in_attention.models.reading import decoder_config, read_decoder
 from lost_in_attention.models.smollm2 import is_package, smollm2
 from lost_in_attention.models.vlm import VisionLanguageModel
-from lost_in_attention.models.weights import check_finite
-from lost_in_attention.runs.numbers import check_whole
+from lost_in_attention.runs.numbers import check_seed
 from lost_in_attention.runs.provenance import without_folders
 
 NAME = "smollm2"
@@ -99,10 +98,10 @@ def load_text_decoder(
     called `NAME` if it is the package's, and otherwise what was given.
 
     Raises what `smollm2` does, and ValueError on a device that is not there, a seed that is not a
-    whole number from 0 on, or files that are not those of a causal language model, all of them.
+    whole number from 0 on, and what `read_decoder` does.
     """
     if random_seed is not None:
-        check_whole("random_seed", random_seed, least=0)
+        check_seed("random_seed", random_seed)
     device, source = usable_device(device), smollm2(original)
     name = NAME if is_package(source) else str(without_folders(source))
     if random_seed is None:
@@ -110,7 +109,6 @@ def load_text_decoder(
     else:
         model, name = _untrained(source, random_seed), f"{name} with random weights"
     tokenizer = AutoTokenizer.from_pretrained(source)
-    check_finite(name, model)
     return TextDecoder(model.to(device).eval(), TextProcessor(tokenizer), name)
 
 

@@ -161,7 +161,11 @@ def in_points(row: pd.Series, *, interval: bool = False) -> str:
 
 
 def in_words(row: pd.Series) -> str:
-    """A mean with its interval, for a table; "no value" where there is no mean."""
+    """A mean with its interval, for a table; "no value" where there is no mean.
+
+    What is smaller than 1e-9 is rounding, and told as 0.
+    """
     if pd.isna(row["mean"]):
         return "no value"
-    return f"{row['mean']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+    mean, low, high = (0 if abs(row[end]) < 1e-9 else row[end] for end in ("mean", "low", "high"))
+    return f"{mean:.3g} [{low:.3g}, {high:.3g}]"

@@ -1,6 +1,8 @@
-"""Numbers that a caller gives: whole ones, and rates."""
+"""Numbers that a caller gives: whole ones, seeds, and rates."""
 
 import math
+
+_LARGEST_SEED = 2**63 - 1
 
 
 def check_whole(name: str, value: int, *, least: int) -> None:
@@ -9,6 +11,13 @@ def check_whole(name: str, value: int, *, least: int) -> None:
         raise ValueError(f"{name}: expected a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"{name}: expected at least {least}, got {value}")
+
+
+def check_seed(name: str, value: int) -> None:
+    """Raises ValueError unless `value` is a whole number that torch takes as a seed."""
+    check_whole(name, value, least=0)
+    if value > _LARGEST_SEED:
+        raise ValueError(f"{name}: expected at most {_LARGEST_SEED}, got {value}")
 
 
 def check_rate(name: str, value: float) -> None:

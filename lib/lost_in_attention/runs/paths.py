@@ -32,6 +32,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LOST_IN_ATTENTION_CACHE", usual))
 
 
+def check_place(argument: str, path: Path) -> None:
+    """Raises ValueError that names `argument` unless a file can be put at `path`.
+
+    One that is there may be replaced, a folder not.
+    """
+    if path.is_dir():
+        raise ValueError(f"{argument}: expected a file or nothing, got a folder at {str(path)!r}")
+    check_writable(argument, path.parent)
+
+
 def check_writable(argument: str, path: Path) -> None:
     """Raises ValueError that names `argument` unless files can be made at or below `path`.
 

@@ -13,6 +13,8 @@ from lost_in_attention.runs.files import replaced_when_complete
 
 # In the JSON file: what the Parquet file must be.
 DIGEST = "answers"
+# What is said of the Parquet file alone.
+OWN = (DIGEST, "rows")
 
 
 def write_table(path: Path, table: pd.DataFrame, facts: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections import defaultdict
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import Any
 
 from lost_in_attention.benchmarks.base import WORLDS
 from lost_in_attention.models.patch_boxes import Box
+from lost_in_attention.runs.numbers import check_whole
 from lost_in_attention.runs.paths import data_folder
 
 # Some published questions write "imange".
@@ -43,18 +45,23 @@ class Annotations:
 
         "digits" and "pictures" stand for those of the embedded scenes.
 
-        Raises FileNotFoundError where there is no such file, ValueError where it has no images,
-        annotations or categories.
+        Raises ValueError where there is no such file, or where it does not hold COCO's instances,
+        each box four finite numbers.
         """
         if source in WORLDS:
             source = data_folder() / source / "annotations" / "instances_heldout.json"
-        instances = json.loads(Path(source).read_text())
-        missing = {"images", "annotations", "categories"} - instances.keys()
-        if missing:
+        try:
+            instances = json.loads(Path(source).read_text())
+            if missing := sorted({"images", "annotations", "categories"} - instances.keys()):
+                raise ValueError(f"{missing} missing")
+            found = cls(instances)
+            found._check()
+        except (OSError, AttributeError, LookupError, TypeError, ValueError) as error:
+            said = f"{type(error).__name__}: {error}"
             raise ValueError(
-                f"source: expected COCO instances, {sorted(missing)} missing from {source}"
-            )
-        return cls(instances)
+                f"annotations: expected a file of COCO's instances, got {str(source)!r} ({said})"
+            ) from error
+        return found
 
     @cached_property
     def digest(self) -> str:
@@ -78,6 +85,16 @@ class Annotations:
             known = sorted(self._categories)
             raise ValueError(f"name: expected one of {known}, got {name!r}")
         return list(self._objects.get((self._image(image)["id"], self._categories[name]), ()))
+
+    def _check(self) -> None:
+        """Raises an error of any kind unless images have sizes and boxes are four numbers."""
+        for image in self._images.values():
+            check_whole("width", image["width"], least=1)
+            check_whole("height", image["height"], least=1)
+        for boxes in self._objects.values():
+            for box in boxes:
+                if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
+                    raise ValueError(f"bbox {box}")
 
     def _image(self, name: str) -> dict:
         if name not in self._images:

@@ -8,7 +8,7 @@ import torch
 from accelerate import PartialState
 
 from lost_in_attention.benchmarks.base import WORLDS
-from lost_in_attention.evaluation.measured import Subject
+from lost_in_attention.evaluation.measured import Subject, check_stored_place
 from lost_in_attention.models.loading import Loading
 from lost_in_attention.models.shipped import OWN_WORLD
 from lost_in_attention.runs.numbers import check_whole
@@ -18,6 +18,8 @@ from lost_in_attention.trace.cases import Questions, questions_for
 from lost_in_attention.trace.graphs import THRESHOLD, check_threshold
 from lost_in_attention.trace.measuring import Tracing
 from lost_in_attention.trace.stored import trace_chosen, traced_path, write_traces
+
+TABLES = ("answers", "cases", "edges")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class TraceRun(Loading):
         """
         started = datetime.now(UTC)
         check_writable("runs", runs)
-        check_writable("output", output)
+        for name in TABLES:
+            check_stored_place(traced_path(self.model, name, output), self.model)
         asked, state = self._asked(), PartialState(cpu=not torch.cuda.is_available())
         folder = traced_path(self.model, "", output).parent
         subject = Subject(self.model, **self.arguments())
@@ -65,7 +68,8 @@ class TraceRun(Loading):
         at_most = min(self.questions, len(asked.samples))
         answers = tracing.answers(wanted=self.cases, at_most=at_most)
         found = trace_chosen(tracing, answers, self.cases)
-        tables = {"answers": answers, "cases": found.counts, "edges": tracing.edges(self.counted)}
+        made = (answers, found.counts, tracing.edges(self.counted))
+        tables = dict(zip(TABLES, made, strict=True))
         if not state.is_main_process:
             return None
         origin = {

@@ -39,7 +39,7 @@ from lost_in_attention.models.smollm2 import smollm2
 from lost_in_attention.pictures.drawings import load_drawings
 from lost_in_attention.pictures.layouts import LAYOUTS
 from lost_in_attention.pictures.scenes import IMAGE_SIZE, Scene
-from lost_in_attention.runs.numbers import check_rate, check_whole
+from lost_in_attention.runs.numbers import check_rate, check_seed, check_whole
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.training.decoder import answer_logits
@@ -112,10 +112,10 @@ class JoiningConfig:
     def __post_init__(self) -> None:
         for field in (*_STEPS, "batch", "questions", "rank", "warmup"):
             check_whole(field, getattr(self, field), least=1)
-        check_whole("seed", self.seed, least=0)
+        check_seed("seed", self.seed)
         check_whole("looking", self.looking, least=0)
         if self.random_decoder is not None:
-            check_whole("random_decoder", self.random_decoder, least=0)
+            check_seed("random_decoder", self.random_decoder)
         check_rate("rate", self.rate)
 
 

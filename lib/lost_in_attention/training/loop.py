@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -86,7 +86,8 @@ def make_optimizers(phase: Phase) -> list[torch.optim.Optimizer]:
 def claim_folder(folder: Path, config: Any) -> None:
     """Writes the configuration, a dataclass, into a run's folder.
 
-    Raises ValueError if the folder holds a run with another one, or cannot be written.
+    Raises ValueError if the folder holds a run with another one, or weights of which it is not
+    known, or cannot be written.
     """
     check_writable("runs", folder)
     wanted = json.dumps(asdict(config), indent=2)
@@ -95,6 +96,11 @@ def claim_folder(folder: Path, config: Any) -> None:
         raise ValueError(
             f"runs: {folder} holds a run with another configuration; "
             f"expected {wanted}, got {path.read_text()}"
+        )
+    if not path.exists() and (weights := sorted(folder.glob("*.safetensors"))):
+        raise ValueError(
+            f"runs: expected {path.name} beside the weights in {folder}, "
+            f"got {weights[0].name} alone"
         )
     with replaced_when_complete(path) as temporary:
         temporary.write_text(wanted)
@@ -111,6 +117,9 @@ def run_phase(
 
     `snapshot(step)` is called before step `step` for each of `snapshot_steps`.
     Returns the training curve, a row for every tenth step.
+
+    Raises ValueError if the saved state is not of these modules or damaged, or at a step whose loss
+    is not finite.
     """
     optimizers = make_optimizers(phase)
     state = folder / f"{phase.name}.safetensors"
@@ -126,6 +135,10 @@ def run_phase(
                 group["lr"] = optimizer.defaults["lr"] * share
             optimizer.zero_grad(set_to_none=True)
         loss, numbers = phase.loss(step)
+        if not loss.isfinite():
+            raise ValueError(
+                f"{phase.name}: expected a finite loss, got {loss.item()} in step {step}"
+            )
         loss.backward()
         nn.utils.clip_grad_norm_(phase.parameters, 1.0)
         for optimizer in optimizers:
@@ -161,6 +174,19 @@ def _restore(
 ) -> tuple[int, list[dict]]:
     if not path.exists():
         return 0, []
+    try:
+        return _read(path, modules, optimizers)
+    except (OSError, SafetensorError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"runs: expected the state of this run in {path}, got another or a damaged file "
+            f"({first}); without it the phase begins anew"
+        ) from error
+
+
+def _read(
+    path: Path, modules: nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> tuple[int, list[dict]]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

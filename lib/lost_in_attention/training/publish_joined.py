@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from lost_in_attention.evaluation.perplexity import surprise
 from lost_in_attention.models import VisionLanguageModel, load
-from lost_in_attention.models.joined import JoinedModel, save_in_parts
+from lost_in_attention.models.joined import JoinedModel, in_parts, save_in_parts
 from lost_in_attention.models.text_decoder import load_text_decoder
+from lost_in_attention.pictures.drawings import SPLITS
 from lost_in_attention.runs.files import replace_folder
 from lost_in_attention.runs.provenance import versions, weights_digest
 from lost_in_attention.statistics import mean_interval
@@ -27,7 +28,7 @@ from lost_in_attention.training.accuracy import (
 )
 from lost_in_attention.training.curve import write_curve
 from lost_in_attention.training.joining import PHASES, SCALING, JoiningConfig
-from lost_in_attention.training.tower import NAMED
+from lost_in_attention.training.tower import NAMED, STATE, TowerConfig
 from lost_in_attention.training.tower import PHASES as TOWER_PHASES
 from lost_in_attention.training.tower_scenes import TOKENS
 
@@ -107,19 +108,42 @@ over passages).
 def read_tower(state: Path) -> dict[str, Any]:
     """The configuration, the curve and the accuracies of the run whose state `train_tower` keeps.
 
-    Raises ValueError if what it leaves beside the state when it is complete is missing.
+    Raises ValueError if `state` is not its `STATE`, or what it leaves beside that when it is
+    complete is missing or cannot be read.
     """
-    said = Path(state).parent / NAMED
-    if not said.is_file():
+    state = Path(state)
+    said = state.with_name(NAMED)
+    if state.name != STATE or not said.is_file():
         raise ValueError(
-            f"tower: expected the state of a complete run, with {NAMED} beside it, "
-            f"got none in {said.parent}"
+            f"tower: expected {STATE} of a complete run, with {NAMED} beside it, got {state.name} "
+            f"in {sorted(path.name for path in state.parent.iterdir())}"
         )
-    run = json.loads((said.parent / "config.json").read_text())
-    named = json.loads(said.read_text())
-    states = (said.with_name(f"{phase}.safetensors") for phase in TOWER_PHASES)
-    curve = [row for each in states for row in _curve(each)]
-    return {"config": run["config"], "curve": curve, "named": named}
+    try:
+        config = json.loads(state.with_name("config.json").read_text())["config"]
+        TowerConfig(**config | {"rates": tuple(config["rates"])})
+        named = json.loads(said.read_text())
+        for split in SPLITS:
+            float(named[split]["objects"])
+        states = (state.with_name(f"{phase}.safetensors") for phase in TOWER_PHASES)
+        curve = [row for each in states for row in _curve(each)]
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"tower: expected the files of a complete run in {state.parent}, got some that do not "
+            f"say what one does ({type(error).__name__}: {error})"
+        ) from error
+    return {"config": config, "curve": curve, "named": named}
+
+
+def check_replaceable(folder: Path) -> None:
+    """Raises ValueError unless a model can go to `folder`: it is not there, empty, or one in parts.
+
+    What else lies there would be gone once the new one is in place.
+    """
+    taken = folder.is_symlink() or (folder.exists() and not in_parts(folder))
+    if taken and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ValueError(
+            f"output: expected nothing or a model in parts at {str(folder)!r}, got something else"
+        )
 
 
 def publish_joined(

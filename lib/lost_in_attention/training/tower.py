@@ -19,17 +19,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, SmolVLMConfig
+from transformers import AutoTokenizer, LlamaConfig, SmolVLMConfig
 from transformers.models.smolvlm.modeling_smolvlm import (
     SmolVLMConnector,
     SmolVLMVisionTransformer,
 )
 
+from lost_in_attention.models.reading import read_decoder
 from lost_in_attention.models.smollm2 import smollm2
 from lost_in_attention.pictures.drawings import SPLITS, groups
 from lost_in_attention.pictures.scenes import IMAGE_SIZE
 from lost_in_attention.runs.files import replaced_when_complete
-from lost_in_attention.runs.numbers import check_rate, check_whole
+from lost_in_attention.runs.numbers import check_rate, check_seed, check_whole
 from lost_in_attention.runs.paths import check_writable
 from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.training.loop import Phase, Rates, claim_folder, run_phase
@@ -76,7 +77,7 @@ class TowerConfig:
     def __post_init__(self) -> None:
         for field in ("steps", "near_steps", "batch", "warmup", "easing"):
             check_whole(field, getattr(self, field), least=1)
-        check_whole("seed", self.seed, least=0)
+        check_seed("seed", self.seed)
         for rate in self.rates:
             check_rate("rates", rate)
 
@@ -105,10 +106,12 @@ def vlm_config(decoder: str) -> SmolVLMConfig:
 
 
 def word_vectors(decoder: str, words: tuple[str, ...]) -> Float[Tensor, "words hidden"]:
-    """The decoder's input embedding of each word after a space; of several tokens, their mean."""
+    """The decoder's input embedding of each word after a space; of several tokens, their mean.
+
+    Raises what `read_decoder` does.
+    """
+    embeddings = read_decoder(decoder).get_input_embeddings().weight.detach()
     tokenizer = AutoTokenizer.from_pretrained(decoder)
-    model = AutoModelForCausalLM.from_pretrained(decoder, dtype=torch.float32)
-    embeddings = model.get_input_embeddings().weight.detach()
     ids = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
     return torch.stack([embeddings[each].mean(0) for each in ids])
 
@@ -145,7 +148,7 @@ def train_tower(config: TowerConfig, *, runs: Path, decoder: str | None = None) 
     `STATE` is what it keeps there at the end; `NAMED` says what it names right, split by split.
 
     Raises ValueError if that folder belongs to another configuration or decoder or cannot be
-    written, and what `smollm2` does.
+    written, and what `smollm2` and `read_decoder` do.
     """
     folder = Path(runs) / "tower"
     check_writable("runs", folder)
