@@ -461,9 +461,10 @@ def test_residuals_of_what_is_not_finite_are_refused():
             residual(torch.full(shape, math.nan))
 
 
-def test_a_rule_that_keeps_nothing_is_refused():
-    with pytest.raises(ValueError, match="rank_rule: expected to keep at least 1 direction, got 0"):
-        spectrum(gaussian(3, 4), rank_rule=lambda values, shape: 0)
+@pytest.mark.parametrize("kept", [0, 2.5, True])
+def test_a_rule_that_keeps_no_directions_is_refused(kept):
+    with pytest.raises(ValueError, match=f"rank_rule: expected a whole .* at least 1, got {kept}"):
+        spectrum(gaussian(3, 4), rank_rule=lambda values, shape: kept)
 
 
 @pytest.mark.parametrize("kept", [1, 11, 12, 13, 23])

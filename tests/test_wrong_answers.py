@@ -82,6 +82,15 @@ THEORY = {
             (y.double() - (q := torch.linalg.qr(basis.double()).Q) @ (q.T @ y.double())).norm()
         ),
     ),
+    "in double precision, by numpy": (
+        projectors.check_residual_norm,
+        lambda basis, y: float(
+            np.linalg.norm(
+                (v := y.numpy().astype(float))
+                - (q := np.linalg.qr(basis.numpy().astype(float)).Q) @ (q.T @ v)
+            )
+        ),
+    ),
     "root of a difference": (
         projectors.check_residual_norm,
         lambda basis, y: (y.norm() ** 2 - (basis.T @ y).norm() ** 2).clamp(min=0).sqrt(),

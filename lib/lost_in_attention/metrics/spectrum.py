@@ -130,7 +130,7 @@ def spectrum(
 
     Raises TypeError if `x` is not a floating-point tensor, NonFiniteError if it holds NaN or
     an infinity, ValueError if it is not 2-D, is empty, or is zero everywhere (no direction), or
-    if `rank_rule` keeps no direction.
+    if `rank_rule` keeps no whole number of directions.
     """
     return decompose("x", x, rank_rule)
 
@@ -145,8 +145,10 @@ def decompose(name: str, x: Tensor, rank_rule: RankRule) -> Spectrum:
     resolved = energies > 100 * len(energies) * GRAM_EPSILON * energies[0]
     singular_values = energies.sqrt()
     kept = rank_rule(singular_values, matrix.shape)
-    if kept < 1:
-        raise ValueError(f"rank_rule: expected to keep at least 1 direction, got {kept!r}")
+    if type(kept) is not int or kept < 1:
+        raise ValueError(
+            f"rank_rule: expected a whole number of directions to keep, at least 1, got {kept!r}"
+        )
     rank = min(kept, int(resolved.sum()))
     return Spectrum(matrix, gram, singular_values, rank)
 

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -85,15 +86,20 @@ def numbers(what: str, got: object, *shape: int) -> Tensor:
 
 
 class Watched(TorchFunctionMode):
-    """What torch makes within the block: number formats, and the most entries of one tensor."""
+    """What torch makes within the block: number formats, and the most entries of one tensor.
+
+    `left` tells whether numbers were taken out of it, to where their format is not seen.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.formats: set[torch.dtype] = set()
         self.largest = 0
+        self.left = False
 
     def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
         made = func(*args, **(kwargs or {}))
+        self.left |= isinstance(made, np.ndarray) or func is Tensor.tolist
         for each in made if isinstance(made, tuple | list) else (made,):
             if isinstance(each, Tensor):
                 self.formats.add(each.dtype)

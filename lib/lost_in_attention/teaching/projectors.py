@@ -55,6 +55,7 @@ def check_residual_norm(
         what = f"residual of a vector with a share of {share:g} outside"
         require_close(what, got, truth, tolerance=error * truth)
         require(torch.float64 not in seen.formats, "expected single precision, got double")
+        require(not seen.left, "expected torch alone, so that the precision is seen; got numpy")
 
 
 @exercise_check

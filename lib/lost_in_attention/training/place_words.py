@@ -28,7 +28,11 @@ def say_places(vlm: VisionLanguageModel, images: Sequence[Image.Image]) -> None:
     Features f become f + p D: p is the place on both axes, from -1 to 1, as a linear map reads it
     from f, fitted on the images' tokens (ridge regression), and a row of D the way from the word
     at an axis's start to the one at its end.
+
+    Raises ValueError if there are no images.
     """
+    if not len(images):
+        raise ValueError("images: expected at least one, got none")
     weight = vlm.model.model.connector.modality_projection.proj.weight
     with torch.no_grad():
         features = torch.cat(list(vlm.encode_images(images)))
