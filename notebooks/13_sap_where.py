@@ -365,8 +365,9 @@ run.figure(
 # on all models are about, the middle band is above both narrow tails in
 # {glue:text}`where_middle_45` models, and the lowest band below the two others in
 # {glue:text}`where_low_45`; {doc}`18_audit` asks how clearly. In Table 8, of which the paper says
-# that the middle is frequently the best for several variants, these are
-# {glue:text}`where_middle_8` and {glue:text}`where_low_8`. Tables 6 and 7 have two models.
+# that the middle is frequently the best for several variants, the first holds in
+# {glue:text}`where_middle_8` and the second in {glue:text}`where_low_8`. Tables 6 and 7 have two
+# models.
 
 # %% tags=["hide-input"]
 table8 = published("table8_variants")
