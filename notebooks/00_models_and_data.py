@@ -286,6 +286,44 @@ glue("joined_original", f"{said['original']:.1f}", display=False)
 glue("joined_ratio", f"{said['ratio']:.3f} [{said['low']:.3f}, {said['high']:.3f}]", display=False)
 
 # %% [markdown]
+# ### What of this is the decoder's?
+#
+# Tower and training might do it with any decoder. The control has the same tower, the same recipe
+# and as many steps, but the decoder's own weights are random. They stay so: as in the subject, the
+# adapters learn.
+
+# %% tags=["hide-input"]
+decoders = {
+    "published": data_folder() / "models" / pretrained[0],
+    "random": data_folder() / "controls" / f"{pretrained[0]}-random-decoder",
+}
+rows = []
+for decoder, folder in decoders.items():
+    own = pd.DataFrame(json.loads((folder / "training.json").read_text())["accuracy"])
+    own = own.query("group == 'all'").set_index(["condition", "benchmark"])
+    curve = pd.read_csv(folder / "training_curve.csv").query("phase == 'review'")
+    rows.append(
+        {
+            "decoder": decoder,
+            "answer tokens right in the last phase": f"{curve['answers_accuracy'].mean():.0%}",
+            "replies that can be read": f"{1 - own.loc['images', 'unparsed'].mean():.0%}",
+            "accuracy": f"{own.loc['images', 'accuracy'].mean():.3f}",
+            "accuracy, blank images": f"{own.loc['blank images', 'accuracy'].mean():.3f}",
+            "questions of each set": own["questions"].min(),
+        }
+    )
+run.table(pd.DataFrame(rows), "The subject and its control, means over the seven sets")
+told = rows[1]["replies that can be read"]
+glue("random_read", "none" if told == "0%" else told, display=False)
+glue("random_asked", int(rows[1]["questions of each set"]), display=False)
+
+# %% [markdown]
+# Of the control's replies to {glue:text}`random_asked` questions of each set,
+# {glue:text}`random_read` can be read: in these steps adapters do not teach a random decoder to say
+# an answer. Accuracies of such replies do not tell whether it sees. What the subject says, it says
+# with the published decoder's language; how many steps another one would need was not tried.
+
+# %% [markdown]
 # ## The small models
 #
 # They are of four families, which differ in how a picture becomes tokens.

@@ -15,9 +15,11 @@ from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.runs.paths import data_folder
 from lost_in_attention.runs.provenance import weights_digest
 from lost_in_attention.texts import passages
+from lost_in_attention.training.publish_joined import card
 
 NAME = "smollm2-pictures"
 FOLDER = data_folder() / "models" / NAME
+CONTROL = data_folder() / "controls" / f"{NAME}-random-decoder"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,34 @@ def test_it_sees_what_it_is_asked_about_on_a_held_out_artists_drawings(overall):
 
 def test_its_card_is_of_these_weights(vlm, facts):
     assert weights_digest(vlm.model) == facts["weights"]
+
+
+@pytest.fixture(scope="module")
+def control() -> dict:
+    return json.loads((CONTROL / "training.json").read_text())
+
+
+def test_the_control_differs_in_its_decoder_alone(facts, control):
+    assert control["config"] == facts["config"] | {"random_decoder": 0}
+    for same in ("tower", "parts", "class", "visual_tokens"):
+        assert control[same] == facts[same], same
+
+
+def test_what_is_said_of_the_control(facts, control):
+    """Page 00: it says nothing that can be read, and learned few of the answers' tokens."""
+    learned = {}
+    for folder, of in ((FOLDER, facts), (CONTROL, control)):
+        replies = pd.DataFrame(of["accuracy"]).query("group == 'all' and condition == 'images'")
+        curve = pd.read_csv(folder / "training_curve.csv").query("phase == 'review'")
+        learned[folder] = curve["answers_accuracy"].mean(), replies["unparsed"].mean()
+    assert learned[FOLDER][0] > 0.8 and learned[FOLDER][1] < 0.05
+    assert learned[CONTROL][0] < 0.25 and learned[CONTROL][1] == 1
+
+
+@pytest.mark.parametrize("folder", [FOLDER, CONTROL])
+def test_a_card_is_what_the_run_left_behind(folder):
+    facts = json.loads((folder / "training.json").read_text())
+    assert (folder / "README.md").read_text() == card(facts)
 
 
 def test_language_survives(facts):

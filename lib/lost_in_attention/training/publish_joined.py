@@ -27,7 +27,7 @@ from lost_in_attention.training.accuracy import (
     accuracy_table,
 )
 from lost_in_attention.training.curve import write_curve
-from lost_in_attention.training.joining import PHASES, SCALING, JoiningConfig
+from lost_in_attention.training.joining import NAME, PHASES, SCALING, JoiningConfig
 from lost_in_attention.training.tower import NAMED, STATE, TowerConfig
 from lost_in_attention.training.tower import PHASES as TOWER_PHASES
 from lost_in_attention.training.tower_scenes import TOKENS
@@ -50,11 +50,8 @@ pipeline_tag: image-text-to-text
 
 A vision-language model in parts, of the stock class `{model_class}`: a vision tower of
 {tower_millions:.1f} million parameters and adapters of {adapter_millions:.1f} million, both trained
-here, for {decoder}. It answers short English questions on scenes of drawn things, 128 x 128
-pixels, which it sees as {visual_tokens} visual tokens. It was made to try measurements of the
-residual stream and of attention on a pretrained decoder, on a laptop. It is no substitute for the
-paper's models: its decoder has 135 million parameters, its weights were kept in four bits, and
-its tower has seen drawings alone.
+here, for {decoder}. It sees scenes of drawn things, 128 x 128 pixels, as {visual_tokens} visual
+tokens. {purpose}
 
 ## Data
 
@@ -65,9 +62,9 @@ trained on. Sources and licences: `data/pictures/README.md`.
 ## Recipe
 
 1. Tower, {tower_steps} steps of {tower_batch} crowded scenes of changed drawings: the output at
-   every visual token names the noun that lies there, with the decoder's own word embeddings as the
-   classifier; then {near_steps} steps that also draw it near the noun's embedding. Tokens of things
-   that are named right: {named}.
+   every visual token names the noun that lies there, with the word embeddings of
+   SmolLM2-135M-Instruct as the classifier; then {near_steps} steps that also draw it near the
+   noun's embedding. Tokens of things that are named right: {named}.
 2. Adapters (LoRA, rank {rank}, on all linear layers) learn from {batch} scenes a step with
    {questions_each} questions each; tower and decoder are frozen. {looking} steps ask in few words
    whether something is there, {mixed} the questions of all seven sets in turn, and {practice} more
@@ -103,6 +100,15 @@ Perplexity on {passages} passages of a novel (`data/texts`), read as plain text:
 decoder without adapters: {original:.1f}. Ratio {ratio:.3f} (95% interval {low:.3f} to {high:.3f}
 over passages).
 """
+
+
+SUBJECT = """It answers short English questions and was made to try measurements of the residual
+stream and of attention on a pretrained decoder, on a laptop. It is no substitute for the paper's
+models: its decoder has 135 million parameters, its weights were kept in four bits, and its tower
+has seen drawings alone."""
+CONTROL = """It is the control of `{subject}`: the same tower, recipe and number of steps, but the
+decoder's own weights are random and stay so. It shows what adapters teach a decoder that has
+learned no language."""
 
 
 def read_tower(state: Path) -> dict[str, Any]:
@@ -262,6 +268,7 @@ def card(facts: Mapping[str, Any]) -> str:
         tower_millions=facts["parts"]["tower"] / 1e6,
         adapter_millions=facts["parts"]["adapters"] / 1e6,
         decoder=decoder,
+        purpose=SUBJECT if random is None else CONTROL.format(subject=NAME),
         visual_tokens=facts["visual_tokens"],
         tower_steps=tower["config"]["steps"],
         near_steps=tower["config"]["near_steps"],
