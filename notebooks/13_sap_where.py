@@ -444,10 +444,9 @@ wide = by_type.pivot(index=KIND, columns="variant", values="shown")
 vanilla = by_type[by_type["variant"] == "vanilla"].set_index(KIND)
 wide["vanilla"] = (100 * vanilla["accuracy"]).map("{:.1f}%".format)
 wide["n"] = vanilla["n"]
-run.table(
-    wide.rename_axis(columns=None).reset_index(),
-    "Changes in points by type of question, all models of a kind together",
-)
+listed = wide.rename_axis(columns=None).reset_index()
+listed.insert(1, "type", listed.pop("benchmark") + ", " + listed.pop("group"))
+run.table(listed, "Changes in points by type of question, all models of a kind together")
 changed_types = by_type[by_type["variant"] != "vanilla"].assign(
     notices=lambda table: table["p_holm"] < 0.05
 )
