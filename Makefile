@@ -20,10 +20,8 @@ PDF := book/_build/html/lost-in-attention.pdf
 DECODER := $(or $(LOST_IN_ATTENTION_CACHE),.cache)/smollm2/source.json
 COMMA := ,
 
-# $(call install,extras): this package and what the extras need, at the pinned versions.  Modules
-# are compiled when they are first imported, as most of those that come along never are.
-install = $(BIN)/pip install --disable-pip-version-check --no-compile -c constraints.txt \
-    -e '.[$(1)]' | \
+# $(call install,extras): this package and what the extras need, at the pinned versions.
+install = $(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]' | \
     grep -v '^Requirement already satisfied'
 
 # Two files of tests at a time, with a thread each: most tests gain little from a second thread.

@@ -115,7 +115,7 @@ def test_lab_installs_its_extra_and_opens_the_notebooks(book):
     assert first.returncode == 0, first.stderr
     assert first.stdout.splitlines() == [
         "== installing Jupyter",
-        "pip install --disable-pip-version-check --no-compile -c constraints.txt -e .[lab]",
+        "pip install --disable-pip-version-check -c constraints.txt -e .[lab]",
         opened,
     ]
     assert make(book, "lab").stdout.strip() == opened
