@@ -177,7 +177,7 @@ def publish_joined(
         write_curve(curve.rename(columns=_CURVES), folder)
         whole = load(folder, decoder=decoder)
         facts = {
-            "commands": _commands(config, tower["config"]),
+            "commands": _commands(config, tower["config"], questions),
             "config": asdict(config),
             "tower": {key: tower[key] for key in ("config", "named")},
             "class": type(whole.model).__name__,
@@ -231,14 +231,14 @@ def _curve(state: Path) -> list[dict]:
         return json.loads(file.metadata()["curve"])
 
 
-def _commands(config: JoiningConfig, tower: Mapping[str, Any]) -> list[str]:
+def _commands(config: JoiningConfig, tower: Mapping[str, Any], questions: int) -> list[str]:
     start = "python -m lost_in_attention"
     seeds = [f"--seed {config.seed}"]
     if config.random_decoder is not None:
         seeds.append(f"--random-decoder {config.random_decoder}")
     return [
         f"{start} tower --steps {tower['steps']} --seed {tower['seed']}",
-        f"{start} join --steps {config.steps} {' '.join(seeds)}",
+        f"{start} join --steps {config.steps} {' '.join(seeds)} --questions {questions}",
     ]
 
 
