@@ -1,8 +1,10 @@
 """A small decoder of the pretrained one's class, with a word for every noun."""
 
+import shutil
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -34,3 +36,11 @@ def save_small_decoder(folder: Path) -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def copy_without(folder: str | Path, copy: Path, name: str) -> None:
+    """A copy of a decoder's folder that lacks one of its weights."""
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    del weights[name]
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPConfig
 
-from decoders import save_small_decoder
+from decoders import copy_without, save_small_decoder
 from lost_in_attention.models.shipped import PRETRAINED, loaded_subject
 from lost_in_attention.models.text_decoder import load_text_decoder
 from lost_in_attention.residual.measure import measure
@@ -85,10 +85,7 @@ def test_its_name_is_the_packages_only_for_the_packages_weights(folder, tmp_path
 
 def test_missing_weights_and_other_models_are_refused(folder, tmp_path):
     broken = tmp_path / "broken"
-    shutil.copytree(folder, broken)
-    weights = load_file(broken / "model.safetensors")
-    del weights["model.layers.0.mlp.up_proj.weight"]
-    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    copy_without(folder, broken, "model.layers.0.mlp.up_proj.weight")
     with pytest.raises(ValueError, match="name: expected 'broken' .* got 1 missing .*up_proj"):
         load_text_decoder(str(broken))
     weights = load_file(Path(folder) / "model.safetensors")
